@@ -1,0 +1,58 @@
+# One Catch2 executable a tier, one ctest test for each, labelled by tier; e2e tests are Python.
+# Targets: tests_unit_protocol (tests/unit/protocol, links the pure core alone), tests_unit (the
+# rest of tests/unit), tests_scenarios, tests_pg, tests_http.
+set(sanitizer_environment
+  ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+  UBSAN_OPTIONS=print_stacktrace=1
+  TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1)
+
+# txcoord_test(NAME LABEL label SOURCES folders... [EXCLUDE regex] [PCH t] [LINK t...] [WRAP cmd...])
+function(txcoord_test name)
+  cmake_parse_arguments(arg "" "LABEL;PCH;EXCLUDE;TIMEOUT" "SOURCES;LINK;WRAP" ${ARGN})
+  txcoord_glob(sources ${arg_SOURCES})
+  if(arg_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "${arg_EXCLUDE}")
+  endif()
+  if(NOT sources)
+    message(STATUS "${name}: no source yet")
+    return()
+  endif()
+  add_executable(${name} ${sources})
+  target_link_libraries(${name} PRIVATE ${arg_LINK} Catch2::Catch2WithMain)
+  txcoord_setup(${name} "${arg_PCH}")
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  add_test(NAME ${name} COMMAND ${arg_WRAP} $<TARGET_FILE:${name}>
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
+    SKIP_RETURN_CODE 77
+    ENVIRONMENT "${sanitizer_environment};TXCOORD_ROOT=${CMAKE_SOURCE_DIR}")
+endfunction()
+
+txcoord_test(tests_unit_protocol LABEL unit SOURCES tests/unit/protocol LINK txcoord_protocol)
+txcoord_test(tests_unit LABEL unit SOURCES tests/unit EXCLUDE "/tests/unit/protocol/"
+  PCH txcoord_pch_asio LINK txcoord_protocol txcoord_participants txcoord_log txcoord_engine)
+txcoord_test(tests_scenarios LABEL scenarios SOURCES tests/scenarios LINK txcoord_protocol)
+txcoord_test(tests_pg LABEL pg SOURCES tests/pg PCH txcoord_pch_pqxx TIMEOUT 300
+  LINK txcoord_http txcoord_audit
+  WRAP ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh)
+txcoord_test(tests_http LABEL http SOURCES tests/http PCH txcoord_pch_asio LINK txcoord_http)
+foreach(heavy tests_pg)
+  if(TEST ${heavy})
+    set_tests_properties(${heavy} PROPERTIES PROCESSORS 2)
+  endif()
+endforeach()
+
+# --- e2e: the shipped binary, real servers, one Python file a test
+if(TARGET txcoord)
+  file(GLOB e2e_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/test_*.py)
+  foreach(file IN LISTS e2e_files)
+    get_filename_component(name ${file} NAME_WE)
+    string(REGEX REPLACE "^test_" "e2e_" name ${name})
+    add_test(NAME ${name} COMMAND /usr/bin/python3 ${file} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES LABELS e2e RUN_SERIAL TRUE TIMEOUT 300
+      SKIP_RETURN_CODE 77
+      ENVIRONMENT "${sanitizer_environment};TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
+  endforeach()
+endif()

@@ -1,0 +1,19 @@
+// Precompiled for what uses libpqxx (and waits for it with Asio). Never include this: a file
+// includes what it uses, and must build with TXCOORD_PCH=OFF too.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include <boost/asio.hpp>
+#include <boost/json.hpp>
+#include <pqxx/pqxx>
+#include <spdlog/spdlog.h>

@@ -1,0 +1,84 @@
+// What a service adds to the generic PostgreSQL participant (pg_participant.hpp): which rows a
+// group locks, how its operations are judged from them, and how the survivors are applied.
+//
+// Rules for an implementation:
+//  - lock() takes every lock that apply() will need: parent rows only, in immutable key order,
+//    FOR NO KEY UPDATE; children are read in the NEXT statement (a subselect beside the lock is
+//    stale). apply() may wait for no lock that the vote did not take: no foreign keys to rows not
+//    locked, unique ids made by us.
+//  - A later operation counts what an earlier candidate with yes takes, never what it gives back.
+//  - A missing row of an order that another service may already call confirmed is
+//    Answer::retry, recorded nowhere (I9); a state that can never allow it is a final no.
+//  - Never log an address, a token or a name.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "participants/operation.hpp"
+#include "participants/participant.hpp"
+#include "txcoord/base/failure.hpp"
+#include "txcoord/pg/session.hpp"
+#include "txcoord/protocol/vote.hpp"
+
+namespace txcoord {
+
+// What the vote knows: rows read under locks, or nothing but the operations themselves.
+class LockedRows {
+ public:
+  virtual ~LockedRows() = default;
+
+  // Pure: no I/O, same answer for the same arguments; called on the I/O thread, any number of
+  // times. One vote for each operation, in group order, as if only the candidates were in the
+  // group. Operations that are no candidates, or do not touch this service, get yes.
+  virtual protocol::Votes judge(const Operations& operations, const OperationMask& candidates) const = 0;
+};
+
+// What before_vote() learnt, handed to lock(): a service's own type behind it.
+class Preliminary {
+ public:
+  virtual ~Preliminary() = default;
+};
+using PreliminaryPtr = std::shared_ptr<const Preliminary>;
+
+class BranchLogic {
+ public:
+  virtual ~BranchLogic() = default;
+  virtual std::string_view name() const = 0;  // order, inventory, payment, shipping
+  virtual bool touches(const Operation& operation) const = 0;
+
+  // On the I/O thread, before BEGIN, while this branch holds no lock: work with a third party that
+  // cannot PREPARE (a card processor). Its failure is the vote's failure. Default: nothing.
+  virtual asio::awaitable<Result<PreliminaryPtr>> before_vote(const protocol::Gid& gid,
+                                                              const Operations& operations) const;
+
+  // If the group can be judged without a row of the database, the judge; else nullptr, and lock()
+  // is called. Without locks the vote costs no round trip and holds no session: BEGIN is sent with
+  // the prepare.
+  virtual std::unique_ptr<LockedRows> without_locks(const Operations& operations) const;
+
+  // Inside the branch's transaction, on a worker thread; blocks. Throws what libpqxx throws.
+  virtual std::unique_ptr<LockedRows> lock(pg::Session& session, const Operations& operations,
+                                           const PreliminaryPtr& preliminary) const = 0;
+
+  // Inside the branch's transaction, on a worker thread: writes the survivors set-wise, a few
+  // statements for the group. `gid` is the global transaction's, as text (orders.transaction_id).
+  // The witness and PREPARE are the caller's. Throws on a row count it did not expect: a branch
+  // that is not what was judged is never prepared (I1).
+  virtual void apply(pg::Session& session, const Operations& operations, const OperationMask& survivors,
+                     const LockedRows& rows, const std::string& gid) const = 0;
+};
+
+// Small helpers for judges and appliers.
+protocol::Vote vote_yes();
+protocol::Vote vote_no(std::string reason, std::string detail, bool final);
+protocol::Vote vote_retry(std::string detail);
+// Throws std::logic_error that names the statement: see apply().
+void expect_rows(const pqxx::result& result, std::size_t expected, const char* statement);
+
+// PostgreSQL's timestamptz text in UTC, of a row's column; throws std::runtime_error on nonsense.
+UtcTime time_of(const pqxx::field& field);
+
+}  // namespace txcoord

@@ -1,0 +1,81 @@
+// Rows that operations move from state to state (an order, its shipment): which moves are legal,
+// and the votes of a group on them. Pure; used by the order and the shipping service.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "participants/branch_logic.hpp"
+
+namespace txcoord {
+
+template <class State>
+struct Move {
+  OperationKind kind;
+  State from, to;
+};
+
+// The state that `kind` leads to, or nothing: the move is not legal.
+template <class State>
+std::optional<State> next_state(std::span<const Move<State>> moves, OperationKind kind, State from) {
+  for (const Move<State>& move : moves) {
+    if (move.kind == kind && move.from == from) return move.to;
+  }
+  return std::nullopt;
+}
+
+// The vote on one move, from the row as locked (`before`) and as the earlier candidates of the
+// group leave it (`now`). Judging is monotone: an earlier candidate may fall elsewhere, so what it
+// takes counts, and what it opens up does not.
+//   legal on both             yes
+//   legal before, not now     no, not final: the earlier one took it, and may fall
+//   legal now, not before     retry: only the earlier one allows it; judged when that is applied (I9)
+//   legal on neither          no, final
+// With the moves there are, at most one operation of a group gets yes for an order.
+template <class State>
+protocol::Vote vote_on_move(std::span<const Move<State>> moves, OperationKind kind, State before, State now) {
+  const bool legal_before = next_state(moves, kind, before).has_value();
+  const bool legal_now = next_state(moves, kind, now).has_value();
+  if (legal_before && legal_now) return vote_yes();
+  if (legal_now) return vote_retry("an operation of the same group changes this order");
+  std::string detail = std::string("cannot ") + std::string(to_string(kind)) + ": it is ";
+  detail += to_string(now);
+  return vote_no("ILLEGAL_STATE", std::move(detail), /*final=*/!legal_before);
+}
+
+// Votes on a whole group. `placed` is the state a `place` leaves; vote_place(operation) judges one,
+// vote_missing(operation) answers for a row that is not there.
+template <class State, class VotePlace, class VoteMissing>
+protocol::Votes vote_on_moves(std::span<const Move<State>> moves, const std::map<std::string, State>& locked,
+                              State placed, const Operations& operations, const OperationMask& candidates,
+                              VotePlace vote_place, VoteMissing vote_missing) {
+  protocol::Votes votes(operations.size(), vote_yes());
+  std::map<std::string, State> now = locked;
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    if (!candidates[i]) continue;
+    const Operation& operation = *operations[i];
+    if (operation.kind == OperationKind::place) {
+      votes[i] = vote_place(operation);
+      if (votes[i].answer == protocol::Answer::yes) now.insert_or_assign(operation.order_id, placed);
+      continue;
+    }
+    const auto row = locked.find(operation.order_id);
+    const auto counted = now.find(operation.order_id);
+    if (counted == now.end()) {
+      votes[i] = vote_missing(operation);
+    } else if (row == locked.end()) {
+      votes[i] = vote_retry("an operation of the same group places this order");
+    } else {
+      votes[i] = vote_on_move(moves, operation.kind, row->second, counted->second);
+      if (votes[i].answer == protocol::Answer::yes) {
+        counted->second = *next_state(moves, operation.kind, counted->second);
+      }
+    }
+  }
+  return votes;
+}
+
+}  // namespace txcoord

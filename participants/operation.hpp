@@ -1,0 +1,60 @@
+// The operations a group carries, as every participant, the log and the REST layer see them.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace txcoord {
+
+enum class OperationKind : std::uint8_t { place, cancel, ship, deliver };
+std::string_view to_string(OperationKind kind);
+
+using Money = std::int64_t;  // minor units, one currency a deployment
+using UtcTime = std::chrono::sys_time<std::chrono::microseconds>;
+
+struct OrderItem {
+  std::string sku;
+  std::int64_t quantity = 0;  // 1 and up
+  Money unit_price = 0;       // as quoted by the client; inventory checks it
+  std::string reservation_id; // uuid made by us, so that no unique wait depends on a sequence
+};
+
+struct ShippingAddress {  // personal data: never logged
+  std::string name, postal_code, prefecture, city, line1;
+  std::optional<std::string> line2, phone;
+};
+
+enum class PaymentMethod : std::uint8_t { wallet, card };
+std::string_view to_string(PaymentMethod method);
+
+// What only `place` carries.
+struct PlaceOrder {
+  std::string customer_id;
+  std::vector<OrderItem> items;  // distinct SKUs, 1..100
+  Money total_amount = 0;        // Σ quantity × unit_price, overflow-checked at the door
+  ShippingAddress address;
+  PaymentMethod payment_method = PaymentMethod::wallet;
+  std::string payment_token;     // card only: tok_ok, tok_declined, tok_timeout
+  std::string payment_id, shipment_id;  // uuids made by us
+};
+
+// One client request that must be atomic.
+struct Operation {
+  OperationKind kind = OperationKind::place;
+  std::string order_id;        // uuid v7; for `place` made by us
+  std::string scope;           // principal, method, route: the idempotency key's scope
+  std::string idempotency_key;
+  std::array<std::uint8_t, 32> fingerprint{};  // SHA-256 of the canonical request
+  std::string correlation_id;
+  UtcTime created_at{};        // becomes the rows' created_at
+  std::string answer;          // compact JSON, the order as answered when confirmed; kept by the log
+                               // so that a replay is exact and an unapplied decision can be read
+  PlaceOrder place;            // empty unless kind == place
+};
+
+}  // namespace txcoord

@@ -1,0 +1,61 @@
+// The participant port: one service and its database, in this process or behind HTTP.
+//
+// One branch is one (gid, participant). Its life: vote → judge* → prepare → commit | rollback,
+// or vote → release. All calls are made on the I/O thread and awaited there; calls for different
+// gids may overlap, calls for one gid do not, except commit/rollback/witness from recovery.
+// Every call ends by its own deadline.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "participants/operation.hpp"
+#include "txcoord/base/failure.hpp"
+#include "txcoord/protocol/gid.hpp"
+#include "txcoord/protocol/vote.hpp"
+
+namespace txcoord {
+
+namespace asio = boost::asio;
+
+using Operations = std::vector<std::shared_ptr<const Operation>>;  // in group order
+// One bit for each operation of the group, same order.
+using OperationMask = std::vector<bool>;
+
+class Participant {
+ public:
+  virtual ~Participant() = default;
+  virtual std::string_view name() const = 0;
+
+  // Whether the operation has work here: a participant with nothing to do in a group is left out.
+  virtual bool touches(const Operation& operation) const = 0;
+
+  // Opens the branch's transaction, locks the parent rows in key order, judges in group order.
+  // One vote for each operation; operations that do not touch this participant get yes.
+  virtual asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations) = 0;
+
+  // Judges again, from the rows locked by vote, as if only the candidates were in the group.
+  virtual asio::awaitable<Result<protocol::Votes>> judge(protocol::Gid gid, OperationMask candidates) = 0;
+
+  // Applies the survivors set-wise, inserts the witness, PREPARE TRANSACTION. Sent once for a gid.
+  // A Failure with outcome_unknown may still prepare later.
+  virtual asio::awaitable<Result<Done>> prepare(protocol::Gid gid, OperationMask survivors) = 0;
+
+  // Ends a branch that was not prepared. Never fails: a session that cannot roll back is closed.
+  virtual asio::awaitable<void> release(protocol::Gid gid) = 0;
+
+  virtual asio::awaitable<Result<Done>> commit_prepared(protocol::Gid gid) = 0;
+  virtual asio::awaitable<Result<Done>> rollback_prepared(protocol::Gid gid) = 0;
+  // True if the witness row is there. Fails with `unavailable` on a standby: only a primary proves.
+  virtual asio::awaitable<Result<bool>> has_witness(protocol::Gid gid) = 0;
+  // Our installation's prepared branches in this database.
+  virtual asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(std::string installation) = 0;
+  // Forget: the decisions of these gids are durably complete. May use synchronous_commit=off.
+  virtual asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) = 0;
+};
+
+}  // namespace txcoord

@@ -1,0 +1,14 @@
+// SHA-256 (OpenSSL): fingerprints of canonical requests.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace txcoord {
+
+std::array<std::uint8_t, 32> sha256(std::string_view bytes);
+std::string to_hex(const std::array<std::uint8_t, 32>& digest);
+
+}  // namespace txcoord

@@ -1,0 +1,83 @@
+// The engine as the REST layer sees it: submit an operation, read what is decided and not applied.
+// All calls on the I/O thread.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "participants/operation.hpp"
+#include "txcoord/log/transaction_log.hpp"
+
+namespace txcoord::engine {
+
+namespace asio = boost::asio;
+
+enum class SubmitStatus : std::uint8_t {
+  confirmed,    // the decision is durable
+  refused,      // a business refusal, recorded under its key
+  replayed,     // the key was used before with the same body: `stored` is the answer
+  key_reused,   // … with another body: 422
+  in_flight,    // the key is being worked on here: 409
+  unavailable,  // nothing happened, nothing recorded: 503, may be sent again
+  overloaded,   // admission refused it: 503
+  unknown,      // the outcome is not known yet: 202 + Location
+  invalid,      // a database refused the values of this operation alone (poison): recorded, 422
+};
+
+struct SubmitResult {
+  SubmitStatus status = SubmitStatus::unavailable;
+  std::string reason, detail;  // for refused, unavailable, overloaded, invalid
+  std::string transaction_id;  // gid as text, when there is one
+  bool applied = false;        // every branch is committed
+  std::optional<StoredOutcome> stored;
+  std::chrono::milliseconds retry_after{1000};  // for unavailable, overloaded, in_flight
+};
+
+struct SubmitOptions {
+  bool wait_applied = false;                    // Prefer: applied
+  std::chrono::milliseconds wait_max{5000};     // then `unknown`
+};
+
+// An order as this process knows it while its last operation is under way or not applied yet.
+struct PendingOrder {
+  bool decided = false;            // false: in the queue or in a group that has not decided
+  OperationKind kind = OperationKind::place;
+  std::shared_ptr<const Operation> operation;
+  std::string transaction_id;
+  std::vector<std::string> waiting_for;  // participants whose COMMIT PREPARED is outstanding
+};
+
+// A group that is active here, for GET /v1/transactions.
+struct ActiveTransaction {
+  std::string gid, state;  // voting, judging, preparing, deciding, committing, aborting, settling
+  std::size_t operations = 0;
+  std::vector<std::string> order_ids, participants, waiting_for;
+  UtcTime started_at{};
+};
+
+struct ParticipantHealth {
+  bool reachable = false;
+  bool recovered = false;           // its first recovery has run since start
+  std::size_t in_doubt_branches = 0;  // prepared, ours, at the last look
+  double in_doubt_oldest_seconds = 0;
+  std::string last_error;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual asio::awaitable<SubmitResult> submit(std::shared_ptr<const Operation> operation, SubmitOptions options) = 0;
+  virtual std::optional<PendingOrder> pending(const std::string& order_id) const = 0;
+  virtual std::vector<ActiveTransaction> active() const = 0;
+  virtual std::map<std::string, ParticipantHealth> health() const = 0;  // by participant, and "log"
+  virtual bool ready() const = 0;     // log reached, epoch raised, first recovery done everywhere
+  virtual bool draining() const = 0;  // SIGTERM was received
+};
+
+}  // namespace txcoord::engine

@@ -1,0 +1,136 @@
+// The transaction log's port: decisions, outcomes under their idempotency keys, coordinator epochs.
+// The log is a PostgreSQL database of its own; pg_transaction_log.hpp is behind this.
+//
+// All calls on the I/O thread, awaited there. claim/decide/release of one gid share one session;
+// every other call uses a session of its own, so that settle() can wait for a decide in flight.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "participants/participant.hpp"
+#include "txcoord/base/failure.hpp"
+#include "txcoord/protocol/gid.hpp"
+#include "txcoord/protocol/vote.hpp"
+
+namespace txcoord {
+
+enum class DecisionOutcome : std::uint8_t { commit, abort };  // abort: a tombstone
+
+// What the log keeps of an operation under its key.
+struct StoredOutcome {
+  std::array<std::uint8_t, 32> fingerprint{};
+  OperationKind kind = OperationKind::place;
+  bool confirmed = false;
+  std::string order_id;
+  std::string gid;  // text; empty for a refusal recorded without a decision
+  std::string reason, detail;
+  std::string answer;  // Operation::answer
+};
+
+struct ClaimReply {
+  protocol::Votes votes;  // yes (claimed) or duplicate, one for each operation
+  std::vector<std::optional<StoredOutcome>> stored;  // set where the vote is duplicate
+};
+
+struct RefusedOperation {
+  std::size_t index = 0;
+  std::string reason, detail;
+};
+
+// What decide() writes in the transaction that claim() opened.
+struct DecisionRecord {
+  bool commit = true;                     // false: no survivors, the refusals alone are recorded
+  std::vector<std::string> participants;  // whose branches are prepared
+  std::vector<std::size_t> confirmed;     // indexes in the group
+  std::vector<RefusedOperation> refused;
+  // Operations in neither list leave no row: their claim is taken back (503, retry).
+};
+
+struct Decision {
+  protocol::Gid gid;
+  DecisionOutcome outcome = DecisionOutcome::commit;
+  std::vector<std::string> participants;
+  std::vector<std::string> order_ids;
+  bool complete = false;
+  bool heuristic = false;
+  std::chrono::sys_time<std::chrono::microseconds> decided_at{};
+};
+
+struct CoordinatorState {
+  std::uint64_t epoch = 0;
+  bool lease_live = false;  // by the log database's clock
+};
+
+// The log as a physical thing: if it changed or went back, decisions may be lost.
+struct LogIdentity {
+  std::string system_identifier;
+  std::int64_t timeline = 0;
+  std::uint64_t lsn = 0;
+};
+
+class TransactionLog {
+ public:
+  virtual ~TransactionLog() = default;
+
+  // --- one group -------------------------------------------------------------------------------
+  // Opens the transaction and claims the keys, sorted. Waits for another coordinator's open claim.
+  virtual asio::awaitable<Result<ClaimReply>> claim(protocol::Gid gid, Operations operations) = 0;
+  // Writes the record and commits: the commit point (I4). The string that commits raises if the
+  // epoch is fenced (I11). Failure fenced or another server error: certainly not committed.
+  // Failure with outcome_unknown: it may be committed, or commit later: call settle().
+  virtual asio::awaitable<Result<Done>> decide(protocol::Gid gid, DecisionRecord record) = 0;
+  virtual asio::awaitable<void> release(protocol::Gid gid) = 0;
+  // Proves an outcome by writing its absence (a tombstone), then reading what is there (I3).
+  // Waits for a decision in flight; after it returns abort, that decision can never commit.
+  virtual asio::awaitable<Result<DecisionOutcome>> settle(protocol::Gid gid) = 0;
+
+  // --- recovery --------------------------------------------------------------------------------
+  // Decisions and tombstones among these gids.
+  virtual asio::awaitable<Result<std::vector<Decision>>> decisions(std::vector<protocol::Gid> gids) = 0;
+  // Commit decisions not yet complete, oldest first, at most `limit`.
+  virtual asio::awaitable<Result<std::vector<Decision>>> incomplete_decisions(std::size_t limit) = 0;
+  virtual asio::awaitable<Result<Done>> complete(std::vector<protocol::Gid> gids) = 0;
+  // The prepared state of a decided branch was lost: recorded, never silent.
+  virtual asio::awaitable<Result<Done>> record_heuristic(protocol::Gid gid, std::string participant,
+                                                         std::string detail) = 0;
+
+  // --- coordinators ----------------------------------------------------------------------------
+  virtual asio::awaitable<Result<std::string>> installation() = 0;
+  // Raises this coordinator's epoch (fencing its earlier incarnations) and starts its lease.
+  virtual asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string coordinator) = 0;
+  virtual asio::awaitable<Result<Done>> renew_lease(std::string coordinator) = 0;
+  // Gives the lease up at clean shutdown.
+  virtual asio::awaitable<Result<Done>> end_lease(std::string coordinator) = 0;
+  // Every coordinator, its committed epoch: an epoch below it is fenced.
+  virtual asio::awaitable<Result<std::map<std::string, CoordinatorState>>> coordinators() = 0;
+  // Raises the epoch of each other coordinator whose lease has run out and who left incomplete or
+  // prepared work behind (`suspects`); returns those taken over.
+  virtual asio::awaitable<Result<std::vector<std::string>>> take_over(std::string coordinator,
+                                                                      std::vector<std::string> suspects) = 0;
+
+  // --- reading ---------------------------------------------------------------------------------
+  virtual asio::awaitable<Result<std::optional<StoredOutcome>>> find_outcome(std::string scope,
+                                                                             std::string key) = 0;
+  // Gids of incomplete commit decisions that contain this order (I9).
+  virtual asio::awaitable<Result<std::vector<protocol::Gid>>> unapplied(std::string order_id) = 0;
+  // The stored answers of the operations of incomplete decisions on this order, oldest first.
+  virtual asio::awaitable<Result<std::vector<StoredOutcome>>> unapplied_outcomes(std::string order_id) = 0;
+  // Newest first. state: "committing", "completed", "aborted", "heuristic" or empty for all.
+  virtual asio::awaitable<Result<std::vector<Decision>>> list_decisions(std::string state, std::size_t limit) = 0;
+  virtual asio::awaitable<Result<LogIdentity>> identity() = 0;
+
+  // --- housekeeping ----------------------------------------------------------------------------
+  // Deletes complete decisions older than `keep` and tombstones of fenced epochs older than `keep`;
+  // starts a new key period when the current one is older than `period`, drops periods older than
+  // `keys_keep`. Bounded work for each call. Returns the decisions still retained.
+  virtual asio::awaitable<Result<std::uint64_t>> trim(std::chrono::seconds keep, std::chrono::seconds period,
+                                                      std::chrono::seconds keys_keep) = 0;
+};
+
+}  // namespace txcoord

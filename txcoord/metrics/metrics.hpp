@@ -1,0 +1,50 @@
+// Every metric declared once (names, help, buckets). Golden list: tests/unit/metrics_golden.txt.
+// Thread-safe: prometheus-cpp locks inside; handles are looked up once and kept.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace txcoord {
+
+class Metrics {
+ public:
+  Metrics();
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  // orders
+  void order(std::string_view mode, std::string_view outcome, std::string_view reason, double seconds);
+  void phase(std::string_view mode, std::string_view phase, double seconds);  // vote prepare decide commit abort
+  void branch(std::string_view participant, std::string_view phase, double seconds);
+  void group(std::size_t operations);
+  void queue(std::size_t operations);
+  void abort(std::string_view mode, std::string_view cause);
+  void retry(std::string_view cause);
+  void admission_refused();
+  void deadlock();
+  // in doubt and recovery
+  void in_doubt(std::string_view participant, std::size_t branches, double oldest_seconds);
+  void prepared_slots(std::string_view participant, std::size_t used, std::size_t max);
+  void xmin_age(std::string_view participant, std::int64_t transactions);
+  void blocked_sessions(std::string_view participant, std::size_t sessions);
+  void recovery_action(std::string_view action);  // commit rollback takeover heuristic
+  void recovery_duration(double seconds);
+  void heuristic_outcome();
+  void decisions_retained(std::uint64_t decisions);
+  void outbox_lag(double seconds);
+  // http and pools
+  void http(std::string_view route, std::string_view method, int code, double seconds);
+  void pool_wait(std::string_view participant, double seconds);
+
+  std::string serialize() const;  // the text exposition format
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace txcoord

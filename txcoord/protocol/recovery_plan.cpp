@@ -1,0 +1,43 @@
+// Recovery's decision table. The argument why it is race-free stands in recovery_plan.hpp.
+#include "txcoord/protocol/recovery_plan.hpp"
+
+namespace txcoord::protocol {
+namespace {
+
+bool fenced(const Gid& gid, const RecoveryView& view) {
+  const auto current = view.epochs.find(gid.coordinator);
+  return current != view.epochs.end() && gid.epoch < current->second;
+}
+
+bool own(const Gid& gid, const RecoveryView& view) {
+  return gid.coordinator == view.own_coordinator && gid.epoch == view.own_epoch;
+}
+
+}  // namespace
+
+bool may_finish(const Gid& gid, const RecoveryView& view) { return own(gid, view) || fenced(gid, view); }
+
+std::vector<RecoveryAction> plan_recovery(const RecoveryView& view) {
+  const std::set<Gid> before(view.prepared_before.begin(), view.prepared_before.end());
+  std::vector<RecoveryAction> plan;
+  for (const Gid& gid : view.prepared_after) {
+    // An active gid of our own may be anywhere between its first message and its last (rule 2).
+    if (view.active.contains(gid) || !before.contains(gid) || !may_finish(gid, view)) continue;
+    const auto outcome = view.outcomes.find(gid);
+    if (outcome == view.outcomes.end()) {
+      plan.push_back({RecoveryKind::bury, gid});
+    } else {
+      plan.push_back({outcome->second == Outcome::commit ? RecoveryKind::commit : RecoveryKind::rollback, gid});
+    }
+  }
+  return plan;
+}
+
+std::set<std::string> suspects(const RecoveryView& view) {
+  std::set<std::string> coordinators;
+  for (const Gid& gid : view.prepared_after)
+    if (gid.coordinator != view.own_coordinator && !fenced(gid, view)) coordinators.insert(gid.coordinator);
+  return coordinators;
+}
+
+}  // namespace txcoord::protocol
