@@ -13,6 +13,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -50,9 +51,10 @@ class BranchLogic {
   virtual bool touches(const Operation& operation) const = 0;
 
   // On the I/O thread, before BEGIN, while this branch holds no lock: work with a third party that
-  // cannot PREPARE (a card processor). Its failure is the vote's failure. Default: nothing.
-  virtual asio::awaitable<Result<PreliminaryPtr>> before_vote(const protocol::Gid& gid,
-                                                              const Operations& operations) const;
+  // cannot PREPARE (a card processor). Ends before `until`, which is the vote's deadline. Its
+  // failure is the vote's failure. Default: nothing.
+  virtual asio::awaitable<Result<PreliminaryPtr>> before_vote(protocol::Gid gid, Operations operations,
+                                                              std::chrono::steady_clock::time_point until) const;
 
   // If the group can be judged without a row of the database, the judge; else nullptr, and lock()
   // is called. Without locks the vote costs no round trip and holds no session: BEGIN is sent with
@@ -71,14 +73,34 @@ class BranchLogic {
                      const LockedRows& rows, const std::string& gid) const = 0;
 };
 
+// ROLLBACK if a transaction is open; never throws: a session that cannot is closed by its pool.
+void roll_back(pg::Session& session) noexcept;
+
 // Small helpers for judges and appliers.
 protocol::Vote vote_yes();
 protocol::Vote vote_no(std::string reason, std::string detail, bool final);
 protocol::Vote vote_retry(std::string detail);
-// Throws std::logic_error that names the statement: see apply().
+// Throw std::logic_error that names the statement: see apply(). expect_rows() takes the rows that a
+// statement changed or returned; expect_count() what the statement itself counted.
+void expect_count(std::size_t found, std::size_t expected, const char* statement);
 void expect_rows(const pqxx::result& result, std::size_t expected, const char* statement);
 
-// PostgreSQL's timestamptz text in UTC, of a row's column; throws std::runtime_error on nonsense.
+// A timestamptz column (sessions run with TimeZone=UTC); throws std::runtime_error on nonsense.
 UtcTime time_of(const pqxx::field& field);
+
+// Runs `work()` between BEGIN and COMMIT; on an exception rolls back (if the server still listens)
+// and lets it pass. For changes that touch one database: PUT, restock, settlement.
+template <class Work>
+auto in_local_transaction(pg::Session& session, Work work) {
+  session.exec_simple("BEGIN");
+  try {
+    auto result = work();
+    session.exec_simple("COMMIT");
+    return result;
+  } catch (...) {
+    roll_back(session);
+    throw;
+  }
+}
 
 }  // namespace txcoord

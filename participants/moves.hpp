@@ -1,14 +1,19 @@
 // Rows that operations move from state to state (an order, its shipment): which moves are legal,
-// and the votes of a group on them. Pure; used by the order and the shipping service.
+// the votes of a group on them, and the survivors as columns. Pure; used by the order and the
+// shipping service.
 #pragma once
 
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "participants/branch_logic.hpp"
+#include "txcoord/base/time.hpp"
 
 namespace txcoord {
 
@@ -77,5 +82,39 @@ protocol::Votes vote_on_moves(std::span<const Move<State>> moves, const std::map
   }
   return votes;
 }
+
+// The orders whose rows a group must lock: each once.
+inline std::vector<std::string> orders_to_lock(const Operations& operations) {
+  std::set<std::string> ids;
+  for (const auto& operation : operations) {
+    if (operation->kind != OperationKind::place) ids.insert(operation->order_id);
+  }
+  return {ids.begin(), ids.end()};
+}
+
+inline bool only_places(const Operations& operations) {
+  for (const auto& operation : operations) {
+    if (operation->kind != OperationKind::place) return false;
+  }
+  return true;
+}
+
+// The moves of the survivors, one array a column, for unnest().
+struct MovedRows {
+  std::vector<std::string> order_ids, from, to, events, correlations, times;
+
+  // Throws std::logic_error on a move that no judge can have allowed.
+  template <class State>
+  void add(const Operation& operation, State before, std::span<const Move<State>> moves, std::string event) {
+    const std::optional<State> after = next_state(moves, operation.kind, before);
+    if (!after) throw std::logic_error("a survivor's move is not legal for its row");
+    order_ids.push_back(operation.order_id);
+    from.emplace_back(to_string(before));
+    to.emplace_back(to_string(*after));
+    events.push_back(std::move(event));
+    correlations.push_back(operation.correlation_id);
+    times.push_back(rfc3339(operation.created_at));
+  }
+};
 
 }  // namespace txcoord

@@ -26,6 +26,15 @@ using Operations = std::vector<std::shared_ptr<const Operation>>;  // in group o
 // One bit for each operation of the group, same order.
 using OperationMask = std::vector<bool>;
 
+// What an in-doubt branch costs its database, for gauges and /readyz.
+struct ParticipantGauges {
+  std::size_t in_doubt_branches = 0;  // prepared, of our installation
+  double in_doubt_oldest_seconds = 0;
+  std::size_t prepared_slots_max = 0, prepared_slots_used = 0;  // of the server, everybody's
+  std::int64_t xmin_age_transactions = 0;  // how far the oldest prepared transaction holds vacuum back
+  std::size_t blocked_sessions = 0;        // of this database, waiting for a lock
+};
+
 class Participant {
  public:
   virtual ~Participant() = default;
@@ -56,6 +65,7 @@ class Participant {
   virtual asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(std::string installation) = 0;
   // Forget: the decisions of these gids are durably complete. May use synchronous_commit=off.
   virtual asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) = 0;
+  virtual asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) = 0;
 };
 
 }  // namespace txcoord

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,19 +39,17 @@ ParticipantDeadlines participant_deadlines(const EngineSettings& engine);
 struct PgPools {
   std::shared_ptr<pg::Pool> branch, finish, service;
 };
+std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string_view participant,
+                                    std::string_view use, std::size_t connections,
+                                    const DatabaseSettings& database, Metrics* metrics);
 // Splits connections_max: half branch, a quarter finish, the rest service; at least one each.
 PgPools make_pools(const asio::any_io_executor& io, std::string_view participant, const DatabaseSettings& database,
                    Metrics* metrics);
 
-// A branch of ours as pg_prepared_xacts shows it, for the gauges.
+// A branch of ours as pg_prepared_xacts shows it.
 struct PreparedBranch {
   protocol::Gid gid;
   double age_seconds = 0;
-};
-struct DatabaseGauges {
-  std::size_t prepared_slots_max = 0, prepared_slots_used = 0;  // of the server, everybody's
-  std::int64_t xmin_age_transactions = 0;  // how far the oldest prepared transaction holds vacuum back
-  std::size_t blocked_sessions = 0;        // of this database, waiting for a lock
 };
 
 class PgParticipant final : public Participant {
@@ -72,9 +71,10 @@ class PgParticipant final : public Participant {
   asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(std::string installation) override;
   asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) override;
 
-  // For the gauges; list_prepared with ages, and what an in-doubt branch costs the database.
+  asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) override;
+
+  // list_prepared, with ages.
   asio::awaitable<Result<std::vector<PreparedBranch>>> prepared_ages(std::string installation);
-  asio::awaitable<Result<DatabaseGauges>> gauges();
 
   std::size_t open_branches() const { return branches_.size(); }
 
@@ -86,7 +86,10 @@ class PgParticipant final : public Participant {
     std::shared_ptr<const LockedRows> rows;
   };
 
+  asio::awaitable<std::optional<Failure>> lock_branch(const protocol::Gid& gid, Branch& branch,
+                                                      std::chrono::steady_clock::time_point until);
   asio::awaitable<Result<Done>> finish(const char* verb, protocol::Gid gid, std::string_view phase);
+  void observe(std::string_view phase, std::chrono::steady_clock::time_point start) const;
 
   PgPools pools_;
   std::shared_ptr<const BranchLogic> logic_;

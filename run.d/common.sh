@@ -8,7 +8,7 @@ TXC_BUILD="$TXC_ROOT/build"
 TXC_DEPS="${TXCOORD_DEPS_DIR:-$TXC_BUILD/deps}"
 TXC_JOBS="${TXCOORD_JOBS:-$(nproc)}"
 TXC_STATE="${TXCOORD_STATE_DIR:-$TXC_ROOT/.local}"
-case "$TXC_STATE" in /*) ;; *) TXC_STATE="$PWD/$TXC_STATE" ;; esac
+TXC_STATE="$(realpath -m "$TXC_STATE")"
 
 say() { printf '%s\n' "run: $*" >&2; }
 die() {

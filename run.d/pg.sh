@@ -169,6 +169,7 @@ pg_start() {
         exec 9>&- </dev/null >>"$log" 2>&1 # 9: the lock of ./run serve
         PG_EXEC=1 pg_as setsid "$PG_BIN/postgres" -D "$PG_ROOT/$name"
     ) &
+    disown # so that bash does not report its end; it is still reaped
 }
 
 # Waits until server $1 takes connections; $2: seconds.

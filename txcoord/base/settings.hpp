@@ -1,12 +1,14 @@
 // Every setting, with its unit in its name and its default. Loaded once (settings_load.cpp):
 // flag, then TXCOORD_* environment, then the TOML file, then the default here. Nobody else reads
 // the environment. A setting `a.b_c` in TOML is the variable TXCOORD_A_B_C; any of them with
-// `_FILE` appended names a file that holds the value (for secrets).
+// `_FILE` appended names a file that holds the value (for secrets). TXCOORD_PORT and
+// TXCOORD_ADMIN_PORT are short for TXCOORD_HTTP_PORT and TXCOORD_HTTP_ADMIN_PORT.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -67,7 +69,14 @@ struct Settings {
   std::map<std::string, DatabaseSettings> participants;  // order, inventory, payment, shipping
 };
 
-// Throws SettingsError (std::runtime_error) that names the setting and what to do.
+// Names the setting at fault and what to do about it; never holds a value that may be secret.
+class SettingsError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// `toml_file` may be empty: no file. `flags` and the file use the names above ("http.port",
+// "participants.order.dsn"). Throws SettingsError.
 Settings load_settings(const std::filesystem::path& toml_file, const std::map<std::string, std::string>& flags);
 
 // For `txcoord config`: every setting with its value, passwords hidden.

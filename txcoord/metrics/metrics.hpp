@@ -4,11 +4,25 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
 namespace txcoord {
 
+enum class MetricType : std::uint8_t { counter, gauge, histogram };
+
+// One family as declared: what the golden list, the dashboards and the alerts are checked against.
+struct MetricDeclaration {
+  std::string_view name;
+  MetricType type = MetricType::counter;
+  std::string_view labels;  // names, comma-separated, in the order values are given
+  std::string_view help;
+};
+std::span<const MetricDeclaration> metric_declarations();
+
+// Label values come from small closed sets. One that is in none of them counts as "other", so that
+// no caller can make series without bound.
 class Metrics {
  public:
   Metrics();

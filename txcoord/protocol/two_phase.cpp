@@ -6,6 +6,25 @@
 #include <utility>
 
 namespace txcoord::protocol {
+namespace {
+
+// What was asked about a decided branch that this is an answer to: an answer to anything else
+// (a heuristic outcome that nobody recorded) must not end the branch.
+ActionKind question_of(EventKind answer) {
+  switch (answer) {
+    case EventKind::witness_found:
+    case EventKind::witness_absent:
+    case EventKind::witness_failed: return ActionKind::check_witness;
+    case EventKind::decision_complete:
+    case EventKind::decision_incomplete:
+    case EventKind::decision_unread: return ActionKind::reread_decision;
+    case EventKind::heuristic_recorded:
+    case EventKind::heuristic_unrecorded: return ActionKind::record_heuristic;
+    default: return ActionKind::commit;
+  }
+}
+
+}  // namespace
 
 TwoPhase::TwoPhase(GroupPlan plan)
     : plan_(std::move(plan)), judgement_(plan_.operations), participants_(plan_.participants.size()) {}
@@ -87,7 +106,7 @@ Actions TwoPhase::on_voted(const Event& event) {
 
 Actions TwoPhase::on_vote_failed(const Event& event) {
   Voter& from = voter(event.voter);
-  expect(from.branch == Branch::voting || from.branch == Branch::judging, event);
+  expect(from.branch == (event.kind == EventKind::vote_failed ? Branch::voting : Branch::judging), event);
   // A voter that fails closes its transaction itself: nothing is left to release.
   from.branch = Branch::ended;
   return state_ == State::aborting ? finish_if_at_rest() : enter_aborting(event.cause);
@@ -227,7 +246,9 @@ Actions TwoPhase::enter_committing([[maybe_unused]] DurableDecision proof) {
 Actions TwoPhase::on_commit_answer(const Event& event) {
   Voter& from = voter(event.voter);
   expect(state_ == State::committing && from.branch == Branch::committing, event);
+  expect(from.asked == question_of(event.kind), event);
   const auto next = [&](ActionKind kind, bool again) -> Actions {
+    from.asked = kind;
     return {{.kind = kind, .voter = event.voter, .attempt = again ? ++from.attempts : from.attempts}};
   };
   switch (event.kind) {

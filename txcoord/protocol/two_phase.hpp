@@ -115,7 +115,7 @@ std::string_view to_string(EventKind kind);
 struct Event {
   EventKind kind = EventKind::start;
   ParticipantId voter = log_voter;
-  Votes votes;
+  Votes votes{};
   AbortCause cause = AbortCause::none;
   bool unanswered = false;
 };
@@ -149,7 +149,7 @@ struct Action {
   ActionKind kind = ActionKind::finish;
   ParticipantId voter = log_voter;
   std::uint32_t attempt = 0;         // 0 for the first try
-  std::vector<bool> operations;      // for judge and prepare
+  std::vector<bool> operations{};    // for judge and prepare
 };
 using Actions = std::vector<Action>;
 
@@ -189,6 +189,7 @@ class TwoPhase {
     Branch branch = Branch::untouched;
     Votes votes;
     std::uint32_t attempts = 0;
+    ActionKind asked = ActionKind::commit;  // while committing: what the next answer is about
   };
 
   Voter& voter(ParticipantId id);

@@ -1,0 +1,30 @@
+// The words for operations and payment methods, as databases, logs and REST know them.
+#include "participants/operation.hpp"
+
+namespace txcoord {
+
+std::string_view to_string(OperationKind kind) {
+  switch (kind) {
+    case OperationKind::place:
+      return "place";
+    case OperationKind::cancel:
+      return "cancel";
+    case OperationKind::ship:
+      return "ship";
+    case OperationKind::deliver:
+      return "deliver";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(PaymentMethod method) {
+  switch (method) {
+    case PaymentMethod::wallet:
+      return "wallet";
+    case PaymentMethod::card:
+      return "card";
+  }
+  return "unknown";
+}
+
+}  // namespace txcoord

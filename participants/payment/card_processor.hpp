@@ -1,0 +1,44 @@
+// The card processor's port: a third party that cannot PREPARE. Calls on the I/O thread, awaited
+// there; each ends by a deadline of its own. Every call may be repeated: it changes nothing twice.
+//
+// The simulator behind make_card_simulator() keeps its books in tables of its own and in
+// transactions of its own, so that it remembers what it promised whatever happens to us.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "participants/operation.hpp"
+#include "participants/payment/payment_judge.hpp"
+#include "txcoord/base/failure.hpp"
+#include "txcoord/pg/pool.hpp"
+
+namespace txcoord {
+
+struct CardRequest {
+  std::string request_key;  // the same key never authorises twice
+  Money amount = 0;
+  std::string token;  // a secret: never logged, never stored
+};
+
+class CardProcessor {
+ public:
+  virtual ~CardProcessor() = default;
+  // One outcome for each request, in order. A Failure: nobody knows what was authorised.
+  virtual asio::awaitable<Result<std::vector<CardOutcome>>> authorize(std::vector<CardRequest> requests) = 0;
+  // Takes the money that is authorised. One that was reversed before stays reversed.
+  virtual asio::awaitable<Result<Done>> capture(std::vector<std::string> authorization_ids) = 0;
+  // Gives back what was captured, lets go what was only authorised.
+  virtual asio::awaitable<Result<Done>> reverse(std::vector<std::string> authorization_ids) = 0;
+  // Lets go whatever stands under these keys, and makes sure that a request that is still on its
+  // way finds its key used up: after this, none of them is ever authorised.
+  virtual asio::awaitable<Result<Done>> void_requests(std::vector<std::string> request_keys) = 0;
+};
+
+// tok_declined is declined; tok_timeout is authorised in the processor's books and never answered;
+// any other token is authorised.
+std::unique_ptr<CardProcessor> make_card_simulator(std::shared_ptr<pg::Pool> pool, std::chrono::milliseconds deadline);
+
+}  // namespace txcoord

@@ -1,0 +1,24 @@
+// Makes the payment participant, its service and its card settlement over one database.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <memory>
+
+#include "participants/payment/card_settlement.hpp"
+#include "participants/pg_participant.hpp"
+#include "participants/services.hpp"
+
+namespace txcoord {
+
+struct PaymentParts {
+  std::unique_ptr<PgParticipant> participant;
+  std::unique_ptr<PaymentService> service;
+  std::unique_ptr<CardSettlement> settlement;  // somebody calls settle_cards() once a second or so
+};
+
+// `metrics` may be null; it outlives the parts. Nothing connects before the first call. Cards have
+// two connections of their own beside connections_max.
+PaymentParts make_payment(const asio::any_io_executor& io, const DatabaseSettings& database, Metrics* metrics,
+                          const ParticipantDeadlines& deadlines = {});
+
+}  // namespace txcoord

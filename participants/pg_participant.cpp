@@ -1,0 +1,370 @@
+// Branches as PREPARE TRANSACTION: see pg_participant.hpp and, for what may be assumed when an
+// answer is lost, the comments beside each failure here.
+#include "participants/pg_participant.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+#include "txcoord/base/logging.hpp"
+
+namespace txcoord {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// More open branches than this and the engine has lost count: refuse instead of growing.
+constexpr std::size_t branches_max = 256;
+
+constexpr pg::Statement witness_there{"branch_witness_there", R"(
+  SELECT pg_is_in_recovery(), EXISTS (SELECT FROM txc_branch WHERE gid = $1))"};
+
+// starts_with, not LIKE: every `_` of a gid would be a wildcard.
+constexpr pg::Statement list_branches{"branch_list", R"(
+  SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::float8
+    FROM pg_prepared_xacts
+   WHERE database = current_database() AND starts_with(gid, $1))"};
+
+constexpr pg::Statement trim_branches{"branch_trim", R"(
+  DELETE FROM txc_branch WHERE gid = ANY($1::text[]))"};
+
+constexpr pg::Statement read_gauges{"branch_gauges", R"(
+  SELECT current_setting('max_prepared_transactions')::int8,
+         (SELECT count(*) FROM pg_prepared_xacts),
+         (SELECT coalesce(max(age(transaction)), 0) FROM pg_prepared_xacts),
+         (SELECT count(*) FROM pg_stat_activity
+           WHERE datname = current_database() AND wait_event_type = 'Lock'))"};
+
+Failure own_failure(FailureKind kind, std::string message) {
+  Failure failure;
+  failure.kind = kind;
+  failure.message = std::move(message);
+  return failure;
+}
+
+double seconds_since(steady_clock::time_point start) {
+  return std::chrono::duration<double>(steady_clock::now() - start).count();
+}
+
+// At least a millisecond: a wait that has run out already ends as a timeout, not as a bad argument.
+milliseconds left_until(steady_clock::time_point until) {
+  return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(until - steady_clock::now()));
+}
+
+// BEGIN and lock, on the worker's thread. A failure leaves no transaction open, so that the
+// session can be used again.
+std::shared_ptr<const LockedRows> begin_and_lock(pg::Session& session, const BranchLogic& logic,
+                                                 const Operations& operations, const PreliminaryPtr& preliminary) {
+  session.exec_simple("BEGIN");
+  try {
+    return logic.lock(session, operations, preliminary);
+  } catch (...) {
+    roll_back(session);
+    throw;
+  }
+}
+
+struct PrepareWork {
+  std::shared_ptr<const BranchLogic> logic;
+  Operations operations;
+  OperationMask survivors;
+  std::shared_ptr<const LockedRows> rows;
+  std::string gid, branch_id;
+  bool begin = false;  // no locks were needed, so nothing was sent yet
+  // Set just before PREPARE TRANSACTION can reach the server: before that, no failure is in doubt.
+  std::shared_ptr<std::atomic<bool>> sent = std::make_shared<std::atomic<bool>>(false);
+
+  // PREPARE in a failed transaction gives no error: it is a ROLLBACK whose command tag libpqxx
+  // keeps private (seen). So it is never sent after an error (exceptions leave this function), and
+  // the witness stands before it in the same string, which stops at its first error: in a failed
+  // transaction the INSERT raises 25P02 and the PREPARE is not executed. What prepares has its
+  // witness inside, and a lost transaction block is refused below: outside a block the string would
+  // be a transaction of its own and prepare a branch that holds nothing but the witness (I1).
+  Done operator()(pg::Session& session) const {
+    try {
+      if (begin) session.exec_simple("BEGIN");
+      logic->apply(session, operations, survivors, *rows, gid);
+      if (!session.in_transaction()) throw std::logic_error("branch: its transaction is gone before PREPARE");
+      const std::string last = "INSERT INTO txc_branch (gid) VALUES (" + session.quote(gid) +
+                               "); PREPARE TRANSACTION " + session.quote(branch_id);
+      *sent = true;
+      session.exec_simple(last);
+    } catch (...) {
+      roll_back(session);
+      throw;
+    }
+    return {};
+  }
+};
+
+}  // namespace
+
+ParticipantDeadlines participant_deadlines(const EngineSettings& engine) {
+  ParticipantDeadlines deadlines;
+  deadlines.vote = milliseconds(engine.vote_ms_max);
+  deadlines.prepare = milliseconds(engine.prepare_ms_max);
+  deadlines.finish = milliseconds(engine.commit_ms_max);
+  return deadlines;
+}
+
+std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string_view participant,
+                                    std::string_view use, std::size_t connections,
+                                    const DatabaseSettings& database, Metrics* metrics) {
+  pg::PoolSettings settings;
+  settings.name = std::string(participant) + "_" + std::string(use);
+  settings.dsn = database.dsn;
+  settings.connections_max = std::max<std::size_t>(connections, 1);
+  settings.session.lock_timeout = milliseconds(database.lock_ms_max);
+  settings.session.statement_timeout = milliseconds(database.statement_ms_max);
+  settings.session.idle_in_transaction_timeout = milliseconds(database.idle_in_transaction_ms_max);
+  settings.session.application_name = "txcoord_" + settings.name;
+  auto pool = std::make_shared<pg::Pool>(io, std::move(settings));
+  if (metrics != nullptr) {
+    pool->on_wait([metrics, name = std::string(participant)](double seconds) { metrics->pool_wait(name, seconds); });
+  }
+  return pool;
+}
+
+PgPools make_pools(const asio::any_io_executor& io, std::string_view participant, const DatabaseSettings& database,
+                   Metrics* metrics) {
+  const std::size_t all = database.connections_max;
+  const std::size_t branch = all / 2, finish = all / 4;
+  const auto make = [&](std::string_view use, std::size_t connections) {
+    return make_pool(io, participant, use, connections, database, metrics);
+  };
+  return {make("branch", branch), make("finish", finish), make("service", all - branch - finish)};
+}
+
+PgParticipant::PgParticipant(PgPools pools, std::shared_ptr<const BranchLogic> logic,
+                             ParticipantDeadlines deadlines, Metrics* metrics)
+    : pools_(std::move(pools)), logic_(std::move(logic)), deadlines_(deadlines), metrics_(metrics) {}
+
+PgParticipant::~PgParticipant() = default;
+
+std::string_view PgParticipant::name() const { return logic_->name(); }
+
+bool PgParticipant::touches(const Operation& operation) const { return logic_->touches(operation); }
+
+asio::awaitable<Result<protocol::Votes>> PgParticipant::vote(protocol::Gid gid, Operations operations) {
+  const auto start = steady_clock::now();
+  const auto until = start + deadlines_.vote;
+  if (branches_.size() >= branches_max) co_return own_failure(FailureKind::unavailable, "too many open branches");
+  if (branches_.contains(gid)) co_return own_failure(FailureKind::error, "a gid votes once: " + format(gid));
+  // The entry stands from the first message on, so that no second vote of this gid can slip in.
+  branches_.emplace(gid, Branch{{}, operations, nullptr});
+
+  Branch branch{{}, operations, logic_->without_locks(operations)};
+  if (!branch.rows) {
+    std::optional<Failure> failure = co_await lock_branch(gid, branch, until);
+    if (failure) {
+      branches_.erase(gid);
+      co_return std::move(*failure);
+    }
+  }
+  protocol::Votes votes = branch.rows->judge(operations, OperationMask(operations.size(), true));
+  branches_.insert_or_assign(gid, std::move(branch));
+  observe("vote", start);
+  co_return votes;
+}
+
+asio::awaitable<std::optional<Failure>> PgParticipant::lock_branch(const protocol::Gid& gid, Branch& branch,
+                                                                   steady_clock::time_point until) {
+  auto preliminary = co_await logic_->before_vote(gid, branch.operations, until);
+  if (!preliminary) co_return preliminary.failure();
+
+  const auto wait = left_until(until);
+  auto lease = co_await pools_.branch->acquire(wait);
+  if (!lease) co_return lease.failure();
+  branch.lease = std::move(lease).value();
+
+  auto work = [logic = logic_, operations = branch.operations, rows = preliminary.value()](pg::Session& session) {
+    return begin_and_lock(session, *logic, operations, rows);
+  };
+  const auto deadline = left_until(until);
+  auto rows = co_await branch.lease.run(std::move(work), deadline);
+  if (!rows) {
+    // Nothing of this branch can ever commit: PREPARE is not on its way. So this is not in doubt,
+    // even when the answer was lost; dropping the lease closes what is still open.
+    Failure failure = rows.failure();
+    failure.outcome_unknown = false;
+    co_return failure;
+  }
+  branch.rows = std::move(rows).value();
+  co_return std::nullopt;
+}
+
+asio::awaitable<Result<protocol::Votes>> PgParticipant::judge(protocol::Gid gid, OperationMask candidates) {
+  const auto found = branches_.find(gid);
+  if (found == branches_.end() || !found->second.rows) {
+    co_return own_failure(FailureKind::error, "no open branch: " + format(gid));
+  }
+  const Branch& branch = found->second;
+  if (candidates.size() != branch.operations.size()) {
+    co_return own_failure(FailureKind::error, "judge: a mask of another group");
+  }
+  co_return branch.rows->judge(branch.operations, candidates);
+}
+
+asio::awaitable<Result<Done>> PgParticipant::prepare(protocol::Gid gid, OperationMask survivors) {
+  const auto start = steady_clock::now();
+  const auto found = branches_.find(gid);
+  if (found == branches_.end() || !found->second.rows) {
+    co_return own_failure(FailureKind::error, "no open branch: " + format(gid));
+  }
+  // Gone from the map before anything is sent: a (gid, participant) is prepared once.
+  Branch branch = std::move(found->second);
+  branches_.erase(found);
+  if (survivors.size() != branch.operations.size()) {
+    co_return own_failure(FailureKind::error, "prepare: a mask of another group");
+  }
+
+  PrepareWork work;
+  work.logic = logic_;
+  work.operations = branch.operations;
+  work.survivors = std::move(survivors);
+  work.rows = branch.rows;
+  work.gid = format(gid);
+  work.branch_id = protocol::format_branch(gid, name());
+  work.begin = !branch.lease;
+  const auto sent = work.sent;
+
+  auto deadline = deadlines_.prepare;
+  if (work.begin) {
+    auto lease = co_await pools_.branch->acquire(deadline);
+    if (!lease) co_return lease.failure();  // nothing was sent
+    branch.lease = std::move(lease).value();
+    deadline = left_until(start + deadlines_.prepare);
+  }
+  auto done = co_await branch.lease.run(std::move(work), deadline);
+  if (!done) {
+    Failure failure = done.failure();
+    // The work ended by itself and had not come to its PREPARE: certainly not prepared. After our
+    // own deadline the work may still be running, and what it sends may still prepare.
+    if (failure.kind != FailureKind::timeout && !*sent) failure.outcome_unknown = false;
+    co_return failure;
+  }
+  observe("prepare", start);
+  co_return done;
+}
+
+asio::awaitable<void> PgParticipant::release(protocol::Gid gid) {
+  const auto found = branches_.find(gid);
+  if (found == branches_.end()) co_return;
+  Branch branch = std::move(found->second);
+  branches_.erase(found);
+  if (!branch.lease) co_return;
+  // A session that does not roll back in time is closed by its lease, and so by the server.
+  auto work = [](pg::Session& session) {
+    roll_back(session);
+    return Done{};
+  };
+  co_await branch.lease.run(std::move(work), deadlines_.finish);
+}
+
+asio::awaitable<Result<Done>> PgParticipant::commit_prepared(protocol::Gid gid) {
+  return finish("COMMIT PREPARED ", std::move(gid), "commit");
+}
+
+asio::awaitable<Result<Done>> PgParticipant::rollback_prepared(protocol::Gid gid) {
+  return finish("ROLLBACK PREPARED ", std::move(gid), "abort");
+}
+
+// 42704 and 55000 come back as they are (not_found, busy): neither proves anything here, the engine
+// asks for the witness or tries again.
+asio::awaitable<Result<Done>> PgParticipant::finish(const char* verb, protocol::Gid gid, std::string_view phase) {
+  const auto start = steady_clock::now();
+  auto work = [verb, branch_id = protocol::format_branch(gid, name())](pg::Session& session) {
+    session.exec_simple(verb + session.quote(branch_id));
+    return Done{};
+  };
+  auto done = co_await pools_.finish->run(std::move(work), deadlines_.finish);
+  if (done) observe(phase, start);
+  co_return done;
+}
+
+asio::awaitable<Result<bool>> PgParticipant::has_witness(protocol::Gid gid) {
+  auto work = [text = format(gid)](pg::Session& session) -> std::optional<bool> {
+    const auto result = session.exec(witness_there, text);
+    const auto row = result[0];
+    // A standby may lag behind: a witness that is absent there proves nothing.
+    if (row[0].as<bool>()) return std::nullopt;
+    return row[1].as<bool>();
+  };
+  auto found = co_await pools_.finish->run(std::move(work), deadlines_.finish);
+  if (!found) co_return found.failure();
+  if (!found.value()) {
+    co_return own_failure(FailureKind::unavailable, std::string(name()) + " is a standby: only a primary proves");
+  }
+  co_return *found.value();
+}
+
+asio::awaitable<Result<std::vector<PreparedBranch>>> PgParticipant::prepared_ages(std::string installation) {
+  auto work = [prefix = protocol::installation_prefix(installation), self = std::string(name())](pg::Session& session) {
+    std::vector<PreparedBranch> branches;
+    for (const auto& row : session.exec(list_branches, prefix)) {
+      auto branch = protocol::parse_branch(row[0].view());
+      if (!branch || branch->participant != self) continue;  // not written by our formatter: not ours
+      branches.push_back({std::move(branch->gid), row[1].as<double>()});
+    }
+    return branches;
+  };
+  co_return co_await pools_.finish->run(std::move(work), deadlines_.finish);
+}
+
+asio::awaitable<Result<std::vector<protocol::Gid>>> PgParticipant::list_prepared(std::string installation) {
+  auto branches = co_await prepared_ages(std::move(installation));
+  if (!branches) co_return branches.failure();
+  std::vector<protocol::Gid> gids;
+  gids.reserve(branches.value().size());
+  for (auto& branch : branches.value()) gids.push_back(std::move(branch.gid));
+  co_return gids;
+}
+
+asio::awaitable<Result<Done>> PgParticipant::trim_witnesses(std::vector<protocol::Gid> gids) {
+  if (gids.empty()) co_return Done{};
+  std::vector<std::string> texts;
+  texts.reserve(gids.size());
+  for (const auto& gid : gids) texts.push_back(format(gid));
+  auto work = [texts = std::move(texts)](pg::Session& session) {
+    return in_local_transaction(session, [&] {
+      // The only place that may: a witness that comes back after a crash is trimmed again.
+      session.exec_simple("SET LOCAL synchronous_commit = off");
+      session.exec(trim_branches, texts);
+      return Done{};
+    });
+  };
+  co_return co_await pools_.finish->run(std::move(work), deadlines_.finish);
+}
+
+asio::awaitable<Result<ParticipantGauges>> PgParticipant::gauges(std::string installation) {
+  auto listing = prepared_ages(std::move(installation));
+  const auto branches = co_await std::move(listing);
+  if (!branches) co_return branches.failure();
+  auto work = [](pg::Session& session) {
+    const auto result = session.exec(read_gauges);
+    const auto row = result[0];
+    ParticipantGauges gauges;
+    gauges.prepared_slots_max = row[0].as<std::size_t>();
+    gauges.prepared_slots_used = row[1].as<std::size_t>();
+    gauges.xmin_age_transactions = row[2].as<std::int64_t>();
+    gauges.blocked_sessions = row[3].as<std::size_t>();
+    return gauges;
+  };
+  auto reading = pools_.finish->run(std::move(work), deadlines_.finish);
+  auto gauges = co_await std::move(reading);
+  if (!gauges) co_return gauges.failure();
+  for (const auto& branch : branches.value()) {
+    ++gauges.value().in_doubt_branches;
+    gauges.value().in_doubt_oldest_seconds = std::max(gauges.value().in_doubt_oldest_seconds, branch.age_seconds);
+  }
+  co_return gauges;
+}
+
+void PgParticipant::observe(std::string_view phase, steady_clock::time_point start) const {
+  if (metrics_ != nullptr) metrics_->branch(name(), phase, seconds_since(start));
+}
+
+}  // namespace txcoord

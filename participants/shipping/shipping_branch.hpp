@@ -1,0 +1,12 @@
+// The shipping service's branches: which rows a group locks and writes (see branch_logic.hpp).
+#pragma once
+
+#include <memory>
+
+#include "participants/branch_logic.hpp"
+
+namespace txcoord {
+
+std::shared_ptr<const BranchLogic> make_shipping_logic();
+
+}  // namespace txcoord

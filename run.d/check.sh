@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# ./run check [part...]: format, shell, layers, tidy, asan, tsan (all of them without arguments).
+set -euo pipefail
+# shellcheck source=run.d/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=run.d/deps.sh
+source "$TXC_ROOT/run.d/deps.sh"
+# shellcheck source=run.d/build.sh
+source "$TXC_ROOT/run.d/build.sh"
+cd "$TXC_ROOT"
+
+sources() { find txcoord participants tests -name '*.cpp' -o -name '*.hpp' | sort; }
+
+check_format() {
+    local files
+    mapfile -t files < <(sources)
+    ((${#files[@]})) || return 0
+    say "format: clang-format on ${#files[@]} files"
+    if clang-format --dry-run -Werror "${files[@]}"; then return 0; fi
+    # Versions disagree in details; the code is kept as version 14 (Debian 12) writes it.
+    clang-format --version | grep -q 'version 14\.' ||
+        { say "format: not counted, this is not clang-format 14"; return 0; }
+    die "clang-format -i would change the files above"
+}
+
+check_shell() {
+    say "shell: shellcheck"
+    shellcheck -x run .ci/run run.d/*.sh
+}
+
+# The core is pure: std and itself only (its CMake target links nothing; headers could still leak).
+check_layers() {
+    say "layers: txcoord/protocol includes std only; dependencies point one way"
+    local bad
+    bad="$(grep -rnE '^[[:space:]]*#[[:space:]]*include' txcoord/protocol |
+        grep -vE 'include (<[a-z0-9_]+>|"txcoord/protocol/)' || true)"
+    bad+="$(grep -rnE '^[[:space:]]*#[[:space:]]*include "txcoord/(engine|http|cli)/' \
+        txcoord/protocol txcoord/base txcoord/pg txcoord/metrics txcoord/log participants || true)"
+    bad+="$(grep -rnE '^[[:space:]]*#[[:space:]]*include "txcoord/(http|cli)/' txcoord/engine || true)"
+    [[ -z "$bad" ]] || die "includes against the layers:"$'\n'"$bad"
+}
+
+check_tidy() {
+    local log="$TXC_BUILD/log/tidy.log" files
+    mapfile -t files < <(find txcoord participants -name '*.cpp' | sort)
+    ((${#files[@]})) || return 0
+    mkdir -p "$TXC_BUILD/log"
+    cmake --preset tidy >"$TXC_BUILD/log/tidy.configure.log" 2>&1 || die "see $TXC_BUILD/log/tidy.configure.log"
+    cmake --build --preset tidy --target txcoord_generated >>"$TXC_BUILD/log/tidy.configure.log" 2>&1 ||
+        die "see $TXC_BUILD/log/tidy.configure.log"
+    with_progress "clang-tidy on ${#files[@]} files" "$log" run_tidy "${files[@]}"
+}
+
+run_tidy() {
+    printf '%s\0' "$@" | xargs -0 -n 1 -P "$TXC_JOBS" \
+        clang-tidy -p "$TXC_BUILD/tidy" --quiet --warnings-as-errors='*'
+}
+
+# check_sanitizer PRESET TIERS_REGEX TARGETS...
+check_sanitizer() {
+    local preset="$1" tiers="$2" targets=() target
+    shift 2
+    [[ -e "$TXC_BUILD/$preset/build.ninja" ]] ||
+        with_progress "configuring ($preset)" "$TXC_BUILD/log/$preset.configure.log" cmake --preset "$preset"
+    cmake --preset "$preset" >/dev/null
+    for target in "$@"; do
+        if ninja -C "$TXC_BUILD/$preset" -t query "$target" >/dev/null 2>&1; then targets+=("$target"); fi
+    done
+    ((${#targets[@]})) || { say "$preset: no tests yet"; return 0; }
+    build_preset "$preset" "${targets[@]}"
+    ctest --test-dir "$TXC_BUILD/$preset" --output-on-failure -L "$tiers"
+}
+
+check_asan() { check_sanitizer asan '^(unit|scenarios|pg|http)$' tests_unit_protocol tests_unit tests_scenarios tests_pg tests_http; }
+check_tsan() { check_sanitizer tsan '^(unit|http)$' tests_unit_protocol tests_unit tests_http; }
+
+parts=("$@")
+((${#parts[@]})) || parts=(format shell layers tidy asan tsan)
+for part in "${parts[@]}"; do
+    [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy asan tsan)"
+done
+deps_ensure build check
+for part in "${parts[@]}"; do "check_$part"; done
+say "check: ${parts[*]}: all passed"

@@ -1,0 +1,269 @@
+// Groups: forming them, and what happens when the driver tells. Entry and waiting: submit.cpp;
+// background loops: upkeep.cpp.
+#include "txcoord/engine/coordinator.hpp"
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/co_spawn.hpp>
+#include <cstdlib>
+
+#include "txcoord/base/ids.hpp"
+#include "txcoord/base/logging.hpp"
+
+namespace txcoord::engine {
+namespace {
+
+// With more than one live coordinator the contested locks are taken one voter after the other in
+// this order, the log last: no cycle of waits over databases is possible.
+constexpr std::array<std::string_view, 4> lock_order{"order", "inventory", "payment", "shipping"};
+// Inventory's rows are the hottest: its locks go first.
+constexpr std::array<std::string_view, 4> commit_order{"inventory", "payment", "order", "shipping"};
+
+constexpr std::chrono::milliseconds retry_vote_pause{25};
+
+std::vector<std::string> names_of(const std::vector<Participant*>& participants) {
+  std::vector<std::string> names{std::string(log_name)};
+  for (const Participant* participant : participants) names.emplace_back(participant->name());
+  return names;
+}
+
+// Indexes of `participants` in the order of `names`; those not named come last, as they stand.
+template <std::size_t N>
+std::vector<protocol::ParticipantId> in_order(const std::vector<Participant*>& participants,
+                                              const std::array<std::string_view, N>& names) {
+  std::vector<protocol::ParticipantId> ids(participants.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<protocol::ParticipantId>(i);
+  std::ranges::stable_sort(ids, {}, [&](protocol::ParticipantId id) {
+    return std::ranges::find(names, participants[id]->name()) - names.begin();
+  });
+  return ids;
+}
+
+}  // namespace
+
+Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings, std::vector<Participant*> participants,
+                         TransactionLog& log, CrashPoints& crash, Metrics& metrics,
+                         std::function<void(std::string)> on_fatal)
+    : io_(io),
+      settings_(settings),
+      participants_(std::move(participants)),
+      log_(log),
+      metrics_(metrics),
+      on_fatal_(std::move(on_fatal)),
+      incarnation_(random_hex(8)),
+      health_(names_of(participants_)),
+      forgetter_(io, participants_, log, health_, crash, settings.engine.trim),
+      queue_({settings.engine.group_operations_max, settings.engine.group_rows_max,
+              settings.engine.queue_operations_max, settings.engine.conflict_retries_max}),
+      driver_(io, participants_, log, health_, crash, metrics, make_hooks()),
+      recovery_(io, participants_, log, health_, forgetter_, crash, metrics,
+                std::chrono::milliseconds(settings.engine.recovery_interval_ms), [this] { return active_gids(); }),
+      lease_ticker_(io),
+      queue_ticker_(io),
+      trim_ticker_(io),
+      gauge_ticker_(io),
+      idle_(io) {
+  health_.on_down = [this](std::string_view name) {
+    refuse_queued(true, "a database is away");
+    recovery_.kick(name);
+    if (name == log_name) lease_ticker_.kick();
+  };
+  health_.on_up = [this](std::string_view name) {
+    recovery_.kick(name);
+    pump();
+  };
+}
+
+DriverHooks Coordinator::make_hooks() {
+  DriverHooks hooks;
+  hooks.gate_open = [this](const GroupPtr& group) {
+    if (gate_ == group) gate_.reset();
+    queue_ticker_.kick();
+  };
+  hooks.lane_free = [this](const GroupPtr&) {
+    --lanes_used_;
+    queue_ticker_.kick();
+  };
+  hooks.reply = [this](const GroupPtr& group) { reply(group); };
+  hooks.applied = [this](const GroupPtr& group) { applied(group); };
+  hooks.complete = [this](const GroupPtr& group) {
+    std::vector<std::string> branches;
+    for (const auto id : group->core.branches()) branches.push_back(group->core.plan().participants[id]);
+    forgetter_.applied(group->gid, std::move(branches));
+  };
+  hooks.sweep = [this](std::string_view participant) { recovery_.kick(participant); };
+  hooks.resubmit = [this](GroupRequest request) { queue_.resubmit(std::move(request)); };
+  hooks.finished = [this](const GroupPtr& group) { finished(group); };
+  hooks.fenced = [this](std::string why) { fenced(std::move(why)); };
+  return hooks;
+}
+
+std::set<protocol::Gid> Coordinator::active_gids() const {
+  std::set<protocol::Gid> gids;
+  for (const auto& [gid, group] : groups_) gids.insert(gid);
+  return gids;
+}
+
+bool Coordinator::may_form() const {
+  return started_ && !fenced_ && !gate_ && lanes_used_ < settings_.engine.lanes &&
+         groups_.size() < settings_.engine.unfinished_groups_max && health_.all_reachable();
+}
+
+void Coordinator::pump() {
+  while (may_form()) {
+    auto request = queue_.form(std::chrono::steady_clock::now());
+    if (!request) break;
+    start_group(std::move(*request));
+  }
+  metrics_.queue(queue_.size());
+}
+
+protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request) const {
+  protocol::GroupPlan plan;
+  plan.operations = request.members.size();
+  for (const Participant* participant : participants_) {
+    plan.participants.emplace_back(participant->name());
+    auto& touches = plan.touches.emplace_back();
+    for (const auto& member : request.members) touches.push_back(participant->touches(*member->operation));
+  }
+  const auto voters = in_order(participants_, lock_order);
+  if (alone_) {
+    auto& everybody = plan.vote_stages.emplace_back(voters);
+    everybody.push_back(protocol::log_voter);
+  } else {
+    for (const auto id : voters) plan.vote_stages.push_back({id});
+    plan.vote_stages.push_back({protocol::log_voter});
+  }
+  plan.commit_order = in_order(participants_, commit_order);
+  plan.conflict_retries_left = request.conflict_retries_left;
+  plan.refuse_alone = request.refuse_alone;
+  plan.refuse_reason = "VALIDATION_FAILED";
+  plan.refuse_detail = "a database cannot hold these values";
+  return plan;
+}
+
+void Coordinator::start_group(GroupRequest request) {
+  protocol::Gid gid{identity_.installation, identity_.coordinator, identity_.epoch, incarnation_, ++seq_};
+  auto plan = plan_for(request);
+  auto group = std::make_shared<Group>(gid, std::move(request), std::move(plan));
+  metrics_.group(group->operations.size());
+  gate_ = group;
+  ++lanes_used_;
+  groups_.emplace(gid, group);
+  for (const auto& member : group->request.members) orders_[member->operation->order_id] = {member, group};
+  driver_.start(group);
+}
+
+void Coordinator::refuse_queued(bool all, std::string_view why) {
+  const Submissions expired = queue_.expire(std::chrono::steady_clock::now(), all);
+  for (const auto& submission : expired) {
+    SubmitResult result;
+    result.status = SubmitStatus::unavailable;
+    result.reason = "PARTICIPANT_UNAVAILABLE";
+    result.detail = why;
+    answer(submission, std::move(result));
+  }
+}
+
+// --- what the driver tells ---------------------------------------------------------------------
+
+void Coordinator::reply(const GroupPtr& group) {
+  const auto& verdicts = group->core.verdicts();
+  const bool judged = group->core.cause() == protocol::AbortCause::none;
+  for (std::size_t i = 0; i < verdicts.size(); ++i) {
+    const auto& member = group->request.members[i];
+    const bool later = judged && verdicts[i].fate == protocol::Fate::retry;
+    if (later && queue_again(member, verdicts[i])) continue;
+    answer(member, result_of(*group, i));
+  }
+}
+
+// A participant misses rows of a decided order: the operation waits in the queue a little.
+// Its order stays busy until this group is over.
+bool Coordinator::queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict) {
+  if (!verdict.reason.empty() || draining_) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (now + retry_vote_pause >= submission->give_up_at) return false;
+  submission->not_before = now + retry_vote_pause;
+  metrics_.retry("not_applied");
+  queue_.push(submission);
+  return true;
+}
+
+SubmitResult Coordinator::result_of(const Group& group, std::size_t index) const {
+  SubmitResult result;
+  const auto& verdict = group.core.verdicts()[index];
+  if (group.core.cause() != protocol::AbortCause::none) {
+    const bool nobody_takes_it = group.core.cause() == protocol::AbortCause::poison;
+    result.status = nobody_takes_it ? SubmitStatus::invalid : SubmitStatus::unavailable;
+    result.reason = nobody_takes_it ? "VALIDATION_FAILED" : "PARTICIPANT_UNAVAILABLE";
+    result.detail = nobody_takes_it ? "a database cannot hold these values" : "nothing was done; send it again";
+    return result;
+  }
+  result.reason = verdict.reason;
+  result.detail = verdict.detail;
+  switch (verdict.fate) {
+    case protocol::Fate::confirmed:
+      result.status = SubmitStatus::confirmed;
+      result.transaction_id = group.text;
+      break;
+    case protocol::Fate::refused:
+      result.status = group.core.plan().refuse_alone ? SubmitStatus::invalid : SubmitStatus::refused;
+      break;
+    case protocol::Fate::duplicate: {
+      const auto& stored = group.stored.at(index);
+      const bool same = stored && stored->fingerprint == group.operations[index]->fingerprint;
+      result.status = same ? SubmitStatus::replayed : SubmitStatus::key_reused;
+      result.stored = stored;
+      break;
+    }
+    case protocol::Fate::retry:
+    case protocol::Fate::open:
+      result.status = SubmitStatus::unavailable;
+      if (result.reason.empty()) result.reason = "PARTICIPANT_UNAVAILABLE";
+      break;
+  }
+  return result;
+}
+
+void Coordinator::applied(const GroupPtr& group) {
+  queue_.release_orders(group->request.members);
+  for (const auto& member : group->request.members) {
+    member->applied = true;
+    if (member->result) member->result->applied = true;
+    member->changed.cancel();
+  }
+}
+
+void Coordinator::finished(const GroupPtr& group) {
+  groups_.erase(group->gid);
+  for (const auto& member : group->request.members) {
+    const auto entry = orders_.find(member->operation->order_id);
+    if (entry != orders_.end() && entry->second.group == group) orders_.erase(entry);
+  }
+  if (!group->resubmitted) queue_.release_orders(group->request.members);
+  idle_.cancel();
+  queue_ticker_.kick();
+}
+
+void Coordinator::fenced(std::string why) {
+  if (std::exchange(fenced_, true)) return;
+  logging::error("fenced: another process runs with this coordinator's id, or took it over",
+                 {{"coordinator", std::string_view(identity_.coordinator)}, {"why", std::string_view(why)}});
+  refuse_queued(true, "this coordinator was fenced");
+  on_fatal_(std::move(why));
+}
+
+void Coordinator::spawn(asio::awaitable<void> work) {
+  asio::co_spawn(io_, std::move(work), [](const std::exception_ptr& error) {
+    if (!error) return;
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& defect) {
+      logging::error("defect in a background loop: stopping", {{"error", std::string_view(defect.what())}});
+    }
+    std::abort();
+  });
+}
+
+}  // namespace txcoord::engine

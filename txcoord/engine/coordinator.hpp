@@ -1,0 +1,112 @@
+// The engine behind the REST layer: takes operations in, forms groups, keeps what is under way,
+// and runs the background work (recovery, lease, completion, housekeeping).
+// Single-threaded: everything here happens on the I/O thread.
+//
+// Bounds: the queue (queue_operations_max), groups not finished (unfinished_groups_max, below the
+// prepared slots), groups asking for locks (one) and groups before their end (lanes).
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "participants/participant.hpp"
+#include "txcoord/base/settings.hpp"
+#include "txcoord/engine/driver.hpp"
+#include "txcoord/engine/engine.hpp"
+#include "txcoord/engine/forgetter.hpp"
+#include "txcoord/engine/recovery.hpp"
+#include "txcoord/engine/ticker.hpp"
+
+namespace txcoord::engine {
+
+class Coordinator final : public Engine {
+ public:
+  // `participants` in any order; the vote and commit orders are by name. `on_fatal` is called when
+  // this process must stop: it is fenced.
+  Coordinator(asio::any_io_executor io, const Settings& settings, std::vector<Participant*> participants,
+              TransactionLog& log, CrashPoints& crash, Metrics& metrics, std::function<void(std::string)> on_fatal);
+
+  // Reaches the log (waiting for it as long as it takes), raises the epoch, starts the background
+  // loops. Returns when they run; ready() tells when the first recovery is done everywhere.
+  asio::awaitable<void> start();
+  // Refuses new work, waits until what is under way is finished or `wait_max` has passed, makes
+  // completions durable and gives the lease up.
+  asio::awaitable<void> drain(std::chrono::milliseconds wait_max);
+
+  asio::awaitable<SubmitResult> submit(std::shared_ptr<const Operation> operation, SubmitOptions options) override;
+  std::optional<PendingOrder> pending(const std::string& order_id) const override;
+  std::vector<ActiveTransaction> active() const override;
+  std::map<std::string, ParticipantHealth> health() const override { return health_.all(); }
+  bool ready() const override;
+  bool draining() const override { return draining_; }
+
+ private:
+  struct OrderEntry {
+    SubmissionPtr submission;
+    GroupPtr group;  // null while it is queued
+  };
+
+  DriverHooks make_hooks();
+  protocol::GroupPlan plan_for(const GroupRequest& request) const;
+  std::optional<SubmitResult> refuse_at_door(const Operation& operation) const;
+  asio::awaitable<bool> wait_until_applied_elsewhere(std::string order_id, SteadyTime deadline);
+  asio::awaitable<void> wait_for(SubmissionPtr submission, SubmitOptions options, SteadyTime deadline);
+
+  bool may_form() const;
+  void pump();
+  void start_group(GroupRequest request);
+  void refuse_queued(bool all, std::string_view why);
+
+  void reply(const GroupPtr& group);
+  SubmitResult result_of(const Group& group, std::size_t index) const;
+  bool queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict);
+  void answer(const SubmissionPtr& submission, SubmitResult result);
+  void applied(const GroupPtr& group);
+  void finished(const GroupPtr& group);
+  void fenced(std::string why);
+
+  asio::awaitable<void> run_lease();
+  asio::awaitable<bool> renew_lease();
+  asio::awaitable<void> run_queue_clock();
+  asio::awaitable<void> run_trim();
+  asio::awaitable<void> run_gauges();
+  std::set<protocol::Gid> active_gids() const;
+  void spawn(asio::awaitable<void> work);
+
+  asio::any_io_executor io_;
+  const Settings& settings_;
+  std::vector<Participant*> participants_;
+  TransactionLog& log_;
+  Metrics& metrics_;
+  std::function<void(std::string)> on_fatal_;
+
+  RecoveryIdentity identity_;
+  std::string incarnation_;
+  std::uint64_t seq_ = 0;
+  bool started_ = false;
+  bool draining_ = false;
+  bool fenced_ = false;
+  bool alone_ = false;  // no other coordinator's lease is live: votes may go out all at once
+
+  Health health_;
+  Forgetter forgetter_;
+  GroupQueue queue_;
+  Driver driver_;
+  Recovery recovery_;
+
+  std::map<protocol::Gid, GroupPtr> groups_;  // A: a gid enters before its first message
+  GroupPtr gate_;                             // the group that is asking for locks
+  std::size_t lanes_used_ = 0;
+  std::unordered_set<std::string> keys_in_flight_;
+  std::unordered_map<std::string, OrderEntry> orders_;
+  Ticker lease_ticker_, queue_ticker_, trim_ticker_, gauge_ticker_;
+  asio::steady_timer idle_;  // cancelled when a group finishes: drain() waits on it
+};
+
+}  // namespace txcoord::engine

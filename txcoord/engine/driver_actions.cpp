@@ -1,0 +1,259 @@
+// The driver's actions: one call to a participant or the log each, and the event it becomes.
+// g++ 12: awaitables are named before co_await, so that no temporary lives across a suspension.
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "txcoord/base/logging.hpp"
+#include "txcoord/engine/driver.hpp"
+
+namespace txcoord::engine {
+namespace {
+
+using protocol::AbortCause;
+using protocol::Event;
+using protocol::EventKind;
+using protocol::ParticipantId;
+
+AbortCause cause_of(const Failure& failure) {
+  switch (failure.kind) {
+    case FailureKind::unavailable: return AbortCause::unavailable;
+    case FailureKind::timeout: return AbortCause::timeout;
+    case FailureKind::deadlock: return AbortCause::deadlock;
+    case FailureKind::lock_timeout: return AbortCause::lock_timeout;
+    case FailureKind::poison: return AbortCause::poison;
+    case FailureKind::fenced: return AbortCause::fenced;
+    case FailureKind::not_found:
+    case FailureKind::busy:
+    case FailureKind::error: return AbortCause::error;
+  }
+  return AbortCause::error;
+}
+
+Event failed(EventKind kind, ParticipantId voter, const Failure& failure) {
+  Event event;
+  event.kind = kind;
+  event.voter = voter;
+  event.cause = cause_of(failure);
+  event.unanswered = failure.outcome_unknown;
+  return event;
+}
+
+Event plain(EventKind kind, ParticipantId voter = protocol::log_voter) {
+  Event event;
+  event.kind = kind;
+  event.voter = voter;
+  return event;
+}
+
+void log_failure(const Group& group, std::string_view participant, std::string_view phase, const Failure& failure) {
+  logging::warn("step failed", {{"gid", std::string_view(group.text)},
+                                {"participant", participant},
+                                {"phase", phase},
+                                {"failure", to_string(failure.kind)},
+                                {"sqlstate", std::string_view(failure.sqlstate)},
+                                {"outcome_unknown", failure.outcome_unknown},
+                                {"error", std::string_view(failure.message)}});
+}
+
+}  // namespace
+
+asio::awaitable<void> Driver::claim(GroupPtr group) {
+  auto work = log_.claim(group->gid, group->operations);
+  auto reply = co_await std::move(work);
+  if (!reply) {
+    health_.failed(log_name, reply.failure());
+    log_failure(*group, log_name, "claim", reply.failure());
+    deliver(group, failed(EventKind::vote_failed, protocol::log_voter, reply.failure()));
+    co_return;
+  }
+  group->stored = std::move(reply.value().stored);
+  Event event = plain(EventKind::voted);
+  event.votes = std::move(reply.value().votes);
+  deliver(group, std::move(event));
+}
+
+asio::awaitable<void> Driver::vote(GroupPtr group, ParticipantId id) {
+  const auto name = participant(id).name();
+  auto work = participant(id).vote(group->gid, group->operations);
+  auto reply = co_await std::move(work);
+  if (!reply) {
+    health_.failed(name, reply.failure());
+    log_failure(*group, name, "vote", reply.failure());
+    deliver(group, failed(EventKind::vote_failed, id, reply.failure()));
+    co_return;
+  }
+  Event event = plain(EventKind::voted, id);
+  event.votes = std::move(reply.value());
+  deliver(group, std::move(event));
+}
+
+asio::awaitable<void> Driver::judge(GroupPtr group, Action action) {
+  crash_.reach("judge.before");
+  auto work = participant(action.voter).judge(group->gid, action.operations);
+  auto reply = co_await std::move(work);
+  if (!reply) {
+    log_failure(*group, participant(action.voter).name(), "judge", reply.failure());
+    deliver(group, failed(EventKind::judge_failed, action.voter, reply.failure()));
+    co_return;
+  }
+  Event event = plain(EventKind::judged, action.voter);
+  event.votes = std::move(reply.value());
+  deliver(group, std::move(event));
+}
+
+asio::awaitable<void> Driver::prepare(GroupPtr group, Action action) {
+  crash_.reach("prepare.before");
+  const auto name = participant(action.voter).name();
+  auto work = participant(action.voter).prepare(group->gid, action.operations);
+  auto reply = co_await std::move(work);
+  if (!reply) {
+    health_.failed(name, reply.failure());
+    log_failure(*group, name, "prepare", reply.failure());
+    deliver(group, failed(EventKind::prepare_failed, action.voter, reply.failure()));
+    co_return;
+  }
+  deliver(group, plain(EventKind::prepared, action.voter));
+}
+
+asio::awaitable<void> Driver::decide(GroupPtr group, bool commit) {
+  crash_.reach(commit ? "decide.before" : "refuse.before");
+  DecisionRecord record = record_of(*group, commit);
+  auto work = log_.decide(group->gid, std::move(record));
+  auto reply = co_await std::move(work);
+  if (reply) {
+    if (!commit) crash_.reach("refuse.after");
+    deliver(group, plain(EventKind::decided));
+    co_return;
+  }
+  const Failure& failure = reply.failure();
+  health_.failed(log_name, failure);
+  log_failure(*group, log_name, "decide", failure);
+  if (failure.kind == FailureKind::fenced) hooks_.fenced("a decision was refused: the epoch was raised");
+  // Only what the server refused is certainly not committed.
+  if (failure.outcome_unknown) {
+    deliver(group, plain(EventKind::decide_unknown));
+  } else {
+    deliver(group, failed(EventKind::decide_failed, protocol::log_voter, failure));
+  }
+}
+
+asio::awaitable<void> Driver::settle(GroupPtr group, std::uint32_t attempt) {
+  crash_.reach("settle.before");
+  auto pause = pause_before(attempt);
+  co_await std::move(pause);
+  auto work = log_.settle(group->gid);
+  auto reply = co_await std::move(work);
+  if (!reply) {
+    health_.failed(log_name, reply.failure());
+    log_failure(*group, log_name, "settle", reply.failure());
+    deliver(group, plain(EventKind::settle_failed));
+    co_return;
+  }
+  crash_.reach("settle.after");
+  const bool commit = reply.value() == DecisionOutcome::commit;
+  deliver(group, plain(commit ? EventKind::settled_commit : EventKind::settled_abort));
+}
+
+asio::awaitable<void> Driver::commit(GroupPtr group, Action action) {
+  const auto name = participant(action.voter).name();
+  if (action.attempt == 0) crash_.reach("commit", name, "before");
+  auto pause = pause_before(action.attempt);
+  co_await std::move(pause);
+  auto work = participant(action.voter).commit_prepared(group->gid);
+  auto reply = co_await std::move(work);
+  if (reply) {
+    deliver(group, plain(EventKind::committed, action.voter));
+    co_return;
+  }
+  const Failure& failure = reply.failure();
+  if (failure.kind == FailureKind::not_found) {
+    deliver(group, plain(EventKind::commit_not_found, action.voter));
+    co_return;
+  }
+  // "busy" (55000) proves nothing either: somebody may be finishing it, or may die doing so.
+  health_.failed(name, failure);
+  metrics_.retry(to_string(failure.kind));
+  if (action.attempt < 3) log_failure(*group, name, "commit", failure);
+  deliver(group, failed(EventKind::commit_failed, action.voter, failure));
+}
+
+asio::awaitable<void> Driver::check_witness(GroupPtr group, Action action) {
+  auto pause = pause_before(action.attempt);
+  co_await std::move(pause);
+  auto work = participant(action.voter).has_witness(group->gid);
+  auto reply = co_await std::move(work);
+  if (!reply) {
+    health_.failed(participant(action.voter).name(), reply.failure());
+    deliver(group, plain(EventKind::witness_failed, action.voter));
+    co_return;
+  }
+  deliver(group, plain(reply.value() ? EventKind::witness_found : EventKind::witness_absent, action.voter));
+}
+
+asio::awaitable<void> Driver::reread_decision(GroupPtr group, Action action) {
+  auto pause = pause_before(action.attempt);
+  co_await std::move(pause);
+  std::vector<protocol::Gid> gids{group->gid};
+  auto work = log_.decisions(std::move(gids));
+  auto reply = co_await std::move(work);
+  if (!reply) {
+    health_.failed(log_name, reply.failure());
+    deliver(group, plain(EventKind::decision_unread, action.voter));
+    co_return;
+  }
+  // Complete, or complete and trimmed: then the branch was committed before that.
+  const bool incomplete = !reply.value().empty() && !reply.value().front().complete;
+  deliver(group, plain(incomplete ? EventKind::decision_incomplete : EventKind::decision_complete, action.voter));
+}
+
+asio::awaitable<void> Driver::record_heuristic(GroupPtr group, Action action) {
+  auto pause = pause_before(action.attempt);
+  co_await std::move(pause);
+  std::string name(participant(action.voter).name());
+  std::string detail = "decided commit; no prepared transaction, no witness: the prepared state was lost";
+  auto work = log_.record_heuristic(group->gid, name, detail);
+  auto reply = co_await std::move(work);
+  if (!reply) {
+    health_.failed(log_name, reply.failure());
+    deliver(group, plain(EventKind::heuristic_unrecorded, action.voter));
+    co_return;
+  }
+  metrics_.heuristic_outcome();
+  metrics_.recovery_action("heuristic");
+  logging::error("heuristic outcome: a decided branch was lost",
+                 {{"gid", std::string_view(group->text)}, {"participant", std::string_view(name)}});
+  deliver(group, plain(EventKind::heuristic_recorded, action.voter));
+}
+
+asio::awaitable<void> Driver::rollback(GroupPtr group, ParticipantId id) {
+  const auto name = participant(id).name();
+  auto work = participant(id).rollback_prepared(group->gid);
+  auto reply = co_await std::move(work);
+  // Its PREPARE was answered, so "does not exist" here means that somebody else rolled it back.
+  if (reply || reply.failure().kind == FailureKind::not_found) {
+    deliver(group, plain(EventKind::rolled_back, id));
+    co_return;
+  }
+  health_.failed(name, reply.failure());
+  log_failure(*group, name, "rollback", reply.failure());
+  deliver(group, plain(EventKind::rollback_failed, id));
+}
+
+asio::awaitable<void> Driver::release(GroupPtr group, ParticipantId id) {
+  auto work = id == protocol::log_voter ? log_.release(group->gid) : participant(id).release(group->gid);
+  co_await std::move(work);
+  deliver(group, plain(EventKind::released, id));
+}
+
+asio::awaitable<void> Driver::pause_before(std::uint32_t attempt) {
+  if (attempt == 0) co_return;
+  const auto base = backoff(attempt);
+  const auto extra = std::uniform_int_distribution<std::int64_t>(0, base.count())(jitter_);
+  asio::steady_timer timer(io_, base + std::chrono::milliseconds(extra));
+  boost::system::error_code ignored;
+  auto token = asio::redirect_error(asio::use_awaitable, ignored);
+  co_await timer.async_wait(token);
+}
+
+}  // namespace txcoord::engine

@@ -1,0 +1,67 @@
+// Forms groups from what is queued: natural batching, no timer, a lone operation never waits.
+//
+// Kept here:
+//   I5 two operations with one idempotency key never share a group (their claim would collide).
+//   I9 an operation on an order joins no group while another operation on that order is in a group
+//      that is not applied everywhere; operations on one order keep their order of arrival.
+// Single-threaded.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "txcoord/engine/submission.hpp"
+
+namespace txcoord::engine {
+
+// What becomes one global transaction.
+struct GroupRequest {
+  Submissions members;
+  std::uint32_t conflict_retries_left = 0;
+  bool refuse_alone = false;  // a lone operation that no database takes
+  SteadyTime not_before{};
+};
+
+struct GroupLimits {
+  std::size_t operations_max = 128;
+  std::size_t rows_max = 2000;
+  std::size_t queue_max = 20000;
+  std::uint32_t conflict_retries = 5;
+};
+
+class GroupQueue {
+ public:
+  explicit GroupQueue(GroupLimits limits) : limits_(limits) {}
+
+  bool full() const { return size() >= limits_.queue_max; }
+  std::size_t size() const { return queue_.size() + resubmitted_; }
+  void push(SubmissionPtr submission) { queue_.push_back(std::move(submission)); }
+  // A group that goes again as it is, before everything that is queued. Its orders stay busy.
+  void resubmit(GroupRequest request);
+
+  // The next group, or nothing that may go now. Its orders become busy.
+  std::optional<GroupRequest> form(SteadyTime now);
+  // The group's effects are applied, or will never be: its orders are free.
+  void release_orders(const Submissions& members);
+
+  // Takes out those whose give_up_at has passed (or all of them).
+  Submissions expire(SteadyTime now, bool all);
+  // When form() could have something again, if only time is in the way.
+  std::optional<SteadyTime> next_due() const;
+
+ private:
+  static std::size_t rows_of(const Operation& operation);
+
+  GroupLimits limits_;
+  std::deque<SubmissionPtr> queue_;
+  std::deque<GroupRequest> again_;
+  std::size_t resubmitted_ = 0;  // operations in again_
+  std::unordered_set<std::string> busy_orders_;
+};
+
+}  // namespace txcoord::engine

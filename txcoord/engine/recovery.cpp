@@ -1,0 +1,248 @@
+#include "txcoord/engine/recovery.hpp"
+
+#include <algorithm>
+
+#include "txcoord/base/logging.hpp"
+
+namespace txcoord::engine {
+namespace {
+
+constexpr std::chrono::milliseconds probe_every{200};  // while the database is away
+constexpr std::size_t decisions_per_pass_max = 2000;
+
+}  // namespace
+
+// One pass over one participant, in the order that recovery_plan.hpp asks for.
+struct Recovery::Pass {
+  Participant& participant;
+  const RecoveryIdentity& identity;
+  protocol::RecoveryView view;
+  std::vector<Decision> incomplete;   // read with T: after A; those that this process may finish
+  std::set<std::string> unfinished_elsewhere;  // coordinators of the others
+};
+
+Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
+                   Health& health, Forgetter& forgetter, CrashPoints& crash, Metrics& metrics,
+                   std::chrono::milliseconds interval, std::function<std::set<protocol::Gid>()> active)
+    : io_(io),
+      log_(log),
+      health_(health),
+      forgetter_(forgetter),
+      crash_(crash),
+      metrics_(metrics),
+      interval_(interval),
+      active_(std::move(active)) {
+  for (const Participant* participant : participants)
+    tickers_[std::string(participant->name())] = std::make_unique<Ticker>(io_);
+}
+
+void Recovery::kick(std::string_view participant) {
+  const auto ticker = tickers_.find(participant);
+  if (ticker != tickers_.end()) ticker->second->kick();
+}
+
+void Recovery::stop() {
+  for (auto& [name, ticker] : tickers_) ticker->stop();
+}
+
+asio::awaitable<void> Recovery::run(Participant& participant, RecoveryIdentity identity) {
+  Ticker& ticker = *tickers_.find(participant.name())->second;
+  auto unsettled_since = std::chrono::steady_clock::now();
+  bool settled = false;
+  for (;;) {
+    auto work = pass(participant, identity);
+    const bool ok = co_await std::move(work);
+    if (!ok && std::exchange(settled, false)) unsettled_since = std::chrono::steady_clock::now();
+    if (ok && !std::exchange(settled, true)) {
+      const auto spent = std::chrono::steady_clock::now() - unsettled_since;
+      metrics_.recovery_duration(std::chrono::duration<double>(spent).count());
+      logging::info("recovery pass done", {{"participant", participant.name()}});
+    }
+    auto pause = ticker.wait(ok ? interval_ : probe_every);
+    const bool go_on = co_await std::move(pause);
+    if (!go_on) co_return;
+  }
+}
+
+// True when everything was read and tried; what failed on one branch is tried again next time.
+asio::awaitable<bool> Recovery::pass(Participant& participant, const RecoveryIdentity& identity) {
+  crash_.reach("recovery.before");
+  Pass current{participant, identity, {}, {}, {}};
+  current.view.own_coordinator = identity.coordinator;
+  current.view.own_epoch = identity.epoch;
+  auto reading = read(current);
+  const bool complete = co_await std::move(reading);
+  if (!complete) co_return false;
+
+  const auto plan = protocol::plan_recovery(current.view);
+  if (!plan.empty()) crash_.reach("recovery.planned");
+  for (const auto& action : plan) {
+    auto work = carry_out(current, action);
+    co_await std::move(work);
+  }
+  for (const auto& decision : current.incomplete) {
+    auto work = finish_decision(current, decision);
+    co_await std::move(work);
+  }
+  forget_finished(current.incomplete);
+  auto take = take_over(current);
+  co_await std::move(take);
+  health_.recovered(participant.name());
+  co_return true;
+}
+
+// P, F, A, T, Q: strictly in this order, each after the one before has returned.
+asio::awaitable<bool> Recovery::read(Pass& pass) {
+  const auto name = pass.participant.name();
+  auto list_before = pass.participant.list_prepared(pass.identity.installation);
+  auto before = co_await std::move(list_before);
+  if (!before) {
+    health_.failed(name, before.failure());
+    co_return false;
+  }
+  health_.reached(name);
+  pass.view.prepared_before = before.value();
+
+  auto read_epochs = log_.coordinators();
+  const auto epochs = co_await std::move(read_epochs);
+  if (!epochs) {
+    health_.failed(log_name, epochs.failure());
+    co_return false;
+  }
+  for (const auto& [id, state] : epochs.value()) pass.view.epochs[id] = state.epoch;
+
+  pass.view.active = active_();
+
+  auto read_outcomes = log_.decisions(pass.view.prepared_before);
+  const auto outcomes = co_await std::move(read_outcomes);
+  auto read_incomplete = log_.incomplete_decisions(decisions_per_pass_max);
+  const auto incomplete = co_await std::move(read_incomplete);
+  if (!outcomes || !incomplete) {
+    health_.failed(log_name, outcomes ? incomplete.failure() : outcomes.failure());
+    co_return false;
+  }
+  for (const auto& decision : outcomes.value())
+    pass.view.outcomes[decision.gid] =
+        decision.outcome == DecisionOutcome::commit ? protocol::Outcome::commit : protocol::Outcome::abort;
+  for (const auto& decision : incomplete.value()) {
+    if (pass.view.active.contains(decision.gid)) continue;
+    if (protocol::may_finish(decision.gid, pass.view)) {
+      pass.incomplete.push_back(decision);
+    } else {
+      pass.unfinished_elsewhere.insert(decision.gid.coordinator);
+    }
+  }
+
+  auto list_after = pass.participant.list_prepared(pass.identity.installation);
+  auto after = co_await std::move(list_after);
+  if (!after) {
+    health_.failed(name, after.failure());
+    co_return false;
+  }
+  pass.view.prepared_after = after.value();
+  co_return true;
+}
+
+asio::awaitable<void> Recovery::carry_out(Pass& pass, protocol::RecoveryAction action) {
+  const std::string gid = protocol::format(action.gid);
+  bool commit = action.kind == protocol::RecoveryKind::commit;
+  if (action.kind == protocol::RecoveryKind::bury) {
+    auto settle = log_.settle(action.gid);
+    const auto outcome = co_await std::move(settle);
+    if (!outcome) {
+      health_.failed(log_name, outcome.failure());
+      co_return;
+    }
+    crash_.reach("recovery.bury.after");
+    commit = outcome.value() == DecisionOutcome::commit;
+  }
+  auto work = commit ? pass.participant.commit_prepared(action.gid) : pass.participant.rollback_prepared(action.gid);
+  const auto reply = co_await std::move(work);
+  // not_found and busy: somebody else is at it, or was. The next pass sees what came of it.
+  if (!reply) {
+    health_.failed(pass.participant.name(), reply.failure());
+    co_return;
+  }
+  crash_.reach("recovery.finish.after");
+  metrics_.recovery_action(commit ? "commit" : "rollback");
+  logging::info("recovered a branch", {{"gid", std::string_view(gid)},
+                                       {"participant", pass.participant.name()},
+                                       {"action", std::string_view(commit ? "commit" : "rollback")}});
+}
+
+// A decided gid of an earlier epoch: is this participant's branch committed? Read before: the
+// decision (not complete), then Q. A branch that is in neither Q nor the witnesses was lost, unless
+// the decision, read once more, has been completed by somebody else meanwhile.
+asio::awaitable<void> Recovery::finish_decision(Pass& pass, Decision decision) {
+  std::string name(pass.participant.name());
+  if (std::ranges::find(decision.participants, name) == decision.participants.end()) co_return;
+  if (done_[decision.gid].contains(name) || heuristic_.contains({decision.gid, name})) co_return;
+  // It may have become active and been applied here since A was read.
+  if (active_().contains(decision.gid) || forgetter_.completing(decision.gid)) co_return;
+
+  auto look = pass.participant.has_witness(decision.gid);
+  const auto witness = co_await std::move(look);
+  if (!witness) co_return;
+  if (witness.value()) {
+    branch_done(decision, name);
+    co_return;
+  }
+  auto list = pass.participant.list_prepared(pass.identity.installation);
+  const auto prepared = co_await std::move(list);
+  if (!prepared || std::ranges::find(prepared.value(), decision.gid) != prepared.value().end()) co_return;
+  auto look_again = pass.participant.has_witness(decision.gid);
+  const auto committed_meanwhile = co_await std::move(look_again);
+  if (!committed_meanwhile || committed_meanwhile.value()) co_return;
+
+  std::vector<protocol::Gid> gids{decision.gid};
+  auto reread = log_.decisions(gids);
+  const auto now = co_await std::move(reread);
+  if (!now || now.value().empty() || now.value().front().complete) co_return;
+  std::string detail = "found by recovery: decided commit, no prepared transaction, no witness";
+  auto record = log_.record_heuristic(decision.gid, name, detail);
+  const auto recorded = co_await std::move(record);
+  if (!recorded) co_return;
+  heuristic_.insert({decision.gid, name});
+  if (decision.heuristic) co_return;  // counted and logged when it was first found
+  metrics_.heuristic_outcome();
+  metrics_.recovery_action("heuristic");
+  const std::string gid = protocol::format(decision.gid);
+  logging::error("heuristic outcome: a decided branch was lost",
+                 {{"gid", std::string_view(gid)}, {"participant", std::string_view(name)}});
+}
+
+void Recovery::branch_done(const Decision& decision, std::string_view participant) {
+  auto& done = done_[decision.gid];
+  done.insert(std::string(participant));
+  const bool all = std::ranges::all_of(decision.participants, [&](const auto& name) { return done.contains(name); });
+  if (!all) return;
+  forgetter_.applied(decision.gid, decision.participants);
+}
+
+// What the log no longer lists as incomplete needs no memory here.
+void Recovery::forget_finished(const std::vector<Decision>& incomplete) {
+  std::set<protocol::Gid> listed;
+  for (const auto& decision : incomplete) listed.insert(decision.gid);
+  std::erase_if(done_, [&](const auto& entry) { return !listed.contains(entry.first); });
+  std::erase_if(heuristic_, [&](const auto& entry) { return !listed.contains(entry.first); });
+}
+
+// Another coordinator's branches stand prepared, or its decisions incomplete: if its lease has run out (the log's clock tells,
+// and checks again in the same statement), its epoch is raised, and the next pass may finish them.
+asio::awaitable<void> Recovery::take_over(Pass& pass) {
+  std::set<std::string> others = protocol::suspects(pass.view);
+  others.merge(pass.unfinished_elsewhere);
+  if (others.empty()) co_return;
+  std::vector<std::string> list(others.begin(), others.end());
+  auto work = log_.take_over(pass.identity.coordinator, list);
+  const auto taken = co_await std::move(work);
+  if (!taken || taken.value().empty()) co_return;
+  for (const auto& coordinator : taken.value()) {
+    metrics_.recovery_action("takeover");
+    logging::warn("took over a coordinator whose lease ran out",
+                  {{"coordinator", std::string_view(coordinator)}});
+  }
+  for (auto& [name, ticker] : tickers_) ticker->kick();
+}
+
+}  // namespace txcoord::engine

@@ -1,0 +1,32 @@
+// One operation on its way through the engine: from the queue to its answer, and to applied.
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "participants/operation.hpp"
+#include "txcoord/engine/engine.hpp"
+
+namespace txcoord::engine {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+struct Submission {
+  Submission(const asio::any_io_executor& io, std::shared_ptr<const Operation> what)
+      : operation(std::move(what)), changed(io) {}
+
+  std::shared_ptr<const Operation> operation;
+  SteadyTime submitted_at{};
+  SteadyTime not_before{};  // a retried operation waits a little
+  SteadyTime give_up_at{};  // in the queue for longer than this: 503
+  std::optional<SubmitResult> result;
+  bool applied = false;     // or will never be: nothing more to wait for
+  asio::steady_timer changed;  // cancelled whenever result or applied changes
+};
+using SubmissionPtr = std::shared_ptr<Submission>;
+using Submissions = std::vector<SubmissionPtr>;
+
+}  // namespace txcoord::engine

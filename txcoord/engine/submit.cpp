@@ -1,0 +1,194 @@
+// The coordinator's door: an operation comes in, waits for its answer, and is seen meanwhile.
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "txcoord/base/logging.hpp"
+#include "txcoord/base/time.hpp"
+#include "txcoord/engine/coordinator.hpp"
+
+namespace txcoord::engine {
+namespace {
+
+constexpr std::chrono::milliseconds applied_elsewhere_poll{20};
+
+std::string key_of(const Operation& operation) { return operation.scope + '\n' + operation.idempotency_key; }
+
+std::string_view outcome_name(const SubmitResult& result, OperationKind kind) {
+  switch (result.status) {
+    case SubmitStatus::confirmed: return kind == OperationKind::cancel ? "cancelled" : "confirmed";
+    case SubmitStatus::refused:
+    case SubmitStatus::invalid: return "refused";
+    case SubmitStatus::unknown: return "unknown";
+    case SubmitStatus::replayed:
+    case SubmitStatus::key_reused:
+    case SubmitStatus::in_flight:
+    case SubmitStatus::unavailable:
+    case SubmitStatus::overloaded: return "failed";
+  }
+  return "failed";
+}
+
+}  // namespace
+
+std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operation) const {
+  SubmitResult result;
+  result.reason = "PARTICIPANT_UNAVAILABLE";
+  if (keys_in_flight_.contains(key_of(operation))) {
+    result.status = SubmitStatus::in_flight;
+    result.reason = "REQUEST_IN_FLIGHT";
+    return result;
+  }
+  if (draining_ || fenced_) {
+    result.detail = "this coordinator is stopping";
+    return result;
+  }
+  if (!started_ || !health_.all_reachable()) {
+    result.detail = started_ ? "away: " + health_.away() : "this coordinator is starting";
+    return result;
+  }
+  // Below the prepared slots: we refuse before a database has to say 53200.
+  const bool slots_taken = groups_.size() >= settings_.engine.unfinished_groups_max && queue_.size() > 0;
+  if (queue_.full() || slots_taken) {
+    result.status = SubmitStatus::overloaded;
+    result.reason = "OVERLOADED";
+    result.detail = "too much work is waiting";
+    return result;
+  }
+  return std::nullopt;
+}
+
+asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operation> operation, SubmitOptions options) {
+  if (auto refusal = refuse_at_door(*operation)) {
+    if (refusal->status == SubmitStatus::overloaded) metrics_.admission_refused();
+    co_return *refusal;
+  }
+  const auto now = std::chrono::steady_clock::now();
+  auto submission = std::make_shared<Submission>(io_, operation);
+  submission->submitted_at = now;
+  submission->give_up_at = now + std::chrono::milliseconds(settings_.engine.queue_wait_ms_max);
+  keys_in_flight_.insert(key_of(*operation));
+
+  // I9: what another coordinator decided on this order must be applied before we judge. A new
+  // order has no such decision.
+  if (operation->kind != OperationKind::place) {
+    auto gate = wait_until_applied_elsewhere(operation->order_id, submission->give_up_at);
+    const bool applied = co_await std::move(gate);
+    if (!applied) {
+      SubmitResult result;
+      result.reason = "PARTICIPANT_UNAVAILABLE";
+      result.detail = "an earlier operation on this order is decided and not applied yet";
+      answer(submission, result);
+      co_return result;
+    }
+  } else {
+    orders_[operation->order_id] = {submission, nullptr};
+  }
+  queue_.push(submission);
+  pump();
+
+  auto waiting = wait_for(submission, options, now + options.wait_max);
+  co_await std::move(waiting);
+  if (submission->result) co_return *submission->result;
+  SubmitResult unknown;
+  unknown.status = SubmitStatus::unknown;
+  unknown.reason = "OUTCOME_UNKNOWN";
+  if (const auto seen = pending(operation->order_id)) unknown.transaction_id = seen->transaction_id;
+  co_return unknown;
+}
+
+asio::awaitable<void> Coordinator::wait_for(SubmissionPtr submission, SubmitOptions options, SteadyTime deadline) {
+  for (;;) {
+    const bool decided = submission->result.has_value();
+    const bool confirmed = decided && submission->result->status == SubmitStatus::confirmed;
+    if (decided && (!options.wait_applied || !confirmed || submission->applied)) co_return;
+    if (std::chrono::steady_clock::now() >= deadline) co_return;
+    submission->changed.expires_at(deadline);
+    boost::system::error_code ignored;
+    auto token = asio::redirect_error(asio::use_awaitable, ignored);
+    co_await submission->changed.async_wait(token);
+  }
+}
+
+// The log lists incomplete decisions on the order. Those that are active here hold the order busy
+// in the queue, and those whose completion is only being recorded are applied. What is left belongs
+// to another coordinator or an earlier epoch: wait for it, boundedly.
+asio::awaitable<bool> Coordinator::wait_until_applied_elsewhere(std::string order_id, SteadyTime deadline) {
+  for (;;) {
+    auto look = log_.unapplied(order_id);
+    const auto gids = co_await std::move(look);
+    if (!gids) {
+      health_.failed(log_name, gids.failure());
+      co_return false;
+    }
+    bool open = false;
+    for (const auto& gid : gids.value()) open = open || (!groups_.contains(gid) && !forgetter_.completing(gid));
+    if (!open) co_return true;
+    if (std::chrono::steady_clock::now() + applied_elsewhere_poll > deadline) co_return false;
+    asio::steady_timer timer(io_, applied_elsewhere_poll);
+    boost::system::error_code ignored;
+    auto token = asio::redirect_error(asio::use_awaitable, ignored);
+    co_await timer.async_wait(token);
+  }
+}
+
+void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
+  const Operation& operation = *submission->operation;
+  keys_in_flight_.erase(key_of(operation));
+  const auto entry = orders_.find(operation.order_id);
+  // What will never be applied is not pending; what is confirmed stays visible until it is applied.
+  if (result.status != SubmitStatus::confirmed && entry != orders_.end() && entry->second.submission == submission)
+    orders_.erase(entry);
+  const auto outcome = outcome_name(result, operation.kind);
+  if (result.status != SubmitStatus::replayed && result.status != SubmitStatus::key_reused) {
+    const auto spent = std::chrono::steady_clock::now() - submission->submitted_at;
+    metrics_.order("2pc", outcome, result.reason, std::chrono::duration<double>(spent).count());
+  }
+  logging::info("operation answered", {{"operation", to_string(operation.kind)},
+                                       {"order_id", std::string_view(operation.order_id)},
+                                       {"correlation_id", std::string_view(operation.correlation_id)},
+                                       {"gid", std::string_view(result.transaction_id)},
+                                       {"outcome", outcome},
+                                       {"reason", std::string_view(result.reason)}});
+  submission->result = std::move(result);
+  submission->changed.cancel();
+}
+
+// --- what is under way, for readers ------------------------------------------------------------
+
+bool Coordinator::ready() const {
+  return started_ && !fenced_ && !draining_ && health_.all_reachable() && health_.all_recovered();
+}
+
+std::optional<PendingOrder> Coordinator::pending(const std::string& order_id) const {
+  const auto entry = orders_.find(order_id);
+  if (entry == orders_.end()) return std::nullopt;
+  PendingOrder order;
+  order.operation = entry->second.submission->operation;
+  order.kind = order.operation->kind;
+  if (const auto& group = entry->second.group) {
+    order.transaction_id = group->text;
+    const auto& result = entry->second.submission->result;
+    order.decided = group->core.decided() && result && result->status == SubmitStatus::confirmed;
+    for (const auto id : group->core.waiting_for())
+      order.waiting_for.push_back(group->core.plan().participants[id]);
+  }
+  return order;
+}
+
+std::vector<ActiveTransaction> Coordinator::active() const {
+  std::vector<ActiveTransaction> list;
+  for (const auto& [gid, group] : groups_) {
+    ActiveTransaction& seen = list.emplace_back();
+    seen.gid = group->text;
+    seen.state = to_string(group->core.state());
+    seen.operations = group->operations.size();
+    seen.started_at = group->started_at;
+    for (const auto& operation : group->operations) seen.order_ids.push_back(operation->order_id);
+    for (const auto id : group->core.branches()) seen.participants.push_back(group->core.plan().participants[id]);
+    for (const auto id : group->core.waiting_for())
+      seen.waiting_for.push_back(group->core.plan().participants[id]);
+  }
+  return list;
+}
+
+}  // namespace txcoord::engine

@@ -1,0 +1,162 @@
+// The coordinator's background loops: start, lease, queue clock, log trimming, gauges, drain.
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "txcoord/base/logging.hpp"
+#include "txcoord/engine/coordinator.hpp"
+
+namespace txcoord::engine {
+namespace {
+
+constexpr std::chrono::milliseconds log_probe_every{200};  // while the log is away
+constexpr std::chrono::milliseconds queue_clock{50};
+constexpr std::chrono::milliseconds trim_every{5000};
+constexpr std::chrono::milliseconds gauges_every{1000};
+
+}  // namespace
+
+asio::awaitable<void> Coordinator::start() {
+  identity_.coordinator = settings_.coordinator_id;
+  for (;;) {
+    auto ask = log_.installation();
+    const auto installation = co_await std::move(ask);
+    if (installation) {
+      auto raise = log_.raise_epoch(identity_.coordinator);
+      const auto epoch = co_await std::move(raise);
+      if (epoch) {
+        identity_.installation = installation.value();
+        identity_.epoch = epoch.value();
+        break;
+      }
+      logging::warn("cannot raise the epoch yet", {{"error", std::string_view(epoch.failure().message)}});
+    } else {
+      logging::warn("the log cannot be read yet", {{"error", std::string_view(installation.failure().message)}});
+    }
+    auto pause = lease_ticker_.wait(log_probe_every);
+    const bool go_on = co_await std::move(pause);
+    if (!go_on) co_return;
+  }
+  logging::info("epoch raised", {{"coordinator", std::string_view(identity_.coordinator)},
+                                 {"epoch", static_cast<std::int64_t>(identity_.epoch)},
+                                 {"installation", std::string_view(identity_.installation)}});
+  started_ = true;
+  auto first = renew_lease();
+  co_await std::move(first);
+  for (Participant* participant : participants_) spawn(recovery_.run(*participant, identity_));
+  spawn(run_lease());
+  spawn(run_queue_clock());
+  spawn(run_trim());
+  spawn(run_gauges());
+  spawn(forgetter_.run());
+}
+
+// Renews the lease, learns who else lives and whether our epoch still stands.
+asio::awaitable<bool> Coordinator::renew_lease() {
+  auto renew = log_.renew_lease(identity_.coordinator);
+  const auto renewed = co_await std::move(renew);
+  if (!renewed) {
+    health_.failed(log_name, renewed.failure());
+    co_return false;
+  }
+  auto read = log_.coordinators();
+  const auto coordinators = co_await std::move(read);
+  if (!coordinators) {
+    health_.failed(log_name, coordinators.failure());
+    co_return false;
+  }
+  bool alone = true;
+  for (const auto& [id, state] : coordinators.value()) {
+    if (id != identity_.coordinator) {
+      alone = alone && !state.lease_live;
+    } else if (state.epoch != identity_.epoch) {
+      fenced("the log holds a higher epoch");
+    }
+  }
+  alone_ = alone;
+  health_.reached(log_name);
+  health_.recovered(log_name);
+  co_return true;
+}
+
+asio::awaitable<void> Coordinator::run_lease() {
+  const auto renew_every = std::chrono::milliseconds(settings_.engine.lease_ms / 4);
+  bool ok = true;
+  for (;;) {
+    auto pause = lease_ticker_.wait(ok ? renew_every : log_probe_every);
+    const bool go_on = co_await std::move(pause);
+    if (!go_on) co_return;
+    auto renew = renew_lease();
+    ok = co_await std::move(renew);
+  }
+}
+
+// Forms groups when the driver has opened the gate (not from inside its step), and gives up on
+// what has waited too long.
+asio::awaitable<void> Coordinator::run_queue_clock() {
+  for (;;) {
+    auto pause = queue_ticker_.wait(queue_clock);
+    const bool go_on = co_await std::move(pause);
+    if (!go_on) co_return;
+    refuse_queued(false, "it waited too long for its turn");
+    pump();
+  }
+}
+
+asio::awaitable<void> Coordinator::run_trim() {
+  for (;;) {
+    auto pause = trim_ticker_.wait(trim_every);
+    const bool go_on = co_await std::move(pause);
+    if (!go_on) co_return;
+    if (!settings_.engine.trim || !health_.reachable(log_name)) continue;
+    auto trim = log_.trim(std::chrono::seconds(settings_.engine.decisions_keep_s),
+                          std::chrono::seconds(settings_.engine.key_period_s),
+                          std::chrono::seconds(settings_.engine.keys_keep_s));
+    const auto retained = co_await std::move(trim);
+    if (retained) metrics_.decisions_retained(retained.value());
+  }
+}
+
+asio::awaitable<void> Coordinator::run_gauges() {
+  for (;;) {
+    auto pause = gauge_ticker_.wait(gauges_every);
+    const bool go_on = co_await std::move(pause);
+    if (!go_on) co_return;
+    for (Participant* participant : participants_) {
+      const auto name = participant->name();
+      if (!health_.reachable(name)) continue;
+      auto ask = participant->gauges(identity_.installation);
+      const auto gauges = co_await std::move(ask);
+      if (!gauges) continue;
+      const auto& seen = gauges.value();
+      metrics_.in_doubt(name, seen.in_doubt_branches, seen.in_doubt_oldest_seconds);
+      metrics_.prepared_slots(name, seen.prepared_slots_used, seen.prepared_slots_max);
+      metrics_.xmin_age(name, seen.xmin_age_transactions);
+      metrics_.blocked_sessions(name, seen.blocked_sessions);
+      health_.in_doubt(name, seen.in_doubt_branches, seen.in_doubt_oldest_seconds);
+    }
+  }
+}
+
+asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
+  draining_ = true;
+  const auto deadline = std::chrono::steady_clock::now() + wait_max;
+  while ((!groups_.empty() || queue_.size() > 0) && std::chrono::steady_clock::now() < deadline) {
+    idle_.expires_at(deadline);
+    boost::system::error_code ignored;
+    auto token = asio::redirect_error(asio::use_awaitable, ignored);
+    co_await idle_.async_wait(token);
+  }
+  refuse_queued(true, "this coordinator is stopping");
+  forgetter_.stop();
+  recovery_.stop();
+  for (Ticker* ticker : {&lease_ticker_, &queue_ticker_, &trim_ticker_, &gauge_ticker_}) ticker->stop();
+  while (!forgetter_.idle() && health_.reachable(log_name) && std::chrono::steady_clock::now() < deadline) {
+    auto flush = forgetter_.flush_completions();
+    co_await std::move(flush);
+  }
+  if (!started_ || fenced_ || !health_.reachable(log_name)) co_return;
+  auto end = log_.end_lease(identity_.coordinator);
+  co_await std::move(end);
+}
+
+}  // namespace txcoord::engine

@@ -1,0 +1,46 @@
+// Every metric family, once. A family is declared when something uses it, not before.
+#include "txcoord/metrics/declarations.hpp"
+
+#include <array>
+
+#include "txcoord/metrics/metrics.hpp"
+
+namespace txcoord {
+namespace {
+
+using enum MetricType;
+
+// In the order of detail::Family.
+constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
+    {"txcoord_orders_total", counter, "mode,outcome,reason", "Order operations answered, by outcome."},
+    {"txcoord_order_duration_seconds", histogram, "mode,outcome", "From an operation's arrival to its answer."},
+    {"txcoord_phase_duration_seconds", histogram, "mode,phase", "One phase of one group, over all participants."},
+    {"txcoord_branch_duration_seconds", histogram, "participant,phase", "One phase of one branch."},
+    {"txcoord_group_operations", histogram, "", "Operations that one global transaction carried."},
+    {"txcoord_queue_operations", gauge, "", "Operations waiting to join a group."},
+    {"txcoord_aborts_total", counter, "mode,cause", "Groups aborted, by cause."},
+    {"txcoord_retries_total", counter, "cause", "Groups run again under a new gid, by cause."},
+    {"txcoord_admission_refused_total", counter, "", "Operations refused before they reached the queue."},
+    {"txcoord_deadlocks_total", counter, "", "Deadlocks that a database or the detector reported."},
+    {"txcoord_in_doubt_branches", gauge, "participant", "Prepared branches of ours at the last look."},
+    {"txcoord_in_doubt_oldest_seconds", gauge, "participant", "Age of the oldest prepared branch of ours."},
+    {"txcoord_prepared_slots_used", gauge, "participant", "Prepared transactions in the database, anybody's."},
+    {"txcoord_prepared_slots_max", gauge, "participant", "The database's max_prepared_transactions."},
+    {"txcoord_xmin_age_transactions", gauge, "participant", "Transactions since the oldest snapshot still held."},
+    {"txcoord_blocked_sessions", gauge, "participant", "Sessions waiting for a lock."},
+    {"txcoord_recovery_actions_total", counter, "action", "What recovery did, by action."},
+    {"txcoord_recovery_duration_seconds", histogram, "", "One recovery pass over one participant."},
+    {"txcoord_heuristic_outcomes_total", counter, "", "Decided branches whose prepared state was lost."},
+    {"txcoord_decisions_retained", gauge, "", "Decisions and tombstones that the log still holds."},
+    {"txcoord_outbox_lag_seconds", gauge, "", "Age of the oldest outbox entry not yet delivered."},
+    {"txcoord_http_requests_total", counter, "route,method,code", "HTTP requests answered."},
+    {"txcoord_http_request_duration_seconds", histogram, "route", "From a request's last byte to its answer."},
+    {"txcoord_db_pool_wait_seconds", histogram, "participant", "Waiting for a database session."},
+    {"txcoord_build_info", gauge, "version,revision", "Always 1; which build this is."},
+}};
+
+}  // namespace
+
+std::span<const MetricDeclaration> metric_declarations() { return declarations; }
+
+}  // namespace txcoord

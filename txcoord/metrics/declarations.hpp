@@ -1,0 +1,38 @@
+// The index of each family in the table of declarations (declarations.cpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace txcoord::detail {
+
+enum class Family : std::uint8_t {
+  orders_total,
+  order_duration_seconds,
+  phase_duration_seconds,
+  branch_duration_seconds,
+  group_operations,
+  queue_operations,
+  aborts_total,
+  retries_total,
+  admission_refused_total,
+  deadlocks_total,
+  in_doubt_branches,
+  in_doubt_oldest_seconds,
+  prepared_slots_used,
+  prepared_slots_max,
+  xmin_age_transactions,
+  blocked_sessions,
+  recovery_actions_total,
+  recovery_duration_seconds,
+  heuristic_outcomes_total,
+  decisions_retained,
+  outbox_lag_seconds,
+  http_requests_total,
+  http_request_duration_seconds,
+  db_pool_wait_seconds,
+  build_info,
+};
+inline constexpr std::size_t family_count = static_cast<std::size_t>(Family::build_info) + 1;
+
+}  // namespace txcoord::detail
