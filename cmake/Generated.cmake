@@ -10,7 +10,7 @@ add_custom_target(txcoord_git_version
     -DVERSION=${PROJECT_VERSION} -P ${CMAKE_SOURCE_DIR}/cmake/GitVersion.cmake
   BYPRODUCTS ${generated}/version.cpp COMMENT "" VERBATIM)
 
-file(GLOB schema_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/schemas/*/[0-9][0-9][0-9][0-9]_*.sql)
+file(GLOB schema_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/schemas/*/*.sql)
 add_custom_command(OUTPUT ${generated}/embedded_schemas.cpp
   COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR} -DOUTPUT=${generated}/embedded_schemas.cpp
     -P ${CMAKE_SOURCE_DIR}/cmake/EmbedSchemas.cmake

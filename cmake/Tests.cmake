@@ -33,7 +33,7 @@ endfunction()
 txcoord_test(tests_unit_protocol LABEL unit SOURCES tests/unit/protocol LINK txcoord_protocol)
 txcoord_test(tests_unit LABEL unit SOURCES tests/unit EXCLUDE "/tests/unit/protocol/"
   PCH txcoord_pch_asio LINK txcoord_protocol txcoord_participants txcoord_log txcoord_engine)
-txcoord_test(tests_scenarios LABEL scenarios SOURCES tests/scenarios LINK txcoord_protocol)
+txcoord_test(tests_scenarios LABEL scenarios SOURCES tests/scenarios tests/sim LINK txcoord_protocol)
 txcoord_test(tests_pg LABEL pg SOURCES tests/pg PCH txcoord_pch_pqxx TIMEOUT 300
   LINK txcoord_http txcoord_audit
   WRAP ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh)

@@ -8,8 +8,8 @@
 
 namespace txcoord {
 
-asio::awaitable<Result<PreliminaryPtr>> BranchLogic::before_vote(protocol::Gid, Operations,
-                                                                 std::chrono::steady_clock::time_point) const {
+asio::awaitable<Result<PreliminaryPtr>> BranchLogic::before_vote(
+    protocol::Gid, Operations, std::chrono::steady_clock::time_point) const {
   co_return PreliminaryPtr{};
 }
 
@@ -25,18 +25,10 @@ void roll_back(pg::Session& session) noexcept {
   }
 }
 
-protocol::Vote vote_yes() { return {}; }
-
-protocol::Vote vote_no(std::string reason, std::string detail, bool final) {
-  return {protocol::Answer::no, final, std::move(reason), std::move(detail)};
-}
-
-protocol::Vote vote_retry(std::string detail) { return {protocol::Answer::retry, true, {}, std::move(detail)}; }
-
 void expect_count(std::size_t found, std::size_t expected, const char* statement) {
   if (found == expected) return;
-  throw std::logic_error(std::string(statement) + ": " + std::to_string(found) + " rows, expected " +
-                         std::to_string(expected));
+  throw std::logic_error(std::string(statement) + ": " + std::to_string(found) +
+                         " rows, expected " + std::to_string(expected));
 }
 
 void expect_rows(const pqxx::result& result, std::size_t expected, const char* statement) {

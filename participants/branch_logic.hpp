@@ -18,24 +18,13 @@
 #include <string>
 #include <string_view>
 
+#include "participants/locked_rows.hpp"
 #include "participants/operation.hpp"
 #include "participants/participant.hpp"
 #include "txcoord/base/failure.hpp"
 #include "txcoord/pg/session.hpp"
-#include "txcoord/protocol/vote.hpp"
 
 namespace txcoord {
-
-// What the vote knows: rows read under locks, or nothing but the operations themselves.
-class LockedRows {
- public:
-  virtual ~LockedRows() = default;
-
-  // Pure: no I/O, same answer for the same arguments; called on the I/O thread, any number of
-  // times. One vote for each operation, in group order, as if only the candidates were in the
-  // group. Operations that are no candidates, or do not touch this service, get yes.
-  virtual protocol::Votes judge(const Operations& operations, const OperationMask& candidates) const = 0;
-};
 
 // What before_vote() learnt, handed to lock(): a service's own type behind it.
 class Preliminary {
@@ -53,8 +42,8 @@ class BranchLogic {
   // On the I/O thread, before BEGIN, while this branch holds no lock: work with a third party that
   // cannot PREPARE (a card processor). Ends before `until`, which is the vote's deadline. Its
   // failure is the vote's failure. Default: nothing.
-  virtual asio::awaitable<Result<PreliminaryPtr>> before_vote(protocol::Gid gid, Operations operations,
-                                                              std::chrono::steady_clock::time_point until) const;
+  virtual asio::awaitable<Result<PreliminaryPtr>> before_vote(
+      protocol::Gid gid, Operations operations, std::chrono::steady_clock::time_point until) const;
 
   // If the group can be judged without a row of the database, the judge; else nullptr, and lock()
   // is called. Without locks the vote costs no round trip and holds no session: BEGIN is sent with
@@ -69,17 +58,14 @@ class BranchLogic {
   // statements for the group. `gid` is the global transaction's, as text (orders.transaction_id).
   // The witness and PREPARE are the caller's. Throws on a row count it did not expect: a branch
   // that is not what was judged is never prepared (I1).
-  virtual void apply(pg::Session& session, const Operations& operations, const OperationMask& survivors,
-                     const LockedRows& rows, const std::string& gid) const = 0;
+  virtual void apply(pg::Session& session, const Operations& operations,
+                     const OperationMask& survivors, const LockedRows& rows,
+                     const std::string& gid) const = 0;
 };
 
 // ROLLBACK if a transaction is open; never throws: a session that cannot is closed by its pool.
 void roll_back(pg::Session& session) noexcept;
 
-// Small helpers for judges and appliers.
-protocol::Vote vote_yes();
-protocol::Vote vote_no(std::string reason, std::string detail, bool final);
-protocol::Vote vote_retry(std::string detail);
 // Throw std::logic_error that names the statement: see apply(). expect_rows() takes the rows that a
 // statement changed or returned; expect_count() what the statement itself counted.
 void expect_count(std::size_t found, std::size_t expected, const char* statement);

@@ -25,7 +25,8 @@ struct Move {
 
 // The state that `kind` leads to, or nothing: the move is not legal.
 template <class State>
-std::optional<State> next_state(std::span<const Move<State>> moves, OperationKind kind, State from) {
+std::optional<State> next_state(std::span<const Move<State>> moves, OperationKind kind,
+                                State from) {
   for (const Move<State>& move : moves) {
     if (move.kind == kind && move.from == from) return move.to;
   }
@@ -37,11 +38,12 @@ std::optional<State> next_state(std::span<const Move<State>> moves, OperationKin
 // takes counts, and what it opens up does not.
 //   legal on both             yes
 //   legal before, not now     no, not final: the earlier one took it, and may fall
-//   legal now, not before     retry: only the earlier one allows it; judged when that is applied (I9)
-//   legal on neither          no, final
+//   legal now, not before     retry: only the earlier one allows it; judged when that is applied
+//   (I9) legal on neither          no, final
 // With the moves there are, at most one operation of a group gets yes for an order.
 template <class State>
-protocol::Vote vote_on_move(std::span<const Move<State>> moves, OperationKind kind, State before, State now) {
+protocol::Vote vote_on_move(std::span<const Move<State>> moves, OperationKind kind, State before,
+                            State now) {
   const bool legal_before = next_state(moves, kind, before).has_value();
   const bool legal_now = next_state(moves, kind, now).has_value();
   if (legal_before && legal_now) return vote_yes();
@@ -54,8 +56,9 @@ protocol::Vote vote_on_move(std::span<const Move<State>> moves, OperationKind ki
 // Votes on a whole group. `placed` is the state a `place` leaves; vote_place(operation) judges one,
 // vote_missing(operation) answers for a row that is not there.
 template <class State, class VotePlace, class VoteMissing>
-protocol::Votes vote_on_moves(std::span<const Move<State>> moves, const std::map<std::string, State>& locked,
-                              State placed, const Operations& operations, const OperationMask& candidates,
+protocol::Votes vote_on_moves(std::span<const Move<State>> moves,
+                              const std::map<std::string, State>& locked, State placed,
+                              const Operations& operations, const OperationMask& candidates,
                               VotePlace vote_place, VoteMissing vote_missing) {
   protocol::Votes votes(operations.size(), vote_yes());
   std::map<std::string, State> now = locked;
@@ -64,7 +67,8 @@ protocol::Votes vote_on_moves(std::span<const Move<State>> moves, const std::map
     const Operation& operation = *operations[i];
     if (operation.kind == OperationKind::place) {
       votes[i] = vote_place(operation);
-      if (votes[i].answer == protocol::Answer::yes) now.insert_or_assign(operation.order_id, placed);
+      if (votes[i].answer == protocol::Answer::yes)
+        now.insert_or_assign(operation.order_id, placed);
       continue;
     }
     const auto row = locked.find(operation.order_id);
@@ -105,7 +109,8 @@ struct MovedRows {
 
   // Throws std::logic_error on a move that no judge can have allowed.
   template <class State>
-  void add(const Operation& operation, State before, std::span<const Move<State>> moves, std::string event) {
+  void add(const Operation& operation, State before, std::span<const Move<State>> moves,
+           std::string event) {
     const std::optional<State> after = next_state(moves, operation.kind, before);
     if (!after) throw std::logic_error("a survivor's move is not legal for its row");
     order_ids.push_back(operation.order_id);

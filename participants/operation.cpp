@@ -5,24 +5,18 @@ namespace txcoord {
 
 std::string_view to_string(OperationKind kind) {
   switch (kind) {
-    case OperationKind::place:
-      return "place";
-    case OperationKind::cancel:
-      return "cancel";
-    case OperationKind::ship:
-      return "ship";
-    case OperationKind::deliver:
-      return "deliver";
+    case OperationKind::place: return "place";
+    case OperationKind::cancel: return "cancel";
+    case OperationKind::ship: return "ship";
+    case OperationKind::deliver: return "deliver";
   }
   return "unknown";
 }
 
 std::string_view to_string(PaymentMethod method) {
   switch (method) {
-    case PaymentMethod::wallet:
-      return "wallet";
-    case PaymentMethod::card:
-      return "card";
+    case PaymentMethod::wallet: return "wallet";
+    case PaymentMethod::card: return "card";
   }
   return "unknown";
 }

@@ -19,9 +19,9 @@ using UtcTime = std::chrono::sys_time<std::chrono::microseconds>;
 
 struct OrderItem {
   std::string sku;
-  std::int64_t quantity = 0;  // 1 and up
-  Money unit_price = 0;       // as quoted by the client; inventory checks it
-  std::string reservation_id; // uuid made by us, so that no unique wait depends on a sequence
+  std::int64_t quantity = 0;   // 1 and up
+  Money unit_price = 0;        // as quoted by the client; inventory checks it
+  std::string reservation_id;  // uuid made by us, so that no unique wait depends on a sequence
 };
 
 struct ShippingAddress {  // personal data: never logged
@@ -39,22 +39,22 @@ struct PlaceOrder {
   Money total_amount = 0;        // Σ quantity × unit_price, overflow-checked at the door
   ShippingAddress address;
   PaymentMethod payment_method = PaymentMethod::wallet;
-  std::string payment_token;     // card only: tok_ok, tok_declined, tok_timeout
+  std::string payment_token;            // card only: tok_ok, tok_declined, tok_timeout
   std::string payment_id, shipment_id;  // uuids made by us
 };
 
 // One client request that must be atomic.
 struct Operation {
   OperationKind kind = OperationKind::place;
-  std::string order_id;        // uuid v7; for `place` made by us
-  std::string scope;           // principal, method, route: the idempotency key's scope
+  std::string order_id;  // uuid v7; for `place` made by us
+  std::string scope;     // principal, method, route: the idempotency key's scope
   std::string idempotency_key;
   std::array<std::uint8_t, 32> fingerprint{};  // SHA-256 of the canonical request
   std::string correlation_id;
-  UtcTime created_at{};        // becomes the rows' created_at
-  std::string answer;          // compact JSON, the order as answered when confirmed; kept by the log
-                               // so that a replay is exact and an unapplied decision can be read
-  PlaceOrder place;            // empty unless kind == place
+  UtcTime created_at{};  // becomes the rows' created_at
+  std::string answer;    // compact JSON, the order as answered when confirmed; kept by the log
+                         // so that a replay is exact and an unapplied decision can be read
+  PlaceOrder place;      // empty unless kind == place
 };
 
 }  // namespace txcoord

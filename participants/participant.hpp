@@ -31,8 +31,9 @@ struct ParticipantGauges {
   std::size_t in_doubt_branches = 0;  // prepared, of our installation
   double in_doubt_oldest_seconds = 0;
   std::size_t prepared_slots_max = 0, prepared_slots_used = 0;  // of the server, everybody's
-  std::int64_t xmin_age_transactions = 0;  // how far the oldest prepared transaction holds vacuum back
-  std::size_t blocked_sessions = 0;        // of this database, waiting for a lock
+  std::int64_t xmin_age_transactions =
+      0;                             // how far the oldest prepared transaction holds vacuum back
+  std::size_t blocked_sessions = 0;  // of this database, waiting for a lock
 };
 
 class Participant {
@@ -45,10 +46,12 @@ class Participant {
 
   // Opens the branch's transaction, locks the parent rows in key order, judges in group order.
   // One vote for each operation; operations that do not touch this participant get yes.
-  virtual asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations) = 0;
+  virtual asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid,
+                                                        Operations operations) = 0;
 
   // Judges again, from the rows locked by vote, as if only the candidates were in the group.
-  virtual asio::awaitable<Result<protocol::Votes>> judge(protocol::Gid gid, OperationMask candidates) = 0;
+  virtual asio::awaitable<Result<protocol::Votes>> judge(protocol::Gid gid,
+                                                         OperationMask candidates) = 0;
 
   // Applies the survivors set-wise, inserts the witness, PREPARE TRANSACTION. Sent once for a gid.
   // A Failure with outcome_unknown may still prepare later.
@@ -62,7 +65,8 @@ class Participant {
   // True if the witness row is there. Fails with `unavailable` on a standby: only a primary proves.
   virtual asio::awaitable<Result<bool>> has_witness(protocol::Gid gid) = 0;
   // Our installation's prepared branches in this database.
-  virtual asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(std::string installation) = 0;
+  virtual asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(
+      std::string installation) = 0;
   // Forget: the decisions of these gids are durably complete. May use synchronous_commit=off.
   virtual asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) = 0;
   virtual asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) = 0;

@@ -19,25 +19,6 @@ using std::chrono::steady_clock;
 // More open branches than this and the engine has lost count: refuse instead of growing.
 constexpr std::size_t branches_max = 256;
 
-constexpr pg::Statement witness_there{"branch_witness_there", R"(
-  SELECT pg_is_in_recovery(), EXISTS (SELECT FROM txc_branch WHERE gid = $1))"};
-
-// starts_with, not LIKE: every `_` of a gid would be a wildcard.
-constexpr pg::Statement list_branches{"branch_list", R"(
-  SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::float8
-    FROM pg_prepared_xacts
-   WHERE database = current_database() AND starts_with(gid, $1))"};
-
-constexpr pg::Statement trim_branches{"branch_trim", R"(
-  DELETE FROM txc_branch WHERE gid = ANY($1::text[]))"};
-
-constexpr pg::Statement read_gauges{"branch_gauges", R"(
-  SELECT current_setting('max_prepared_transactions')::int8,
-         (SELECT count(*) FROM pg_prepared_xacts),
-         (SELECT coalesce(max(age(transaction)), 0) FROM pg_prepared_xacts),
-         (SELECT count(*) FROM pg_stat_activity
-           WHERE datname = current_database() AND wait_event_type = 'Lock'))"};
-
 Failure own_failure(FailureKind kind, std::string message) {
   Failure failure;
   failure.kind = kind;
@@ -51,13 +32,15 @@ double seconds_since(steady_clock::time_point start) {
 
 // At least a millisecond: a wait that has run out already ends as a timeout, not as a bad argument.
 milliseconds left_until(steady_clock::time_point until) {
-  return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(until - steady_clock::now()));
+  return std::max(milliseconds(1),
+                  std::chrono::duration_cast<milliseconds>(until - steady_clock::now()));
 }
 
 // BEGIN and lock, on the worker's thread. A failure leaves no transaction open, so that the
 // session can be used again.
 std::shared_ptr<const LockedRows> begin_and_lock(pg::Session& session, const BranchLogic& logic,
-                                                 const Operations& operations, const PreliminaryPtr& preliminary) {
+                                                 const Operations& operations,
+                                                 const PreliminaryPtr& preliminary) {
   session.exec_simple("BEGIN");
   try {
     return logic.lock(session, operations, preliminary);
@@ -87,7 +70,8 @@ struct PrepareWork {
     try {
       if (begin) session.exec_simple("BEGIN");
       logic->apply(session, operations, survivors, *rows, gid);
-      if (!session.in_transaction()) throw std::logic_error("branch: its transaction is gone before PREPARE");
+      if (!session.in_transaction())
+        throw std::logic_error("branch: its transaction is gone before PREPARE");
       const std::string last = "INSERT INTO txc_branch (gid) VALUES (" + session.quote(gid) +
                                "); PREPARE TRANSACTION " + session.quote(branch_id);
       *sent = true;
@@ -102,45 +86,12 @@ struct PrepareWork {
 
 }  // namespace
 
-ParticipantDeadlines participant_deadlines(const EngineSettings& engine) {
-  ParticipantDeadlines deadlines;
-  deadlines.vote = milliseconds(engine.vote_ms_max);
-  deadlines.prepare = milliseconds(engine.prepare_ms_max);
-  deadlines.finish = milliseconds(engine.commit_ms_max);
-  return deadlines;
-}
-
-std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string_view participant,
-                                    std::string_view use, std::size_t connections,
-                                    const DatabaseSettings& database, Metrics* metrics) {
-  pg::PoolSettings settings;
-  settings.name = std::string(participant) + "_" + std::string(use);
-  settings.dsn = database.dsn;
-  settings.connections_max = std::max<std::size_t>(connections, 1);
-  settings.session.lock_timeout = milliseconds(database.lock_ms_max);
-  settings.session.statement_timeout = milliseconds(database.statement_ms_max);
-  settings.session.idle_in_transaction_timeout = milliseconds(database.idle_in_transaction_ms_max);
-  settings.session.application_name = "txcoord_" + settings.name;
-  auto pool = std::make_shared<pg::Pool>(io, std::move(settings));
-  if (metrics != nullptr) {
-    pool->on_wait([metrics, name = std::string(participant)](double seconds) { metrics->pool_wait(name, seconds); });
-  }
-  return pool;
-}
-
-PgPools make_pools(const asio::any_io_executor& io, std::string_view participant, const DatabaseSettings& database,
-                   Metrics* metrics) {
-  const std::size_t all = database.connections_max;
-  const std::size_t branch = all / 2, finish = all / 4;
-  const auto make = [&](std::string_view use, std::size_t connections) {
-    return make_pool(io, participant, use, connections, database, metrics);
-  };
-  return {make("branch", branch), make("finish", finish), make("service", all - branch - finish)};
-}
-
 PgParticipant::PgParticipant(PgPools pools, std::shared_ptr<const BranchLogic> logic,
                              ParticipantDeadlines deadlines, Metrics* metrics)
-    : pools_(std::move(pools)), logic_(std::move(logic)), deadlines_(deadlines), metrics_(metrics) {}
+    : pools_(std::move(pools)),
+      logic_(std::move(logic)),
+      deadlines_(deadlines),
+      metrics_(metrics) {}
 
 PgParticipant::~PgParticipant() = default;
 
@@ -148,17 +99,21 @@ std::string_view PgParticipant::name() const { return logic_->name(); }
 
 bool PgParticipant::touches(const Operation& operation) const { return logic_->touches(operation); }
 
-asio::awaitable<Result<protocol::Votes>> PgParticipant::vote(protocol::Gid gid, Operations operations) {
+asio::awaitable<Result<protocol::Votes>> PgParticipant::vote(protocol::Gid gid,
+                                                             Operations operations) {
   const auto start = steady_clock::now();
   const auto until = start + deadlines_.vote;
-  if (branches_.size() >= branches_max) co_return own_failure(FailureKind::unavailable, "too many open branches");
-  if (branches_.contains(gid)) co_return own_failure(FailureKind::error, "a gid votes once: " + format(gid));
+  if (branches_.size() >= branches_max)
+    co_return own_failure(FailureKind::unavailable, "too many open branches");
+  if (branches_.contains(gid))
+    co_return own_failure(FailureKind::error, "a gid votes once: " + format(gid));
   // The entry stands from the first message on, so that no second vote of this gid can slip in.
   branches_.emplace(gid, Branch{{}, operations, nullptr});
 
   Branch branch{{}, operations, logic_->without_locks(operations)};
   if (!branch.rows) {
-    std::optional<Failure> failure = co_await lock_branch(gid, branch, until);
+    auto locking = lock_branch(gid, branch, until);
+    std::optional<Failure> failure = co_await std::move(locking);
     if (failure) {
       branches_.erase(gid);
       co_return std::move(*failure);
@@ -170,9 +125,11 @@ asio::awaitable<Result<protocol::Votes>> PgParticipant::vote(protocol::Gid gid, 
   co_return votes;
 }
 
-asio::awaitable<std::optional<Failure>> PgParticipant::lock_branch(const protocol::Gid& gid, Branch& branch,
+asio::awaitable<std::optional<Failure>> PgParticipant::lock_branch(const protocol::Gid& gid,
+                                                                   Branch& branch,
                                                                    steady_clock::time_point until) {
-  auto preliminary = co_await logic_->before_vote(gid, branch.operations, until);
+  auto preparation = logic_->before_vote(gid, branch.operations, until);
+  const auto preliminary = co_await std::move(preparation);
   if (!preliminary) co_return preliminary.failure();
 
   const auto wait = left_until(until);
@@ -180,11 +137,13 @@ asio::awaitable<std::optional<Failure>> PgParticipant::lock_branch(const protoco
   if (!lease) co_return lease.failure();
   branch.lease = std::move(lease).value();
 
-  auto work = [logic = logic_, operations = branch.operations, rows = preliminary.value()](pg::Session& session) {
+  auto work = [logic = logic_, operations = branch.operations,
+               rows = preliminary.value()](pg::Session& session) {
     return begin_and_lock(session, *logic, operations, rows);
   };
   const auto deadline = left_until(until);
-  auto rows = co_await branch.lease.run(std::move(work), deadline);
+  auto locking = branch.lease.run(std::move(work), deadline);
+  auto rows = co_await std::move(locking);
   if (!rows) {
     // Nothing of this branch can ever commit: PREPARE is not on its way. So this is not in doubt,
     // even when the answer was lost; dropping the lease closes what is still open.
@@ -196,7 +155,8 @@ asio::awaitable<std::optional<Failure>> PgParticipant::lock_branch(const protoco
   co_return std::nullopt;
 }
 
-asio::awaitable<Result<protocol::Votes>> PgParticipant::judge(protocol::Gid gid, OperationMask candidates) {
+asio::awaitable<Result<protocol::Votes>> PgParticipant::judge(protocol::Gid gid,
+                                                              OperationMask candidates) {
   const auto found = branches_.find(gid);
   if (found == branches_.end() || !found->second.rows) {
     co_return own_failure(FailureKind::error, "no open branch: " + format(gid));
@@ -238,7 +198,8 @@ asio::awaitable<Result<Done>> PgParticipant::prepare(protocol::Gid gid, Operatio
     branch.lease = std::move(lease).value();
     deadline = left_until(start + deadlines_.prepare);
   }
-  auto done = co_await branch.lease.run(std::move(work), deadline);
+  auto preparing = branch.lease.run(std::move(work), deadline);
+  const auto done = co_await std::move(preparing);
   if (!done) {
     Failure failure = done.failure();
     // The work ended by itself and had not come to its PREPARE: certainly not prepared. After our
@@ -261,7 +222,8 @@ asio::awaitable<void> PgParticipant::release(protocol::Gid gid) {
     roll_back(session);
     return Done{};
   };
-  co_await branch.lease.run(std::move(work), deadlines_.finish);
+  auto rolling_back = branch.lease.run(std::move(work), deadlines_.finish);
+  co_await std::move(rolling_back);
 }
 
 asio::awaitable<Result<Done>> PgParticipant::commit_prepared(protocol::Gid gid) {
@@ -274,93 +236,17 @@ asio::awaitable<Result<Done>> PgParticipant::rollback_prepared(protocol::Gid gid
 
 // 42704 and 55000 come back as they are (not_found, busy): neither proves anything here, the engine
 // asks for the witness or tries again.
-asio::awaitable<Result<Done>> PgParticipant::finish(const char* verb, protocol::Gid gid, std::string_view phase) {
+asio::awaitable<Result<Done>> PgParticipant::finish(const char* verb, protocol::Gid gid,
+                                                    std::string_view phase) {
   const auto start = steady_clock::now();
   auto work = [verb, branch_id = protocol::format_branch(gid, name())](pg::Session& session) {
     session.exec_simple(verb + session.quote(branch_id));
     return Done{};
   };
-  auto done = co_await pools_.finish->run(std::move(work), deadlines_.finish);
+  auto finishing = pools_.finish->run(std::move(work), deadlines_.finish);
+  const auto done = co_await std::move(finishing);
   if (done) observe(phase, start);
   co_return done;
-}
-
-asio::awaitable<Result<bool>> PgParticipant::has_witness(protocol::Gid gid) {
-  auto work = [text = format(gid)](pg::Session& session) -> std::optional<bool> {
-    const auto result = session.exec(witness_there, text);
-    const auto row = result[0];
-    // A standby may lag behind: a witness that is absent there proves nothing.
-    if (row[0].as<bool>()) return std::nullopt;
-    return row[1].as<bool>();
-  };
-  auto found = co_await pools_.finish->run(std::move(work), deadlines_.finish);
-  if (!found) co_return found.failure();
-  if (!found.value()) {
-    co_return own_failure(FailureKind::unavailable, std::string(name()) + " is a standby: only a primary proves");
-  }
-  co_return *found.value();
-}
-
-asio::awaitable<Result<std::vector<PreparedBranch>>> PgParticipant::prepared_ages(std::string installation) {
-  auto work = [prefix = protocol::installation_prefix(installation), self = std::string(name())](pg::Session& session) {
-    std::vector<PreparedBranch> branches;
-    for (const auto& row : session.exec(list_branches, prefix)) {
-      auto branch = protocol::parse_branch(row[0].view());
-      if (!branch || branch->participant != self) continue;  // not written by our formatter: not ours
-      branches.push_back({std::move(branch->gid), row[1].as<double>()});
-    }
-    return branches;
-  };
-  co_return co_await pools_.finish->run(std::move(work), deadlines_.finish);
-}
-
-asio::awaitable<Result<std::vector<protocol::Gid>>> PgParticipant::list_prepared(std::string installation) {
-  auto branches = co_await prepared_ages(std::move(installation));
-  if (!branches) co_return branches.failure();
-  std::vector<protocol::Gid> gids;
-  gids.reserve(branches.value().size());
-  for (auto& branch : branches.value()) gids.push_back(std::move(branch.gid));
-  co_return gids;
-}
-
-asio::awaitable<Result<Done>> PgParticipant::trim_witnesses(std::vector<protocol::Gid> gids) {
-  if (gids.empty()) co_return Done{};
-  std::vector<std::string> texts;
-  texts.reserve(gids.size());
-  for (const auto& gid : gids) texts.push_back(format(gid));
-  auto work = [texts = std::move(texts)](pg::Session& session) {
-    return in_local_transaction(session, [&] {
-      // The only place that may: a witness that comes back after a crash is trimmed again.
-      session.exec_simple("SET LOCAL synchronous_commit = off");
-      session.exec(trim_branches, texts);
-      return Done{};
-    });
-  };
-  co_return co_await pools_.finish->run(std::move(work), deadlines_.finish);
-}
-
-asio::awaitable<Result<ParticipantGauges>> PgParticipant::gauges(std::string installation) {
-  auto listing = prepared_ages(std::move(installation));
-  const auto branches = co_await std::move(listing);
-  if (!branches) co_return branches.failure();
-  auto work = [](pg::Session& session) {
-    const auto result = session.exec(read_gauges);
-    const auto row = result[0];
-    ParticipantGauges gauges;
-    gauges.prepared_slots_max = row[0].as<std::size_t>();
-    gauges.prepared_slots_used = row[1].as<std::size_t>();
-    gauges.xmin_age_transactions = row[2].as<std::int64_t>();
-    gauges.blocked_sessions = row[3].as<std::size_t>();
-    return gauges;
-  };
-  auto reading = pools_.finish->run(std::move(work), deadlines_.finish);
-  auto gauges = co_await std::move(reading);
-  if (!gauges) co_return gauges.failure();
-  for (const auto& branch : branches.value()) {
-    ++gauges.value().in_doubt_branches;
-    gauges.value().in_doubt_oldest_seconds = std::max(gauges.value().in_doubt_oldest_seconds, branch.age_seconds);
-  }
-  co_return gauges;
 }
 
 void PgParticipant::observe(std::string_view phase, steady_clock::time_point start) const {

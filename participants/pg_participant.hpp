@@ -1,11 +1,6 @@
 // The generic PostgreSQL participant: branches as PREPARE TRANSACTION, with a witness row.
 // The same code serves all four services; what differs is in a BranchLogic.
 //
-// Three pools for one database, so that none starves another:
-//   branch   sessions held from vote to prepare (they wait for row locks)
-//   finish   COMMIT PREPARED, ROLLBACK PREPARED, witness, listing: never waits for a row lock
-//   service  reads and single-database changes of the service
-//
 // Every database has:  txc_branch(gid text primary key, at timestamptz), the witness table:
 // `gid` is the global transaction's id, without the participant.
 #pragma once
@@ -22,29 +17,11 @@
 
 #include "participants/branch_logic.hpp"
 #include "participants/participant.hpp"
-#include "txcoord/base/settings.hpp"
+#include "participants/pg_pools.hpp"
 #include "txcoord/metrics/metrics.hpp"
 #include "txcoord/pg/pool.hpp"
 
 namespace txcoord {
-
-struct ParticipantDeadlines {
-  std::chrono::milliseconds vote{1500};
-  std::chrono::milliseconds prepare{2000};
-  std::chrono::milliseconds finish{2000};  // one commit, rollback, witness or list
-  std::chrono::milliseconds service{3000};
-};
-ParticipantDeadlines participant_deadlines(const EngineSettings& engine);
-
-struct PgPools {
-  std::shared_ptr<pg::Pool> branch, finish, service;
-};
-std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string_view participant,
-                                    std::string_view use, std::size_t connections,
-                                    const DatabaseSettings& database, Metrics* metrics);
-// Splits connections_max: half branch, a quarter finish, the rest service; at least one each.
-PgPools make_pools(const asio::any_io_executor& io, std::string_view participant, const DatabaseSettings& database,
-                   Metrics* metrics);
 
 // A branch of ours as pg_prepared_xacts shows it.
 struct PreparedBranch {
@@ -55,28 +32,28 @@ struct PreparedBranch {
 class PgParticipant final : public Participant {
  public:
   // `metrics` may be null. `logic` is called from worker threads too: its methods are const.
-  PgParticipant(PgPools pools, std::shared_ptr<const BranchLogic> logic, ParticipantDeadlines deadlines,
-                Metrics* metrics);
+  PgParticipant(PgPools pools, std::shared_ptr<const BranchLogic> logic,
+                ParticipantDeadlines deadlines, Metrics* metrics);
   ~PgParticipant() override;
 
   std::string_view name() const override;
   bool touches(const Operation& operation) const override;
   asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations) override;
-  asio::awaitable<Result<protocol::Votes>> judge(protocol::Gid gid, OperationMask candidates) override;
+  asio::awaitable<Result<protocol::Votes>> judge(protocol::Gid gid,
+                                                 OperationMask candidates) override;
   asio::awaitable<Result<Done>> prepare(protocol::Gid gid, OperationMask survivors) override;
   asio::awaitable<void> release(protocol::Gid gid) override;
   asio::awaitable<Result<Done>> commit_prepared(protocol::Gid gid) override;
   asio::awaitable<Result<Done>> rollback_prepared(protocol::Gid gid) override;
   asio::awaitable<Result<bool>> has_witness(protocol::Gid gid) override;
-  asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(std::string installation) override;
+  asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(
+      std::string installation) override;
   asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) override;
 
   asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) override;
 
   // list_prepared, with ages.
   asio::awaitable<Result<std::vector<PreparedBranch>>> prepared_ages(std::string installation);
-
-  std::size_t open_branches() const { return branches_.size(); }
 
  private:
   // Between vote and prepare (or release). I/O thread only, but for what a run() lambda is given.

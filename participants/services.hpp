@@ -17,8 +17,8 @@ namespace txcoord {
 namespace asio = boost::asio;
 
 struct PageRequest {
-  std::size_t limit = 50;    // 1..200, checked at the door
-  std::string after;         // the last id of the page before (exclusive); empty for the first page
+  std::size_t limit = 50;  // 1..200, checked at the door
+  std::string after;       // the last id of the page before (exclusive); empty for the first page
 };
 
 // An entry of a service's `events` table: the history that makes an order's timeline.
@@ -42,7 +42,8 @@ class OrderService {
  public:
   virtual ~OrderService() = default;
   virtual asio::awaitable<Result<std::optional<OrderView>>> order(std::string order_id) = 0;
-  virtual asio::awaitable<Result<std::vector<OrderView>>> orders(OrderFilter filter, PageRequest page) = 0;  // newest first
+  virtual asio::awaitable<Result<std::vector<OrderView>>> orders(
+      OrderFilter filter, PageRequest page) = 0;  // newest first
   virtual asio::awaitable<Result<std::vector<EventView>>> order_events(std::string order_id) = 0;
 };
 
@@ -79,9 +80,12 @@ class InventoryService {
   virtual asio::awaitable<Result<std::optional<StockView>>> stock(std::string sku) = 0;
   virtual asio::awaitable<Result<std::vector<StockView>>> stocks(PageRequest page) = 0;  // by sku
   virtual asio::awaitable<Result<StockView>> put_stock(std::string sku, StockChange change) = 0;
-  virtual asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity, RequestKey key) = 0;
-  virtual asio::awaitable<Result<std::optional<ReservationView>>> reservation(std::string reservation_id) = 0;
-  virtual asio::awaitable<Result<std::vector<ReservationView>>> reservations(std::string order_id) = 0;
+  virtual asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity,
+                                                        RequestKey key) = 0;
+  virtual asio::awaitable<Result<std::optional<ReservationView>>> reservation(
+      std::string reservation_id) = 0;
+  virtual asio::awaitable<Result<std::vector<ReservationView>>> reservations(
+      std::string order_id) = 0;
   virtual asio::awaitable<Result<std::vector<EventView>>> stock_events(std::string order_id) = 0;
 };
 
@@ -99,10 +103,13 @@ class PaymentService {
  public:
   virtual ~PaymentService() = default;
   virtual asio::awaitable<Result<std::optional<WalletView>>> wallet(std::string customer_id) = 0;
-  virtual asio::awaitable<Result<WalletView>> put_wallet(std::string customer_id, Money balance) = 0;
+  virtual asio::awaitable<Result<WalletView>> put_wallet(std::string customer_id,
+                                                         Money balance) = 0;
   virtual asio::awaitable<Result<std::optional<PaymentView>>> payment(std::string payment_id) = 0;
-  virtual asio::awaitable<Result<std::vector<PaymentView>>> payments_of_order(std::string order_id) = 0;
-  virtual asio::awaitable<Result<std::vector<PaymentView>>> payments_of_customer(std::string customer_id, PageRequest page) = 0;
+  virtual asio::awaitable<Result<std::vector<PaymentView>>> payments_of_order(
+      std::string order_id) = 0;
+  virtual asio::awaitable<Result<std::vector<PaymentView>>> payments_of_customer(
+      std::string customer_id, PageRequest page) = 0;
   virtual asio::awaitable<Result<std::vector<EventView>>> payment_events(std::string order_id) = 0;
 };
 
@@ -115,7 +122,8 @@ struct ShipmentView {
 class ShippingService {
  public:
   virtual ~ShippingService() = default;
-  virtual asio::awaitable<Result<std::optional<ShipmentView>>> shipment(std::string shipment_id) = 0;
+  virtual asio::awaitable<Result<std::optional<ShipmentView>>> shipment(
+      std::string shipment_id) = 0;
   virtual asio::awaitable<Result<std::vector<ShipmentView>>> shipments(std::string order_id) = 0;
   virtual asio::awaitable<Result<std::vector<EventView>>> shipping_events(std::string order_id) = 0;
 };

@@ -15,7 +15,7 @@ struct InventoryParts {
 };
 
 // `metrics` may be null. Nothing connects before the first call.
-InventoryParts make_inventory(const asio::any_io_executor& io, const DatabaseSettings& database, Metrics* metrics,
-                         const ParticipantDeadlines& deadlines = {});
+InventoryParts make_inventory(const asio::any_io_executor& io, const DatabaseSettings& database,
+                              Metrics* metrics, const ParticipantDeadlines& deadlines = {});
 
 }  // namespace txcoord

@@ -119,9 +119,12 @@ struct Batch {
 
 }  // namespace
 
-bool InventoryBranch::touches(const Operation& operation) const { return operation.kind != OperationKind::deliver; }
+bool InventoryBranch::touches(const Operation& operation) const {
+  return operation.kind != OperationKind::deliver;
+}
 
-std::unique_ptr<LockedRows> InventoryBranch::lock(pg::Session& session, const Operations& operations,
+std::unique_ptr<LockedRows> InventoryBranch::lock(pg::Session& session,
+                                                  const Operations& operations,
                                                   const PreliminaryPtr&) const {
   std::set<std::string> skus;
   std::vector<std::string> moving;
@@ -134,28 +137,32 @@ std::unique_ptr<LockedRows> InventoryBranch::lock(pg::Session& session, const Op
   }
 
   auto rows = std::make_unique<LockedStock>();
-  for (const auto& row : session.exec(lock_stock, std::vector<std::string>(skus.begin(), skus.end()))) {
-    rows->stock.emplace(row[0].as<std::string>(), StockRow{row[1].as<Money>(), row[2].as<std::int64_t>()});
+  for (const auto& row :
+       session.exec(lock_stock, std::vector<std::string>(skus.begin(), skus.end()))) {
+    rows->stock.emplace(row[0].as<std::string>(),
+                        StockRow{row[1].as<Money>(), row[2].as<std::int64_t>()});
   }
   if (!moving.empty()) {
     for (const auto& row : session.exec(read_reservations, moving)) {
-      rows->reservations[row[0].as<std::string>()].push_back({row[1].as<std::string>(), row[2].as<std::string>(),
-                                                               row[3].as<std::int64_t>(),
-                                                               reservation_status(row[4].view())});
+      rows->reservations[row[0].as<std::string>()].push_back(
+          {row[1].as<std::string>(), row[2].as<std::string>(), row[3].as<std::int64_t>(),
+           reservation_status(row[4].view())});
     }
   }
   return rows;
 }
 
-void InventoryBranch::apply(pg::Session& session, const Operations& operations, const OperationMask& survivors,
-                            const LockedRows& rows, const std::string&) const {
+void InventoryBranch::apply(pg::Session& session, const Operations& operations,
+                            const OperationMask& survivors, const LockedRows& rows,
+                            const std::string&) const {
   const auto& locked = dynamic_cast<const LockedStock&>(rows);
   Batch batch;
   for (std::size_t i = 0; i < operations.size(); ++i) {
     if (!survivors[i]) continue;
     const Operation& operation = *operations[i];
     if (operation.kind == OperationKind::place) batch.place(operation);
-    if (moves_reservations(operation)) batch.move(operation, locked.reservations.at(operation.order_id));
+    if (moves_reservations(operation))
+      batch.move(operation, locked.reservations.at(operation.order_id));
   }
   if (batch.event_orders.empty()) return;
 
@@ -167,10 +174,10 @@ void InventoryBranch::apply(pg::Session& session, const Operations& operations, 
     reserved.push_back(delta.reserved);
     shipped.push_back(delta.shipped);
   }
-  const auto result = session.exec(apply_group, batch.placed_ids, batch.placed_orders, batch.placed_skus,
-                                   batch.placed_quantities, batch.placed_at, batch.moved_ids, batch.moved_to, skus,
-                                   available, reserved, shipped, batch.event_orders, batch.event_types,
-                                   batch.event_correlations);
+  const auto result = session.exec(
+      apply_group, batch.placed_ids, batch.placed_orders, batch.placed_skus,
+      batch.placed_quantities, batch.placed_at, batch.moved_ids, batch.moved_to, skus, available,
+      reserved, shipped, batch.event_orders, batch.event_types, batch.event_correlations);
   const auto row = result[0];
   expect_count(row[0].as<std::size_t>(), batch.placed_ids.size(), apply_group.name);
   expect_count(row[1].as<std::size_t>(), batch.moved_ids.size(), apply_group.name);

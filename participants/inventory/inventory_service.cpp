@@ -102,18 +102,21 @@ StockView put(pg::Session& session, const std::string& sku, const StockChange& c
     const auto locked = session.exec(lock_available, sku);
     expect_rows(locked, 1, lock_available.name);
     const auto before = locked[0][0].as<std::int64_t>();
-    const auto result = session.exec(set_stock, sku, change.title, change.category, change.unit_price,
-                                     change.available, change.low_stock_threshold);
+    const auto result =
+        session.exec(set_stock, sku, change.title, change.category, change.unit_price,
+                     change.available, change.low_stock_threshold);
     expect_rows(result, 1, set_stock.name);
     const StockView after = stock_view(result[0]);
-    if (after.available != before) session.exec(write_ledger, sku, after.available - before, "PUT");  // I6
+    if (after.available != before)
+      session.exec(write_ledger, sku, after.available - before, "PUT");  // I6
     return after;
   });
 }
 
 RestockReply replay(pg::Session& session, const RequestKey& key) {
   const auto result = session.exec(read_answer, key.scope, key.key);
-  if (result.empty()) throw std::runtime_error("a restock key vanished while it was read");  // trimmed: rare
+  if (result.empty())
+    throw std::runtime_error("a restock key vanished while it was read");  // trimmed: rare
   RestockReply reply;
   if (result[0][8].as<std::string>() != to_hex(key.fingerprint)) {
     reply.status = KeyedStatus::key_reused;
@@ -128,9 +131,11 @@ RestockReply replay(pg::Session& session, const RequestKey& key) {
 
 // I5: the key is claimed first, in the transaction that adds the stock. A second request with the
 // same key waits for the first one's end, holding nothing, and then finds its answer.
-RestockReply add(pg::Session& session, const std::string& sku, std::int64_t quantity, const RequestKey& key) {
+RestockReply add(pg::Session& session, const std::string& sku, std::int64_t quantity,
+                 const RequestKey& key) {
   return in_local_transaction(session, [&] {
-    if (session.exec(claim_key, key.scope, key.key, to_hex(key.fingerprint)).empty()) return replay(session, key);
+    if (session.exec(claim_key, key.scope, key.key, to_hex(key.fingerprint)).empty())
+      return replay(session, key);
     RestockReply reply;
     const auto result = session.exec(add_stock, sku, quantity);
     if (result.empty()) {
@@ -156,48 +161,54 @@ class PgInventoryService final : public InventoryService {
       if (result.empty()) return std::nullopt;
       return stock_view(result[0]);
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
   asio::awaitable<Result<std::vector<StockView>>> stocks(PageRequest page) override {
     auto work = [page = std::move(page)](pg::Session& session) {
       std::vector<StockView> views;
-      for (const auto& row : session.exec(list_stock, page.after, page.limit)) views.push_back(stock_view(row));
+      for (const auto& row : session.exec(list_stock, page.after, page.limit))
+        views.push_back(stock_view(row));
       return views;
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
   asio::awaitable<Result<StockView>> put_stock(std::string sku, StockChange change) override {
     auto work = [sku = std::move(sku), change = std::move(change)](pg::Session& session) {
       return put(session, sku, change);
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
-  asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity, RequestKey key) override {
+  asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity,
+                                                RequestKey key) override {
     auto work = [sku = std::move(sku), quantity, key = std::move(key)](pg::Session& session) {
       return add(session, sku, quantity, key);
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
-  asio::awaitable<Result<std::optional<ReservationView>>> reservation(std::string reservation_id) override {
-    auto work = [id = std::move(reservation_id)](pg::Session& session) -> std::optional<ReservationView> {
+  asio::awaitable<Result<std::optional<ReservationView>>> reservation(
+      std::string reservation_id) override {
+    auto work =
+        [id = std::move(reservation_id)](pg::Session& session) -> std::optional<ReservationView> {
       const auto result = session.exec(read_reservation, id);
       if (result.empty()) return std::nullopt;
       return reservation_view(result[0]);
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
-  asio::awaitable<Result<std::vector<ReservationView>>> reservations(std::string order_id) override {
+  asio::awaitable<Result<std::vector<ReservationView>>> reservations(
+      std::string order_id) override {
     auto work = [id = std::move(order_id)](pg::Session& session) {
       std::vector<ReservationView> views;
-      for (const auto& row : session.exec(list_reservations, id)) views.push_back(reservation_view(row));
+      for (const auto& row : session.exec(list_reservations, id))
+        views.push_back(reservation_view(row));
       return views;
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
   asio::awaitable<Result<std::vector<EventView>>> stock_events(std::string order_id) override {
@@ -208,7 +219,7 @@ class PgInventoryService final : public InventoryService {
       }
       return views;
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
  private:
@@ -218,10 +229,11 @@ class PgInventoryService final : public InventoryService {
 
 }  // namespace
 
-InventoryParts make_inventory(const asio::any_io_executor& io, const DatabaseSettings& database, Metrics* metrics,
-                         const ParticipantDeadlines& deadlines) {
+InventoryParts make_inventory(const asio::any_io_executor& io, const DatabaseSettings& database,
+                              Metrics* metrics, const ParticipantDeadlines& deadlines) {
   const PgPools pools = make_pools(io, "inventory", database, metrics);
-  return {std::make_unique<PgParticipant>(pools, std::make_shared<InventoryBranch>(), deadlines, metrics),
+  return {std::make_unique<PgParticipant>(pools, std::make_shared<InventoryBranch>(), deadlines,
+                                          metrics),
           std::make_unique<PgInventoryService>(pools.service, deadlines.service)};
 }
 

@@ -30,13 +30,10 @@ class StockJudge {
 
   protocol::Vote judge(const Operation& operation) {
     switch (operation.kind) {
-      case OperationKind::place:
-        return place(operation.place);
+      case OperationKind::place: return place(operation.place);
       case OperationKind::cancel:
-      case OperationKind::ship:
-        return move(operation);
-      case OperationKind::deliver:
-        return vote_yes();
+      case OperationKind::ship: return move(operation);
+      case OperationKind::deliver: return vote_yes();
     }
     return vote_yes();
   }
@@ -47,14 +44,16 @@ class StockJudge {
       const auto row = rows_.stock.find(item.sku);
       if (row == rows_.stock.end()) return vote_no("UNKNOWN_SKU", item.sku, true);
       if (row->second.unit_price != item.unit_price) {
-        return vote_no("PRICE_CHANGED", item.sku + ": now " + std::to_string(row->second.unit_price), true);
+        return vote_no("PRICE_CHANGED",
+                       item.sku + ": now " + std::to_string(row->second.unit_price), true);
       }
     }
     const auto need = needs(order);
     if (!need) return vote_no("OUT_OF_STOCK", "more than can be stored", true);
     // A shortage that even the untouched stock has is final, and told before one that is not.
     for (const auto& [sku, quantity] : *need) {
-      if (quantity > rows_.stock.at(sku).available) return out_of_stock(sku, rows_.stock.at(sku).available, true);
+      if (quantity > rows_.stock.at(sku).available)
+        return out_of_stock(sku, rows_.stock.at(sku).available, true);
     }
     for (const auto& [sku, quantity] : *need) {
       const std::int64_t left = rows_.stock.at(sku).available - taken_[sku];
@@ -69,15 +68,19 @@ class StockJudge {
   // applied in another order, a place that had counted it would oversell.
   protocol::Vote move(const Operation& operation) {
     const auto found = rows_.reservations.find(operation.order_id);
-    if (found == rows_.reservations.end()) return vote_retry("no reservation of this order here yet");
+    if (found == rows_.reservations.end())
+      return vote_retry("no reservation of this order here yet");
     for (const ReservationRow& reservation : found->second) {
       // It came after the SKUs to lock were looked up: its stock row is not locked.
-      if (!rows_.stock.contains(reservation.sku)) return vote_retry("a reservation appeared during the vote");
+      if (!rows_.stock.contains(reservation.sku))
+        return vote_retry("a reservation appeared during the vote");
     }
     for (const ReservationRow& reservation : found->second) {
       if (reservation.status == ReservationStatus::reserved) continue;
       return vote_no("ILLEGAL_STATE",
-                     reservation.status == ReservationStatus::shipped ? "stock is shipped" : "stock is released", true);
+                     reservation.status == ReservationStatus::shipped ? "stock is shipped"
+                                                                      : "stock is released",
+                     true);
     }
     if (!changed_.insert(operation.order_id).second) {
       return vote_no("ILLEGAL_STATE", "changed by an earlier operation of its group", false);
@@ -96,7 +99,8 @@ class StockJudge {
 
 }  // namespace
 
-protocol::Votes LockedStock::judge(const Operations& operations, const OperationMask& candidates) const {
+protocol::Votes LockedStock::judge(const Operations& operations,
+                                   const OperationMask& candidates) const {
   StockJudge judge(*this);
   protocol::Votes votes(operations.size());
   for (std::size_t i = 0; i < operations.size(); ++i) {

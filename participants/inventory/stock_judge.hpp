@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "participants/branch_logic.hpp"
+#include "participants/locked_rows.hpp"
 
 namespace txcoord {
 
@@ -25,11 +25,13 @@ struct ReservationRow {
 
 class LockedStock final : public LockedRows {
  public:
-  std::map<std::string, StockRow> stock;                              // by sku; every row is locked
-  std::map<std::string, std::vector<ReservationRow>> reservations;    // by order_id, read after the locks
+  std::map<std::string, StockRow> stock;  // by sku; every row is locked
+  std::map<std::string, std::vector<ReservationRow>>
+      reservations;  // by order_id, read after the locks
 
   // Reasons, for the first item that has one: UNKNOWN_SKU, then PRICE_CHANGED, then OUT_OF_STOCK.
-  protocol::Votes judge(const Operations& operations, const OperationMask& candidates) const override;
+  protocol::Votes judge(const Operations& operations,
+                        const OperationMask& candidates) const override;
 };
 
 }  // namespace txcoord

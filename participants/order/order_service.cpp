@@ -85,7 +85,8 @@ class PgOrderService final : public OrderService {
       if (found.empty()) return std::nullopt;
       return std::move(found.front());
     };
-    co_return co_await pool_->run(std::move(read), deadline_);
+    auto reading = pool_->run(std::move(read), deadline_);
+    co_return co_await std::move(reading);
   }
 
   asio::awaitable<Result<std::vector<OrderView>>> orders(OrderFilter filter, PageRequest page) override {
@@ -93,7 +94,8 @@ class PgOrderService final : public OrderService {
       const auto limit = static_cast<std::int64_t>(page.limit);
       return with_items(session, session.exec(page_of_orders, filter.customer_id, filter.status, page.after, limit));
     };
-    co_return co_await pool_->run(std::move(read), deadline_);
+    auto reading = pool_->run(std::move(read), deadline_);
+    co_return co_await std::move(reading);
   }
 
   asio::awaitable<Result<std::vector<EventView>>> order_events(std::string order_id) override {
@@ -104,7 +106,8 @@ class PgOrderService final : public OrderService {
       }
       return events;
     };
-    co_return co_await pool_->run(std::move(read), deadline_);
+    auto reading = pool_->run(std::move(read), deadline_);
+    co_return co_await std::move(reading);
   }
 
  private:

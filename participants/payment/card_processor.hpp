@@ -27,7 +27,8 @@ class CardProcessor {
  public:
   virtual ~CardProcessor() = default;
   // One outcome for each request, in order. A Failure: nobody knows what was authorised.
-  virtual asio::awaitable<Result<std::vector<CardOutcome>>> authorize(std::vector<CardRequest> requests) = 0;
+  virtual asio::awaitable<Result<std::vector<CardOutcome>>> authorize(
+      std::vector<CardRequest> requests) = 0;
   // Takes the money that is authorised. One that was reversed before stays reversed.
   virtual asio::awaitable<Result<Done>> capture(std::vector<std::string> authorization_ids) = 0;
   // Gives back what was captured, lets go what was only authorised.
@@ -39,6 +40,7 @@ class CardProcessor {
 
 // tok_declined is declined; tok_timeout is authorised in the processor's books and never answered;
 // any other token is authorised.
-std::unique_ptr<CardProcessor> make_card_simulator(std::shared_ptr<pg::Pool> pool, std::chrono::milliseconds deadline);
+std::unique_ptr<CardProcessor> make_card_simulator(std::shared_ptr<pg::Pool> pool,
+                                                   std::chrono::milliseconds deadline);
 
 }  // namespace txcoord

@@ -12,7 +12,8 @@
 namespace txcoord {
 namespace {
 
-constexpr std::int64_t round_rows_max = 200;  // errands, intents, marked intents: each for one round
+constexpr std::int64_t round_rows_max =
+    200;  // errands, intents, marked intents: each for one round
 
 // A capture of a payment that was cancelled since is only crossed off.
 constexpr pg::Statement read_errands{"card_read_errands", R"(
@@ -79,8 +80,8 @@ struct Errand {
 std::vector<Errand> errands_of(const pqxx::result& result) {
   std::vector<Errand> errands;
   for (const auto& row : result) {
-    errands.push_back({row[0].as<std::int64_t>(), row[1].as<std::string>(), row[3].as<std::string>(),
-                       row[2].view() == "CAPTURE", row[4].as<bool>()});
+    errands.push_back({row[0].as<std::int64_t>(), row[1].as<std::string>(),
+                       row[3].as<std::string>(), row[2].view() == "CAPTURE", row[4].as<bool>()});
   }
   return errands;
 }
@@ -97,7 +98,8 @@ Finished finish(pg::Session& session, const std::vector<Errand>& errands) {
     for (const Errand& errand : errands) customers.insert(errand.customer_id);
     std::set<std::string> locked;
     const std::vector<std::string> wanted(customers.begin(), customers.end());
-    for (const auto& row : session.exec(lock_free_wallets, wanted)) locked.insert(row[0].as<std::string>());
+    for (const auto& row : session.exec(lock_free_wallets, wanted))
+      locked.insert(row[0].as<std::string>());
     std::vector<std::int64_t> entries;
     for (const Errand& errand : errands) {
       if (locked.contains(errand.customer_id)) entries.push_back(errand.entry_id);
@@ -109,9 +111,13 @@ Finished finish(pg::Session& session, const std::vector<Errand>& errands) {
 
 }  // namespace
 
-CardSettlement::CardSettlement(std::shared_ptr<pg::Pool> pool, std::shared_ptr<CardProcessor> processor,
+CardSettlement::CardSettlement(std::shared_ptr<pg::Pool> pool,
+                               std::shared_ptr<CardProcessor> processor,
                                std::chrono::milliseconds deadline, Metrics* metrics)
-    : pool_(std::move(pool)), processor_(std::move(processor)), deadline_(deadline), metrics_(metrics) {}
+    : pool_(std::move(pool)),
+      processor_(std::move(processor)),
+      deadline_(deadline),
+      metrics_(metrics) {}
 
 asio::awaitable<Result<CardSettlementReport>> CardSettlement::settle_cards(GlobalStates states) {
   CardSettlementReport report;
@@ -131,8 +137,11 @@ asio::awaitable<Result<CardSettlementReport>> CardSettlement::settle_cards(Globa
 }
 
 asio::awaitable<Result<Done>> CardSettlement::run_errands(CardSettlementReport& report) {
-  auto read = [](pg::Session& session) { return errands_of(session.exec(read_errands, round_rows_max)); };
-  auto errands = co_await pool_->run(std::move(read), deadline_);
+  auto read = [](pg::Session& session) {
+    return errands_of(session.exec(read_errands, round_rows_max));
+  };
+  auto reading = pool_->run(std::move(read), deadline_);
+  auto errands = co_await std::move(reading);
   if (!errands) co_return errands.failure();
   std::vector<std::string> captures, reversals;
   for (const Errand& errand : errands.value()) {
@@ -143,15 +152,20 @@ asio::awaitable<Result<Done>> CardSettlement::run_errands(CardSettlementReport& 
   // Captures first: a reversal of the same payment is always the later entry. (A capture that still
   // comes second, from another process, finds the authorisation reversed, and it stays so.)
   if (!captures.empty()) {
-    const auto done = co_await processor_->capture(std::move(captures));
+    auto capturing = processor_->capture(std::move(captures));
+    const auto done = co_await std::move(capturing);
     if (!done) co_return done.failure();
   }
   if (!reversals.empty()) {
-    const auto done = co_await processor_->reverse(std::move(reversals));
+    auto reversing = processor_->reverse(std::move(reversals));
+    const auto done = co_await std::move(reversing);
     if (!done) co_return done.failure();
   }
-  auto record = [entries = std::move(errands).value()](pg::Session& session) { return finish(session, entries); };
-  const auto finished = co_await pool_->run(std::move(record), deadline_);
+  auto record = [entries = std::move(errands).value()](pg::Session& session) {
+    return finish(session, entries);
+  };
+  auto recording = pool_->run(std::move(record), deadline_);
+  const auto finished = co_await std::move(recording);
   if (!finished) co_return finished.failure();
   report.captured = finished.value().captured;
   report.reversed = finished.value().reversed;
@@ -167,11 +181,13 @@ asio::awaitable<Result<Done>> CardSettlement::mark_unused(const GlobalStates& st
     }
     return gids;
   };
-  const auto gids = co_await pool_->run(std::move(list), deadline_);
+  auto listing = pool_->run(std::move(list), deadline_);
+  const auto gids = co_await std::move(listing);
   if (!gids) co_return gids.failure();
   if (gids.value().empty()) co_return Done{};
 
-  const auto known = co_await states(gids.value());
+  auto asking = states(gids.value());
+  const auto known = co_await std::move(asking);
   if (!known) co_return known.failure();
   std::vector<std::string> ended;
   for (std::size_t i = 0; i < gids.value().size() && i < known.value().size(); ++i) {
@@ -184,7 +200,8 @@ asio::awaitable<Result<Done>> CardSettlement::mark_unused(const GlobalStates& st
     session.exec(mark_intents, ended);
     return Done{};
   };
-  co_return co_await pool_->run(std::move(mark), deadline_);
+  auto marking = pool_->run(std::move(mark), deadline_);
+  co_return co_await std::move(marking);
 }
 
 asio::awaitable<Result<Done>> CardSettlement::void_marked(CardSettlementReport& report) {
@@ -199,19 +216,23 @@ asio::awaitable<Result<Done>> CardSettlement::void_marked(CardSettlementReport& 
     }
     return marked;
   };
-  auto marked = co_await pool_->run(std::move(list), deadline_);
+  auto listing = pool_->run(std::move(list), deadline_);
+  auto marked = co_await std::move(listing);
   if (!marked) co_return marked.failure();
   std::vector<std::string> keys;
   for (std::size_t i = 0; i < marked.value().gids.size(); ++i) {
     keys.push_back(card_request_key(marked.value().gids[i], marked.value().payment_ids[i]));
   }
   if (keys.empty()) co_return Done{};
-  const auto voided = co_await processor_->void_requests(std::move(keys));
+  auto voiding = processor_->void_requests(std::move(keys));
+  const auto voided = co_await std::move(voiding);
   if (!voided) co_return voided.failure();
   auto forget = [rows = std::move(marked).value()](pg::Session& session) {
-    return static_cast<std::size_t>(session.exec(delete_marked, rows.gids, rows.payment_ids).affected_rows());
+    return static_cast<std::size_t>(
+        session.exec(delete_marked, rows.gids, rows.payment_ids).affected_rows());
   };
-  const auto deleted = co_await pool_->run(std::move(forget), deadline_);
+  auto forgetting = pool_->run(std::move(forget), deadline_);
+  const auto deleted = co_await std::move(forgetting);
   if (!deleted) co_return deleted.failure();
   report.voided = deleted.value();
   co_return Done{};
@@ -219,7 +240,7 @@ asio::awaitable<Result<Done>> CardSettlement::void_marked(CardSettlementReport& 
 
 asio::awaitable<Result<double>> CardSettlement::lag() {
   auto work = [](pg::Session& session) { return session.exec(read_lag)[0][0].as<double>(); };
-  co_return co_await pool_->run(std::move(work), deadline_);
+  return pool_->run(std::move(work), deadline_);
 }
 
 }  // namespace txcoord

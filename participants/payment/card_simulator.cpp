@@ -47,9 +47,12 @@ class CardSimulator final : public CardProcessor {
   CardSimulator(std::shared_ptr<pg::Pool> pool, std::chrono::milliseconds deadline)
       : pool_(std::move(pool)), deadline_(deadline) {}
 
-  asio::awaitable<Result<std::vector<CardOutcome>>> authorize(std::vector<CardRequest> requests) override {
-    auto work = [requests = std::move(requests)](pg::Session& session) { return decide(session, requests); };
-    co_return co_await pool_->run(std::move(work), deadline_);
+  asio::awaitable<Result<std::vector<CardOutcome>>> authorize(
+      std::vector<CardRequest> requests) override {
+    auto work = [requests = std::move(requests)](pg::Session& session) {
+      return decide(session, requests);
+    };
+    return pool_->run(std::move(work), deadline_);
   }
 
   asio::awaitable<Result<Done>> capture(std::vector<std::string> ids) override {
@@ -65,11 +68,12 @@ class CardSimulator final : public CardProcessor {
       session.exec(void_keys, keys, new_authorization_ids(keys.size()));
       return Done{};
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
  private:
-  static std::vector<CardOutcome> decide(pg::Session& session, const std::vector<CardRequest>& requests) {
+  static std::vector<CardOutcome> decide(pg::Session& session,
+                                         const std::vector<CardRequest>& requests) {
     std::vector<std::string> keys, states;
     std::vector<Money> amounts;
     for (const CardRequest& request : requests) {
@@ -81,8 +85,8 @@ class CardSimulator final : public CardProcessor {
     std::map<std::string, CardOutcome> by_key;
     for (const auto& row : session.exec(read_authorizations, keys)) {
       const bool authorized = row[2].view() == "AUTHORIZED" || row[2].view() == "CAPTURED";
-      by_key[row[0].as<std::string>()] = {authorized ? CardAnswer::authorized : CardAnswer::declined,
-                                          row[1].as<std::string>()};
+      by_key[row[0].as<std::string>()] = {
+          authorized ? CardAnswer::authorized : CardAnswer::declined, row[1].as<std::string>()};
     }
     std::vector<CardOutcome> outcomes;
     for (const CardRequest& request : requests) {
@@ -92,12 +96,13 @@ class CardSimulator final : public CardProcessor {
     return outcomes;
   }
 
-  asio::awaitable<Result<Done>> update(const pg::Statement& statement, std::vector<std::string> ids) {
+  asio::awaitable<Result<Done>> update(const pg::Statement& statement,
+                                       std::vector<std::string> ids) {
     auto work = [&statement, ids = std::move(ids)](pg::Session& session) {
       session.exec(statement, ids);
       return Done{};
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
   std::shared_ptr<pg::Pool> pool_;

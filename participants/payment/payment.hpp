@@ -18,7 +18,7 @@ struct PaymentParts {
 
 // `metrics` may be null; it outlives the parts. Nothing connects before the first call. Cards have
 // two connections of their own beside connections_max.
-PaymentParts make_payment(const asio::any_io_executor& io, const DatabaseSettings& database, Metrics* metrics,
-                          const ParticipantDeadlines& deadlines = {});
+PaymentParts make_payment(const asio::any_io_executor& io, const DatabaseSettings& database,
+                          Metrics* metrics, const ParticipantDeadlines& deadlines = {});
 
 }  // namespace txcoord

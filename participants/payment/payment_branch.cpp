@@ -76,7 +76,8 @@ class CardOutcomes final : public Preliminary {
 };
 
 bool is_card_order(const Operation& operation) {
-  return operation.kind == OperationKind::place && operation.place.payment_method == PaymentMethod::card;
+  return operation.kind == OperationKind::place &&
+         operation.place.payment_method == PaymentMethod::card;
 }
 
 PaymentMethod payment_method(std::string_view text) {
@@ -93,8 +94,8 @@ struct Batch {
   std::vector<Money> amounts;
   std::vector<std::string> back_ids, back_from, back_to;
   std::vector<std::string> used_intents;
-  std::vector<std::string> errand_ids, errand_orders, errand_customers, errand_actions, errand_references,
-      errand_correlations;
+  std::vector<std::string> errand_ids, errand_orders, errand_customers, errand_actions,
+      errand_references, errand_correlations;
   std::vector<std::string> event_orders, event_types, event_correlations;
 
   void event(const Operation& operation, const char* type) {
@@ -103,8 +104,8 @@ struct Batch {
     event_correlations.push_back(operation.correlation_id);
   }
 
-  void errand(const Operation& operation, const std::string& payment_id, const std::string& customer,
-              const char* action, const std::string& reference) {
+  void errand(const Operation& operation, const std::string& payment_id,
+              const std::string& customer, const char* action, const std::string& reference) {
     errand_ids.push_back(payment_id);
     errand_orders.push_back(operation.order_id);
     errand_customers.push_back(customer);
@@ -138,15 +139,17 @@ struct Batch {
   }
 
   void cancel(const Operation& operation, const PaymentRow& payment) {
-    const PaymentStatus after =
-        payment.status == PaymentStatus::authorized ? PaymentStatus::voided : PaymentStatus::refunded;
+    const PaymentStatus after = payment.status == PaymentStatus::authorized
+                                    ? PaymentStatus::voided
+                                    : PaymentStatus::refunded;
     back_ids.push_back(payment.payment_id);
     back_from.emplace_back(to_string(payment.status));
     back_to.emplace_back(to_string(after));
     if (payment.method == PaymentMethod::wallet) {
       deltas[payment.customer_id] += payment.amount;
     } else {
-      errand(operation, payment.payment_id, payment.customer_id, "REVERSE", payment.provider_reference);
+      errand(operation, payment.payment_id, payment.customer_id, "REVERSE",
+             payment.provider_reference);
     }
     event(operation, after == PaymentStatus::voided ? "PaymentVoided" : "PaymentRefunded");
   }
@@ -162,8 +165,8 @@ bool PaymentBranch::touches(const Operation& operation) const {
   return operation.kind == OperationKind::place || operation.kind == OperationKind::cancel;
 }
 
-asio::awaitable<Result<PreliminaryPtr>> PaymentBranch::before_vote(protocol::Gid gid, Operations operations,
-                                                                   steady_clock::time_point until) const {
+asio::awaitable<Result<PreliminaryPtr>> PaymentBranch::before_vote(
+    protocol::Gid gid, Operations operations, steady_clock::time_point until) const {
   const std::string gid_text = format(gid);
   std::vector<std::string> ids;
   std::vector<Money> amounts;
@@ -173,7 +176,8 @@ asio::awaitable<Result<PreliminaryPtr>> PaymentBranch::before_vote(protocol::Gid
     const PlaceOrder& order = operation->place;
     ids.push_back(order.payment_id);
     amounts.push_back(order.total_amount);
-    requests.push_back({card_request_key(gid_text, order.payment_id), order.total_amount, order.payment_token});
+    requests.push_back(
+        {card_request_key(gid_text, order.payment_id), order.total_amount, order.payment_token});
   }
   if (requests.empty()) co_return PreliminaryPtr{};
 
@@ -183,7 +187,8 @@ asio::awaitable<Result<PreliminaryPtr>> PaymentBranch::before_vote(protocol::Gid
     return Done{};
   };
   const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
-  const auto recorded = co_await cards_->run(std::move(work), left);
+  auto recording = cards_->run(std::move(work), left);
+  const auto recorded = co_await std::move(recording);
   if (!recorded) {
     Failure failure = recorded.failure();
     failure.outcome_unknown = false;  // of this branch nothing can commit; a stray intent is voided
@@ -191,12 +196,16 @@ asio::awaitable<Result<PreliminaryPtr>> PaymentBranch::before_vote(protocol::Gid
   }
 
   auto outcomes = std::make_shared<CardOutcomes>();
-  auto answers = co_await processor_->authorize(std::move(requests));
+  auto asking = processor_->authorize(std::move(requests));
+  auto answers = co_await std::move(asking);
   if (answers) {
-    for (std::size_t i = 0; i < ids.size(); ++i) outcomes->by_payment_id[ids[i]] = answers.value()[i];
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      outcomes->by_payment_id[ids[i]] = answers.value()[i];
   } else {
-    // The group's other orders need no card: they go on, and the card orders are told to come again.
-    logging::warn("card processor did not answer", {{"gid", gid_text}, {"cause", to_string(answers.failure().kind)}});
+    // The group's other orders need no card: they go on, and the card orders are told to come
+    // again.
+    logging::warn("card processor did not answer",
+                  {{"gid", gid_text}, {"cause", to_string(answers.failure().kind)}});
   }
   co_return PreliminaryPtr{std::move(outcomes)};
 }
@@ -210,12 +219,14 @@ std::unique_ptr<LockedRows> PaymentBranch::lock(pg::Session& session, const Oper
     if (operation->kind == OperationKind::cancel) cancelled.push_back(operation->order_id);
   }
   if (!cancelled.empty()) {
-    for (const auto& row : session.exec(find_customers, cancelled)) customers.insert(row[0].as<std::string>());
+    for (const auto& row : session.exec(find_customers, cancelled))
+      customers.insert(row[0].as<std::string>());
   }
 
   auto rows = std::make_unique<LockedWallets>();
   if (preliminary) rows->cards = dynamic_cast<const CardOutcomes&>(*preliminary).by_payment_id;
-  for (const auto& row : session.exec(lock_wallets, std::vector<std::string>(customers.begin(), customers.end()))) {
+  for (const auto& row :
+       session.exec(lock_wallets, std::vector<std::string>(customers.begin(), customers.end()))) {
     rows->balances.emplace(row[0].as<std::string>(), row[1].as<Money>());
   }
   if (!cancelled.empty()) {
@@ -233,15 +244,17 @@ std::unique_ptr<LockedRows> PaymentBranch::lock(pg::Session& session, const Oper
   return rows;
 }
 
-void PaymentBranch::apply(pg::Session& session, const Operations& operations, const OperationMask& survivors,
-                          const LockedRows& rows, const std::string& gid) const {
+void PaymentBranch::apply(pg::Session& session, const Operations& operations,
+                          const OperationMask& survivors, const LockedRows& rows,
+                          const std::string& gid) const {
   const auto& locked = dynamic_cast<const LockedWallets&>(rows);
   Batch batch;
   for (std::size_t i = 0; i < operations.size(); ++i) {
     if (!survivors[i]) continue;
     const Operation& operation = *operations[i];
     if (operation.kind == OperationKind::place) batch.place(operation, locked);
-    if (operation.kind == OperationKind::cancel) batch.cancel(operation, locked.payments.at(operation.order_id));
+    if (operation.kind == OperationKind::cancel)
+      batch.cancel(operation, locked.payments.at(operation.order_id));
   }
   if (batch.event_orders.empty()) return;
 
@@ -252,11 +265,11 @@ void PaymentBranch::apply(pg::Session& session, const Operations& operations, co
     deltas.push_back(delta);
   }
   const auto result = session.exec(
-      apply_group, customers, deltas, batch.ids, batch.orders, batch.customers, batch.amounts, batch.methods,
-      batch.statuses, batch.references, batch.placed_at, batch.back_ids, batch.back_from, batch.back_to, gid,
-      batch.used_intents, batch.errand_ids, batch.errand_orders, batch.errand_customers, batch.errand_actions,
-      batch.errand_references, batch.errand_correlations, batch.event_orders, batch.event_types,
-      batch.event_correlations);
+      apply_group, customers, deltas, batch.ids, batch.orders, batch.customers, batch.amounts,
+      batch.methods, batch.statuses, batch.references, batch.placed_at, batch.back_ids,
+      batch.back_from, batch.back_to, gid, batch.used_intents, batch.errand_ids,
+      batch.errand_orders, batch.errand_customers, batch.errand_actions, batch.errand_references,
+      batch.errand_correlations, batch.event_orders, batch.event_types, batch.event_correlations);
   const auto row = result[0];
   expect_count(row[0].as<std::size_t>(), customers.size(), apply_group.name);
   expect_count(row[1].as<std::size_t>(), batch.ids.size(), apply_group.name);

@@ -18,8 +18,9 @@ class PaymentBranch final : public BranchLogic {
 
   std::string_view name() const override { return "payment"; }
   bool touches(const Operation& operation) const override;
-  asio::awaitable<Result<PreliminaryPtr>> before_vote(protocol::Gid gid, Operations operations,
-                                                      std::chrono::steady_clock::time_point until) const override;
+  asio::awaitable<Result<PreliminaryPtr>> before_vote(
+      protocol::Gid gid, Operations operations,
+      std::chrono::steady_clock::time_point until) const override;
   std::unique_ptr<LockedRows> lock(pg::Session& session, const Operations& operations,
                                    const PreliminaryPtr& preliminary) const override;
   void apply(pg::Session& session, const Operations& operations, const OperationMask& survivors,

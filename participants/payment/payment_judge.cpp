@@ -15,13 +15,12 @@ class PaymentJudge {
   protocol::Vote judge(const Operation& operation) {
     switch (operation.kind) {
       case OperationKind::place:
-        return operation.place.payment_method == PaymentMethod::card ? place_card(operation.place)
-                                                                     : place_wallet(operation.place);
-      case OperationKind::cancel:
-        return cancel(operation);
+        return operation.place.payment_method == PaymentMethod::card
+                   ? place_card(operation.place)
+                   : place_wallet(operation.place);
+      case OperationKind::cancel: return cancel(operation);
       case OperationKind::ship:
-      case OperationKind::deliver:
-        return vote_yes();
+      case OperationKind::deliver: return vote_yes();
     }
     return vote_yes();
   }
@@ -29,29 +28,31 @@ class PaymentJudge {
  private:
   protocol::Vote place_wallet(const PlaceOrder& order) {
     const auto wallet = rows_.balances.find(order.customer_id);
-    if (wallet == rows_.balances.end()) return vote_no("UNKNOWN_CUSTOMER", "no such customer", true);
+    if (wallet == rows_.balances.end())
+      return vote_no("UNKNOWN_CUSTOMER", "no such customer", true);
     const Money balance = wallet->second;
     Money& spent = spent_[order.customer_id];
-    if (order.total_amount > balance) return vote_no("INSUFFICIENT_FUNDS", "the wallet holds too little", true);
+    if (order.total_amount > balance)
+      return vote_no("INSUFFICIENT_FUNDS", "the wallet holds too little", true);
     // What a cancel of this group gives back is not counted: it may fall.
     if (order.total_amount > balance - spent) {
-      return vote_no("INSUFFICIENT_FUNDS", "the wallet holds too little after earlier orders", false);
+      return vote_no("INSUFFICIENT_FUNDS", "the wallet holds too little after earlier orders",
+                     false);
     }
     spent += order.total_amount;
     return vote_yes();
   }
 
   protocol::Vote place_card(const PlaceOrder& order) const {
-    if (!rows_.balances.contains(order.customer_id)) return vote_no("UNKNOWN_CUSTOMER", "no such customer", true);
+    if (!rows_.balances.contains(order.customer_id))
+      return vote_no("UNKNOWN_CUSTOMER", "no such customer", true);
     const auto card = rows_.cards.find(order.payment_id);
-    const CardAnswer answer = card == rows_.cards.end() ? CardAnswer::unanswered : card->second.answer;
+    const CardAnswer answer =
+        card == rows_.cards.end() ? CardAnswer::unanswered : card->second.answer;
     switch (answer) {
-      case CardAnswer::authorized:
-        return vote_yes();
-      case CardAnswer::declined:
-        return vote_no("CARD_DECLINED", "the card was declined", true);
-      case CardAnswer::unanswered:
-        break;
+      case CardAnswer::authorized: return vote_yes();
+      case CardAnswer::declined: return vote_no("CARD_DECLINED", "the card was declined", true);
+      case CardAnswer::unanswered: break;
     }
     // Not a refusal: the money may be authorised. Nothing is recorded, the client may ask again,
     // and settle_cards() voids what this attempt left behind.
@@ -86,27 +87,24 @@ class PaymentJudge {
 
 std::string_view to_string(PaymentStatus status) {
   switch (status) {
-    case PaymentStatus::authorized:
-      return "AUTHORIZED";
-    case PaymentStatus::captured:
-      return "CAPTURED";
-    case PaymentStatus::refunded:
-      return "REFUNDED";
-    case PaymentStatus::voided:
-      return "VOIDED";
+    case PaymentStatus::authorized: return "AUTHORIZED";
+    case PaymentStatus::captured: return "CAPTURED";
+    case PaymentStatus::refunded: return "REFUNDED";
+    case PaymentStatus::voided: return "VOIDED";
   }
   return "unknown";
 }
 
 PaymentStatus payment_status(std::string_view text) {
-  for (const PaymentStatus status : {PaymentStatus::authorized, PaymentStatus::captured, PaymentStatus::refunded,
-                                     PaymentStatus::voided}) {
+  for (const PaymentStatus status : {PaymentStatus::authorized, PaymentStatus::captured,
+                                     PaymentStatus::refunded, PaymentStatus::voided}) {
     if (to_string(status) == text) return status;
   }
   throw std::runtime_error("payments.status is unknown: " + std::string(text));
 }
 
-protocol::Votes LockedWallets::judge(const Operations& operations, const OperationMask& candidates) const {
+protocol::Votes LockedWallets::judge(const Operations& operations,
+                                     const OperationMask& candidates) const {
   PaymentJudge judge(*this);
   protocol::Votes votes(operations.size());
   for (std::size_t i = 0; i < operations.size(); ++i) {

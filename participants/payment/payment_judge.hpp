@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "participants/branch_logic.hpp"
+#include "participants/locked_rows.hpp"
 
 namespace txcoord {
 
@@ -32,11 +32,12 @@ struct CardOutcome {
 
 class LockedWallets final : public LockedRows {
  public:
-  std::map<std::string, Money> balances;        // by customer_id; every row is locked
-  std::map<std::string, PaymentRow> payments;   // by order_id, read after the locks
-  std::map<std::string, CardOutcome> cards;     // by payment_id, for the group's card orders
+  std::map<std::string, Money> balances;       // by customer_id; every row is locked
+  std::map<std::string, PaymentRow> payments;  // by order_id, read after the locks
+  std::map<std::string, CardOutcome> cards;    // by payment_id, for the group's card orders
 
-  protocol::Votes judge(const Operations& operations, const OperationMask& candidates) const override;
+  protocol::Votes judge(const Operations& operations,
+                        const OperationMask& candidates) const override;
 };
 
 }  // namespace txcoord

@@ -86,12 +86,14 @@ class PgPaymentService final : public PaymentService {
       if (result.empty()) return std::nullopt;
       return WalletView{result[0][0].as<std::string>(), result[0][1].as<Money>()};
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
   asio::awaitable<Result<WalletView>> put_wallet(std::string customer_id, Money balance) override {
-    auto work = [id = std::move(customer_id), balance](pg::Session& session) { return put(session, id, balance); };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    auto work = [id = std::move(customer_id), balance](pg::Session& session) {
+      return put(session, id, balance);
+    };
+    return pool_->run(std::move(work), deadline_);
   }
 
   asio::awaitable<Result<std::optional<PaymentView>>> payment(std::string payment_id) override {
@@ -100,22 +102,23 @@ class PgPaymentService final : public PaymentService {
       if (result.empty()) return std::nullopt;
       return payment_view(result[0]);
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
-  asio::awaitable<Result<std::vector<PaymentView>>> payments_of_order(std::string order_id) override {
+  asio::awaitable<Result<std::vector<PaymentView>>> payments_of_order(
+      std::string order_id) override {
     auto work = [id = std::move(order_id)](pg::Session& session) {
       return payment_views(session.exec(list_of_order, id));
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
-  asio::awaitable<Result<std::vector<PaymentView>>> payments_of_customer(std::string customer_id,
-                                                                         PageRequest page) override {
+  asio::awaitable<Result<std::vector<PaymentView>>> payments_of_customer(
+      std::string customer_id, PageRequest page) override {
     auto work = [id = std::move(customer_id), page = std::move(page)](pg::Session& session) {
       return payment_views(session.exec(list_of_customer, id, page.after, page.limit));
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
   asio::awaitable<Result<std::vector<EventView>>> payment_events(std::string order_id) override {
@@ -126,7 +129,7 @@ class PgPaymentService final : public PaymentService {
       }
       return views;
     };
-    co_return co_await pool_->run(std::move(work), deadline_);
+    return pool_->run(std::move(work), deadline_);
   }
 
  private:
@@ -136,8 +139,8 @@ class PgPaymentService final : public PaymentService {
 
 }  // namespace
 
-PaymentParts make_payment(const asio::any_io_executor& io, const DatabaseSettings& database, Metrics* metrics,
-                          const ParticipantDeadlines& deadlines) {
+PaymentParts make_payment(const asio::any_io_executor& io, const DatabaseSettings& database,
+                          Metrics* metrics, const ParticipantDeadlines& deadlines) {
   const PgPools pools = make_pools(io, "payment", database, metrics);
   const auto cards = make_pool(io, "payment", "cards", 2, database, metrics);
   // Half the vote's time at most: the locks come after the processor.

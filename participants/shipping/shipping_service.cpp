@@ -52,14 +52,16 @@ class PgShippingService final : public ShippingService {
       if (found.empty()) return std::nullopt;
       return std::move(found.front());
     };
-    co_return co_await pool_->run(std::move(read), deadline_);
+    auto reading = pool_->run(std::move(read), deadline_);
+    co_return co_await std::move(reading);
   }
 
   asio::awaitable<Result<std::vector<ShipmentView>>> shipments(std::string order_id) override {
     auto read = [id = std::move(order_id)](pg::Session& session) {
       return shipments_of(session.exec(shipments_of_order, id));
     };
-    co_return co_await pool_->run(std::move(read), deadline_);
+    auto reading = pool_->run(std::move(read), deadline_);
+    co_return co_await std::move(reading);
   }
 
   asio::awaitable<Result<std::vector<EventView>>> shipping_events(std::string order_id) override {
@@ -70,7 +72,8 @@ class PgShippingService final : public ShippingService {
       }
       return events;
     };
-    co_return co_await pool_->run(std::move(read), deadline_);
+    auto reading = pool_->run(std::move(read), deadline_);
+    co_return co_await std::move(reading);
   }
 
  private:

@@ -52,7 +52,8 @@ struct AuditReport {
   std::uint64_t operations = 0;   // outcomes in the log
   std::uint64_t gids = 0;         // decisions, tombstones, witnesses
   std::uint64_t prepared = 0;     // branches of ours found prepared, of any age
-  std::uint64_t looked_again = 0; // orders that moved while they were read
+  std::uint64_t heuristics = 0;   // branches shown as needing a person: what they broke is above
+  std::uint64_t looked_again = 0; // orders that may have moved while they were read
   std::uint64_t unsettled = 0;    // … and never came to rest: not judged
   bool clean() const { return violations_total == 0; }
 };
@@ -65,7 +66,7 @@ std::string to_json(const AuditReport& report);
 std::string to_text(const AuditReport& report);
 
 // The command: writes the report, or why there is none. Returns the exit code: 0 clean,
-// 1 violations, 2 a database could not be read.
+// 1 violations, 2 a database could not be read, or orders never came to rest and were not judged.
 int run_audit(const Settings& settings, bool json, std::ostream& out);
 
 }  // namespace txcoord::audit

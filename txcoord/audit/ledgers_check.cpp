@@ -110,8 +110,6 @@ constexpr RowCheck log_checks[] = {
            WHERE outcome = 'commit'
            GROUP BY coordinator, epoch) n ON n.coordinator = d.coordinator AND n.epoch > d.epoch
    WHERE d.outcome = 'commit' AND d.decided_at > n.first)"},
-    {"I1", "heuristic_outcome", R"(
-  SELECT gid, format('%s: %s (recorded %s)', participant, detail, recorded_at) FROM heuristic_outcomes)"},
 };
 
 constexpr RowCheck untrimmed_log_checks[] = {

@@ -47,7 +47,7 @@ constexpr pg::Statement shipment_rows{"audit_shipments", R"(
 
 constexpr pg::Statement logged_operations{"audit_operations", R"(
   SELECT o.order_id, o.kind, o.outcome, coalesce(o.gid, ''),
-         d.outcome IS NOT DISTINCT FROM 'commit' AND d.completed_at IS NULL
+         d.outcome IS NOT DISTINCT FROM 'commit' AND d.completed_at IS NULL AND NOT d.heuristic
     FROM (SELECT * FROM operations WHERE {orders}) o
     LEFT JOIN decisions d ON d.gid = o.gid
    ORDER BY o.order_id, o.created_at, o.scope, o.idempotency_key)"};

@@ -43,7 +43,7 @@ class JsonWriter {
   JsonWriter& field_if(std::string_view name, std::string_view text) {
     return text.empty() ? *this : field(name, text);
   }
-  JsonWriter& field_if(std::string_view name, const std::optional<std::string>& text) {
+  JsonWriter& field_set(std::string_view name, const std::optional<std::string>& text) {
     return text ? field(name, std::string_view(*text)) : *this;
   }
 

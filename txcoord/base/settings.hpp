@@ -26,7 +26,9 @@ struct HttpSettings {
   std::uint32_t header_read_ms_max = 5000;
   std::uint32_t body_read_ms_max = 10000;
   std::uint32_t idle_ms_max = 30000;
+  std::uint32_t write_ms_max = 10000;
   std::uint32_t request_wait_ms_max = 5000;  // then 202 + Location
+  std::uint32_t read_wait_ms_max = 1800;     // a database's answer to a GET or PUT; then 503
   std::uint32_t drain_ms_max = 10000;        // SIGTERM: how long to finish what is under way
 };
 
@@ -63,6 +65,7 @@ struct Settings {
   std::string default_mode = "2pc";
   std::string currency = "JPY";
   std::string log_level = "info";
+  std::string crash_at;  // TXCOORD_CRASH_AT=point[:nth]: SIGKILL to itself there; for drills
   HttpSettings http;
   EngineSettings engine;
   DatabaseSettings log;

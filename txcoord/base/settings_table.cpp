@@ -23,7 +23,9 @@ void http_rows(std::vector<SettingRow>& rows, HttpSettings& http) {
       {"http.header_read_ms_max", &http.header_read_ms_max, 1, hour_ms},
       {"http.body_read_ms_max", &http.body_read_ms_max, 1, hour_ms},
       {"http.idle_ms_max", &http.idle_ms_max, 1, hour_ms},
+      {"http.write_ms_max", &http.write_ms_max, 1, hour_ms},
       {"http.request_wait_ms_max", &http.request_wait_ms_max, 1, hour_ms},
+      {"http.read_wait_ms_max", &http.read_wait_ms_max, 1, hour_ms},
       {"http.drain_ms_max", &http.drain_ms_max, 0, hour_ms},
   });
 }
@@ -87,6 +89,7 @@ std::vector<SettingRow> setting_rows(Settings& settings) {
       {"default_mode", &settings.default_mode},
       {"currency", &settings.currency},
       {"log_level", &settings.log_level},
+      {"crash_at", &settings.crash_at},
   };
   http_rows(rows, settings.http);
   engine_rows(rows, settings.engine);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "participants/participant.hpp"
+#include "participants/payment/card_settlement.hpp"
 #include "txcoord/base/settings.hpp"
 #include "txcoord/engine/driver.hpp"
 #include "txcoord/engine/engine.hpp"
@@ -45,6 +46,10 @@ class Coordinator final : public Engine {
   std::map<std::string, ParticipantHealth> health() const override { return health_.all(); }
   bool ready() const override;
   bool draining() const override { return draining_; }
+
+  // What is known of global transactions: what work beside the branches (card settlement) asks
+  // before it gives up what an aborted one took. `aborted` is proven by a tombstone (I3).
+  asio::awaitable<Result<std::vector<GlobalState>>> global_states(std::vector<protocol::Gid> gids);
 
  private:
   struct OrderEntry {

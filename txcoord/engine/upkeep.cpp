@@ -137,6 +137,40 @@ asio::awaitable<void> Coordinator::run_gauges() {
   }
 }
 
+asio::awaitable<Result<std::vector<GlobalState>>> Coordinator::global_states(std::vector<protocol::Gid> gids) {
+  // The order of recovery_plan.hpp: epochs, then the active set, then the decisions.
+  protocol::RecoveryView view;
+  view.own_coordinator = identity_.coordinator;
+  view.own_epoch = identity_.epoch;
+  auto read_epochs = log_.coordinators();
+  const auto epochs = co_await std::move(read_epochs);
+  if (!epochs) co_return epochs.failure();
+  for (const auto& [id, state] : epochs.value()) view.epochs[id] = state.epoch;
+  const auto active = active_gids();
+  auto read_decisions = log_.decisions(gids);
+  const auto decisions = co_await std::move(read_decisions);
+  if (!decisions) co_return decisions.failure();
+  std::map<protocol::Gid, DecisionOutcome> known;
+  for (const auto& decision : decisions.value()) known[decision.gid] = decision.outcome;
+
+  std::vector<GlobalState> states;
+  for (const auto& gid : gids) {
+    auto outcome = known.find(gid);
+    if (outcome == known.end() && (active.contains(gid) || !protocol::may_finish(gid, view))) {
+      states.push_back(GlobalState::active);
+      continue;
+    }
+    if (outcome == known.end()) {
+      auto settle = log_.settle(gid);
+      const auto settled = co_await std::move(settle);
+      if (!settled) co_return settled.failure();
+      outcome = known.emplace(gid, settled.value()).first;
+    }
+    states.push_back(outcome->second == DecisionOutcome::commit ? GlobalState::committed : GlobalState::aborted);
+  }
+  co_return states;
+}
+
 asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
   draining_ = true;
   const auto deadline = std::chrono::steady_clock::now() + wait_max;

@@ -33,8 +33,8 @@ struct Field {
 
 struct Schema {
   SchemaKind kind = SchemaKind::object;
-  std::string_view name;         // in components/schemas; empty: written in place
-  std::string_view description;  // empty: none
+  std::string_view name = {};    // in components/schemas; empty: written in place
+  std::string_view description = {};  // empty: none
   std::int64_t least = 0;        // integer: value; text: code points; array: elements
   std::int64_t most = std::numeric_limits<std::int64_t>::max();
   TextRule rule = TextRule::free;

@@ -25,10 +25,9 @@ using pg::Session;
 using pg::Statement;
 
 // One round trip. The period is read by a statement of its own, after the lock is there.
-constexpr const char* begin_claim =
-    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-    "SELECT pg_advisory_xact_lock_shared(" TXC_KEY_PERIOD_LOCK ");"
-    "SELECT max(period) FROM key_periods";
+constexpr const char* begin_claim = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+                                    "SELECT pg_advisory_xact_lock_shared(" TXC_KEY_PERIOD_LOCK ");"
+                                    "SELECT max(period) FROM key_periods";
 
 // Rows carry what they mean if the group commits, so a group without refusals is not written twice.
 // ORDER BY: two groups that share keys wait for each other in one order only. The look into older
@@ -83,7 +82,9 @@ std::vector<std::size_t> claim_order(const Operations& operations) {
 }
 
 using Key = std::pair<std::string, std::string>; // scope, idempotency key
-Key key_of(const Operation& operation) { return {operation.scope, operation.idempotency_key}; }
+Key key_of(const Operation& operation) {
+    return {operation.scope, operation.idempotency_key};
+}
 
 // Inserts the keys; sets in `mine` those that are ours now.
 void insert_claims(Session& session, const std::string& gid, const Operations& operations,
@@ -146,7 +147,8 @@ std::string fence(Session& session, const protocol::Gid& gid) {
 std::string insert_decision(Session& session, const protocol::Gid& gid,
                             const Operations& operations, const DecisionRecord& record) {
     std::vector<std::string> order_ids;
-    for (const std::size_t i : record.confirmed) order_ids.push_back(operations[i]->order_id);
+    for (const std::size_t i : record.confirmed)
+        order_ids.push_back(operations[i]->order_id);
     return "INSERT INTO decisions (gid, coordinator, epoch, outcome, participants, order_ids) "
            "VALUES (" +
            session.quote(protocol::format(gid)) + ", " + session.quote(gid.coordinator) + ", " +
@@ -164,7 +166,8 @@ void correct_rows(Session& session, const std::string& gid, const Operations& op
             throw std::logic_error("decide: an operation that this group did not claim");
         back[i] = false;
     };
-    for (const std::size_t i : record.confirmed) take(i);
+    for (const std::size_t i : record.confirmed)
+        take(i);
 
     std::vector<std::string> scopes, keys, reasons, details;
     for (const RefusedOperation& refused : record.refused) {
@@ -201,8 +204,8 @@ ClaimResult claim(Session& session, const protocol::Gid& gid, const Operations& 
     try {
         result.claimed.period = session.exec_simple(begin_claim).at(0).at(0).as<int>();
         std::vector<std::size_t> order = claim_order(operations);
-        const auto twice = std::ranges::unique(
-            order, {}, [&](std::size_t i) { return key_of(*operations[i]); });
+        const auto twice =
+            std::ranges::unique(order, {}, [&](std::size_t i) { return key_of(*operations[i]); });
         order.erase(twice.begin(), twice.end());
         insert_claims(session, protocol::format(gid), operations, order, result.claimed);
         read_duplicates(session, operations, order, result);

@@ -1,5 +1,5 @@
-// The log's SQL as blocking functions on one session; pg_transaction_log.cpp runs them on its pools.
-// They throw what libpqxx throws (txcoord/pg/classify.hpp).
+// The log's SQL as blocking functions on one session; pg_transaction_log.cpp runs them on its
+// pools. They throw what libpqxx throws (txcoord/pg/classify.hpp).
 #pragma once
 
 #include <chrono>

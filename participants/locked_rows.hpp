@@ -1,0 +1,28 @@
+// What a vote knows, and how it judges: pure, and so tested without a database.
+#pragma once
+
+#include <string>
+
+#include "participants/participant.hpp"
+#include "txcoord/protocol/vote.hpp"
+
+namespace txcoord {
+
+// What the vote knows: rows read under locks, or nothing but the operations themselves.
+class LockedRows {
+ public:
+  virtual ~LockedRows() = default;
+
+  // Pure: no I/O, same answer for the same arguments; called on the I/O thread, any number of
+  // times. One vote for each operation, in group order, as if only the candidates were in the
+  // group. Operations that are no candidates, or do not touch this service, get yes.
+  virtual protocol::Votes judge(const Operations& operations,
+                                const OperationMask& candidates) const = 0;
+};
+
+protocol::Vote vote_yes();
+// A refusal; `final`: no other operation of the group can have caused it.
+protocol::Vote vote_no(std::string reason, std::string detail, bool final);
+protocol::Vote vote_retry(std::string detail);
+
+}  // namespace txcoord

@@ -1,0 +1,50 @@
+// See pg_pools.hpp.
+#include "participants/pg_pools.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace txcoord {
+
+using std::chrono::milliseconds;
+
+ParticipantDeadlines participant_deadlines(const EngineSettings& engine) {
+  ParticipantDeadlines deadlines;
+  deadlines.vote = milliseconds(engine.vote_ms_max);
+  deadlines.prepare = milliseconds(engine.prepare_ms_max);
+  deadlines.finish = milliseconds(engine.commit_ms_max);
+  return deadlines;
+}
+
+std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string_view participant,
+                                    std::string_view use, std::size_t connections,
+                                    const DatabaseSettings& database, Metrics* metrics) {
+  pg::PoolSettings settings;
+  settings.name = std::string(participant) + "_" + std::string(use);
+  settings.dsn = database.dsn;
+  settings.connections_max = std::max<std::size_t>(connections, 1);
+  settings.session.lock_timeout = milliseconds(database.lock_ms_max);
+  settings.session.statement_timeout = milliseconds(database.statement_ms_max);
+  settings.session.idle_in_transaction_timeout = milliseconds(database.idle_in_transaction_ms_max);
+  settings.session.application_name = "txcoord_" + settings.name;
+  auto pool = std::make_shared<pg::Pool>(io, std::move(settings));
+  if (metrics != nullptr) {
+    pool->on_wait([metrics, name = std::string(participant)](double seconds) {
+      metrics->pool_wait(name, seconds);
+    });
+  }
+  return pool;
+}
+
+PgPools make_pools(const asio::any_io_executor& io, std::string_view participant,
+                   const DatabaseSettings& database, Metrics* metrics) {
+  const std::size_t all = database.connections_max;
+  const std::size_t branch = all / 2, finish = all / 4;
+  const auto make = [&](std::string_view use, std::size_t connections) {
+    return make_pool(io, participant, use, connections, database, metrics);
+  };
+  return {make("branch", branch), make("finish", finish), make("service", all - branch - finish)};
+}
+
+}  // namespace txcoord

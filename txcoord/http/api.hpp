@@ -1,0 +1,115 @@
+// The handlers: what each endpoint does, on top of the engine, the services and the log. A handler gets
+// a call whose parameters and body already keep to their schemas.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/json/value.hpp>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "txcoord/http/dependencies.hpp"
+#include "txcoord/http/headers.hpp"
+#include "txcoord/http/message.hpp"
+#include "txcoord/http/order_document.hpp"
+#include "txcoord/http/routes.hpp"
+
+namespace txcoord::http {
+
+struct Call {
+  const Route* route = nullptr;
+  std::string id;  // the path's {parameter}
+  std::vector<std::pair<std::string, std::string>> query;
+  json::value body;
+  std::string key;  // Idempotency-Key, where the route requires one
+  Preferences prefer;
+  std::string correlation_id, traceparent;
+  std::string order_id, transaction_id;  // set by handlers, for the log line
+
+  // Empty: not given.
+  std::string query_value(std::string_view name) const;
+};
+
+class Api {
+ public:
+  Api(asio::any_io_executor io, HttpDependencies dependencies);
+
+  asio::awaitable<Reply> handle(Call& call);
+
+ private:
+  using Answer = asio::awaitable<Reply>;
+
+  // Orders (api_orders.cpp, api_order_reads.cpp).
+  Answer place_order(Call& call);
+  Answer cancel_order(Call& call);
+  Answer patch_shipment(Call& call);
+  Answer get_order(Call& call);
+  Answer list_orders(Call& call);
+  // Stock and wallets (api_stock.cpp).
+  Answer get_stock(Call& call);
+  Answer put_stock(Call& call);
+  Answer list_stock(Call& call);
+  Answer restock(Call& call);
+  Answer get_wallet(Call& call);
+  Answer put_wallet(Call& call);
+  // Histories (api_histories.cpp).
+  Answer list_reservations(Call& call);
+  Answer get_reservation(Call& call);
+  Answer list_payments(Call& call);
+  Answer get_payment(Call& call);
+  Answer list_shipments(Call& call);
+  Answer get_shipment(Call& call);
+  // Transactions and the process itself (api_system.cpp).
+  Answer list_transactions(Call& call);
+  Answer get_transaction(Call& call);
+  Reply ready(const Call& call) const;
+
+  // Submits and waits as the client prefers; with respond-async answers 202 at once.
+  Answer submit(Call& call, std::shared_ptr<const Operation> operation);
+  asio::awaitable<void> submit_behind(std::shared_ptr<const Operation> operation,
+                                      std::shared_ptr<std::optional<engine::SubmitResult>> result);
+  Reply reply_to(Call& call, const Operation& operation, const engine::SubmitResult& result);
+  Reply reply_stored(Call& call, const StoredOutcome& stored, bool applied);
+  Reply accepted(Call& call, const Operation& operation, std::string_view reason,
+                 const std::string& transaction_id) const;
+  std::shared_ptr<Operation> new_operation(const Call& call, OperationKind kind, std::string order_id,
+                                           std::string_view canonical) const;
+
+  // What is decided on an order and not applied yet; nothing: what the services say is all there is.
+  asio::awaitable<Result<Overlay>> overlay(std::string order_id);
+  // The operation under way, decided or not, that carries this payment, shipment or reservation.
+  template <class Matches>
+  std::optional<engine::PendingOrder> find_pending(Matches matches) const;
+
+  std::chrono::milliseconds read_wait() const;
+
+  asio::any_io_executor io_;
+  HttpDependencies d_;
+  std::string openapi_;
+  // Why orders accepted by respond-async failed, the newest few: they left no row.
+  struct FailedOrder {
+    std::shared_ptr<const Operation> operation;
+    std::string reason;
+  };
+  void remember_failed(std::shared_ptr<const Operation> operation, std::string reason);
+  std::map<std::string, FailedOrder> failed_;
+  std::deque<std::string> failed_order_;
+};
+
+// Helpers that several handlers share.
+Reply json_reply(std::string body, int status = 200);
+// The page parameters; `after` is decoded from the cursor. A cursor that is not ours is a problem.
+struct PageOrProblem {
+  PageRequest page;
+  std::optional<Problem> problem;
+};
+PageOrProblem read_page(const Call& call, bool ids_are_uuids);
+std::string make_cursor(std::string_view last_id);
+std::array<std::uint8_t, 32> fingerprint_of(const Call& call, std::string_view canonical);
+std::string scope_of(const Route& route);
+
+}  // namespace txcoord::http

@@ -1,0 +1,230 @@
+// The route table, and the router over it.
+#include "txcoord/http/routes.hpp"
+
+#include <algorithm>
+
+#include "txcoord/http/schemas.hpp"
+
+namespace txcoord::http {
+namespace {
+
+namespace s = schemas;
+
+constexpr QueryParameter order_list_query[] = {
+    {"customer_id", &s::customer_id}, {"status", &s::order_status}, {"limit", &s::limit}, {"cursor", &s::cursor}};
+constexpr QueryParameter page_query[] = {{"limit", &s::limit}, {"cursor", &s::cursor}};
+constexpr QueryParameter by_order_query[] = {{"order_id", &s::uuid, true}};
+constexpr QueryParameter payments_query[] = {
+    {"order_id", &s::uuid}, {"customer_id", &s::customer_id}, {"limit", &s::limit}, {"cursor", &s::cursor}};
+constexpr QueryParameter transactions_query[] = {{"state", &s::transaction_filter}, {"limit", &s::limit}};
+constexpr Schema verbose{.kind = SchemaKind::text, .most = 5};
+constexpr QueryParameter ready_query[] = {{"verbose", &verbose}};
+
+constexpr std::string_view json_media = "application/json";
+constexpr std::string_view text_media = "text/plain; version=0.0.4; charset=utf-8";
+
+constexpr Success order_placed[] = {
+    {201, &s::order, json_media, "Confirmed: the decision is durable. A replay answers the same."},
+    {202, &s::order, json_media, "Accepted, or not known yet: look at Location."}};
+constexpr Success order_changed[] = {{200, &s::order, json_media, "Done: the decision is durable."},
+                                     {202, &s::order, json_media, "Not known yet: look at Location."}};
+constexpr Success shipment_changed[] = {
+    {200, &s::shipment_change, json_media, "Done: the decision is durable."},
+    {202, &s::shipment_change, json_media, "Not known yet: look at Location."}};
+constexpr Success order_found[] = {{200, &s::order, json_media, "The order, over all four services."}};
+constexpr Success order_page[] = {{200, &s::order_page, json_media, "Newest first."}};
+constexpr Success stock_now[] = {{200, &s::stock, json_media, "The stock as it is now."}};
+constexpr Success stock_page[] = {{200, &s::stock_page, json_media, "By SKU."}};
+constexpr Success wallet_now[] = {{200, &s::wallet, json_media, "The wallet as it is now."}};
+constexpr Success reservation_found[] = {{200, &s::reservation, json_media, "The reservation."}};
+constexpr Success reservation_list[] = {{200, &s::reservation_list, json_media, "The order's reservations."}};
+constexpr Success payment_found[] = {{200, &s::payment, json_media, "The payment."}};
+constexpr Success payment_page[] = {{200, &s::payment_page, json_media, "Newest first."}};
+constexpr Success shipment_found[] = {{200, &s::shipment, json_media, "The shipment."}};
+constexpr Success shipment_list[] = {{200, &s::shipment_list, json_media, "The order's shipments."}};
+constexpr Success transaction_found[] = {{200, &s::transaction, json_media, "The global transaction."}};
+constexpr Success transaction_list[] = {{200, &s::transaction_list, json_media, "Active ones, then newest first."}};
+constexpr Success saga_found[] = {{200, &s::saga, json_media, "The saga."}};
+constexpr Success saga_list[] = {{200, &s::saga_list, json_media, "Newest first."}};
+constexpr Success fault_set[] = {{200, &s::fault, json_media, "The fault as set."}};
+constexpr Success fault_cleared[] = {{204, nullptr, "", "No fault is set."}};
+constexpr Success metrics_text[] = {{200, &s::document, text_media, "Prometheus text format."}};
+constexpr Success is_live[] = {{200, &s::liveness, json_media, "The process answers."}};
+constexpr Success is_ready[] = {{200, &s::readiness, json_media, "Orders are taken."},
+                                {503, &s::readiness, json_media, "Not ready, or draining."}};
+constexpr Success openapi_document[] = {{200, nullptr, json_media, "This document."}};
+
+constexpr int changes[] = {400, 404, 409, 413, 415, 422};
+constexpr int places[] = {400, 409, 413, 415, 422, 501};
+constexpr int puts[] = {400, 413, 415, 422};
+constexpr int reads[] = {400, 404};
+constexpr int lists[] = {400};
+constexpr int not_built[] = {400, 404, 413, 415, 422, 501};
+
+// The order is the order of /openapi.json; the hottest route comes first.
+constexpr Route table[] = {
+    {.method = "POST", .path = "/v1/orders", .endpoint = Endpoint::place_order,
+     .operation_id = "placeOrder", .summary = "Place an order, atomic over all four services",
+     .request = &s::place_order, .key_required = true, .successes = order_placed, .problems = places},
+    {.method = "GET", .path = "/v1/orders", .endpoint = Endpoint::list_orders,
+     .operation_id = "listOrders", .summary = "Orders, newest first",
+     .query = order_list_query, .successes = order_page, .problems = lists},
+    {.method = "GET", .path = "/v1/orders/{order_id}", .endpoint = Endpoint::get_order,
+     .operation_id = "getOrder", .summary = "One order, seen over all four services",
+     .path_schema = &s::uuid, .successes = order_found, .problems = reads},
+    {.method = "POST", .path = "/v1/orders/{order_id}/cancel", .endpoint = Endpoint::cancel_order,
+     .operation_id = "cancelOrder", .summary = "Release, refund and cancel, atomically",
+     .path_schema = &s::uuid, .request = &s::nothing, .body_optional = true, .key_required = true,
+     .successes = order_changed, .problems = changes},
+    {.method = "GET", .path = "/v1/inventory", .endpoint = Endpoint::list_stock,
+     .operation_id = "listStock", .summary = "Stock, by SKU",
+     .query = page_query, .successes = stock_page, .problems = lists},
+    {.method = "GET", .path = "/v1/inventory/{sku}", .endpoint = Endpoint::get_stock,
+     .operation_id = "getStock", .summary = "One product's stock",
+     .path_schema = &s::sku, .successes = stock_now, .problems = reads},
+    {.method = "PUT", .path = "/v1/inventory/{sku}", .endpoint = Endpoint::put_stock,
+     .operation_id = "putStock", .summary = "Set what is named, make what is missing",
+     .path_schema = &s::sku, .request = &s::put_stock, .successes = stock_now, .problems = puts},
+    {.method = "POST", .path = "/v1/inventory/{sku}/restock", .endpoint = Endpoint::restock,
+     .operation_id = "restock", .summary = "Add to what is available",
+     .path_schema = &s::sku, .request = &s::restock, .key_required = true,
+     .successes = stock_now, .problems = changes},
+    {.method = "GET", .path = "/v1/wallets/{customer_id}", .endpoint = Endpoint::get_wallet,
+     .operation_id = "getWallet", .summary = "A customer's wallet",
+     .path_schema = &s::customer_id, .successes = wallet_now, .problems = reads},
+    {.method = "PUT", .path = "/v1/wallets/{customer_id}", .endpoint = Endpoint::put_wallet,
+     .operation_id = "putWallet", .summary = "Set the balance; makes the customer",
+     .path_schema = &s::customer_id, .request = &s::put_wallet, .successes = wallet_now, .problems = puts},
+    {.method = "GET", .path = "/v1/reservations", .endpoint = Endpoint::list_reservations,
+     .operation_id = "listReservations", .summary = "An order's reservations",
+     .query = by_order_query, .successes = reservation_list, .problems = lists},
+    {.method = "GET", .path = "/v1/reservations/{reservation_id}", .endpoint = Endpoint::get_reservation,
+     .operation_id = "getReservation", .summary = "One reservation",
+     .path_schema = &s::uuid, .successes = reservation_found, .problems = reads},
+    {.method = "GET", .path = "/v1/payments", .endpoint = Endpoint::list_payments,
+     .operation_id = "listPayments", .summary = "An order's or a customer's payments: give one of the two",
+     .query = payments_query, .successes = payment_page, .problems = lists},
+    {.method = "GET", .path = "/v1/payments/{payment_id}", .endpoint = Endpoint::get_payment,
+     .operation_id = "getPayment", .summary = "One payment",
+     .path_schema = &s::uuid, .successes = payment_found, .problems = reads},
+    {.method = "GET", .path = "/v1/shipments", .endpoint = Endpoint::list_shipments,
+     .operation_id = "listShipments", .summary = "An order's shipments",
+     .query = by_order_query, .successes = shipment_list, .problems = lists},
+    {.method = "GET", .path = "/v1/shipments/{shipment_id}", .endpoint = Endpoint::get_shipment,
+     .operation_id = "getShipment", .summary = "One shipment",
+     .path_schema = &s::uuid, .successes = shipment_found, .problems = reads},
+    {.method = "PATCH", .path = "/v1/shipments/{shipment_id}", .endpoint = Endpoint::patch_shipment,
+     .operation_id = "patchShipment", .summary = "Ship or deliver: atomic over the services it touches",
+     .path_schema = &s::uuid, .request = &s::patch_shipment, .key_required = true,
+     .successes = shipment_changed, .problems = changes},
+    {.method = "GET", .path = "/v1/transactions", .endpoint = Endpoint::list_transactions,
+     .operation_id = "listTransactions", .summary = "Global transactions",
+     .query = transactions_query, .successes = transaction_list, .problems = lists},
+    {.method = "GET", .path = "/v1/transactions/{transaction_id}", .endpoint = Endpoint::get_transaction,
+     .operation_id = "getTransaction", .summary = "One global transaction",
+     .path_schema = &s::gid, .successes = transaction_found, .problems = reads},
+    {.method = "GET", .path = "/v1/sagas", .endpoint = Endpoint::list_sagas,
+     .operation_id = "listSagas", .summary = "Sagas", .successes = saga_list},
+    {.method = "GET", .path = "/v1/sagas/{saga_id}", .endpoint = Endpoint::get_saga,
+     .operation_id = "getSaga", .summary = "One saga",
+     .path_schema = &s::uuid, .successes = saga_found, .problems = reads},
+    {.method = "GET", .path = "/admin/v1/transactions", .endpoint = Endpoint::list_transactions,
+     .operation_id = "adminListTransactions", .summary = "Global transactions", .ports = Ports::admin,
+     .query = transactions_query, .successes = transaction_list, .problems = lists},
+    {.method = "GET", .path = "/admin/v1/transactions/{transaction_id}", .endpoint = Endpoint::get_transaction,
+     .operation_id = "adminGetTransaction", .summary = "One global transaction", .ports = Ports::admin,
+     .path_schema = &s::gid, .successes = transaction_found, .problems = reads},
+    {.method = "PUT", .path = "/admin/v1/faults/{participant}", .endpoint = Endpoint::put_fault,
+     .operation_id = "putFault", .summary = "Make a participant fail or wait", .ports = Ports::admin,
+     .path_schema = &s::participant, .request = &s::fault, .successes = fault_set, .problems = not_built},
+    {.method = "DELETE", .path = "/admin/v1/faults/{participant}", .endpoint = Endpoint::delete_fault,
+     .operation_id = "deleteFault", .summary = "Clear a participant's fault", .ports = Ports::admin,
+     .path_schema = &s::participant, .successes = fault_cleared, .problems = not_built},
+    {.method = "GET", .path = "/metrics", .endpoint = Endpoint::metrics,
+     .operation_id = "metrics", .summary = "Metrics for Prometheus", .ports = Ports::both,
+     .successes = metrics_text},
+    {.method = "GET", .path = "/livez", .endpoint = Endpoint::live,
+     .operation_id = "livez", .summary = "Is the process alive? Needs nothing else", .ports = Ports::both,
+     .successes = is_live},
+    {.method = "GET", .path = "/readyz", .endpoint = Endpoint::ready,
+     .operation_id = "readyz", .summary = "Are the databases, the log and the first recovery there?",
+     .ports = Ports::both, .query = ready_query, .successes = is_ready},
+    {.method = "GET", .path = "/openapi.json", .endpoint = Endpoint::openapi,
+     .operation_id = "openapi", .summary = "This interface, described", .ports = Ports::both,
+     .successes = openapi_document},
+};
+
+bool served_on(Ports ports, Port port) {
+  return ports == Ports::both || (ports == Ports::admin) == (port == Port::admin);
+}
+
+// The raw parameter, empty for a path without one; nullopt: no match.
+std::optional<std::string_view> match_path(std::string_view pattern, std::string_view path) {
+  const std::size_t open = pattern.find('{');
+  if (open == std::string_view::npos) return pattern == path ? std::optional(std::string_view()) : std::nullopt;
+  const std::string_view before = pattern.substr(0, open);
+  const std::string_view after = pattern.substr(pattern.find('}') + 1);
+  if (path.size() <= before.size() + after.size() || !path.starts_with(before) || !path.ends_with(after)) {
+    return std::nullopt;
+  }
+  const std::string_view raw = path.substr(before.size(), path.size() - before.size() - after.size());
+  if (raw.find('/') != std::string_view::npos) return std::nullopt;
+  return raw;
+}
+
+void allow(std::string& allowed, std::string_view method) {
+  if (!allowed.empty()) allowed += ", ";
+  allowed += method;
+  if (method == "GET") allowed += ", HEAD";
+}
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+}  // namespace
+
+std::span<const Route> routes() { return table; }
+
+std::optional<std::string> percent_decode(std::string_view text) {
+  std::string decoded;
+  decoded.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      decoded.push_back(text[i]);
+      continue;
+    }
+    if (i + 2 >= text.size()) return std::nullopt;
+    const int high = hex_value(text[i + 1]);
+    const int low = hex_value(text[i + 2]);
+    if (high < 0 || low < 0) return std::nullopt;
+    decoded.push_back(static_cast<char>(high * 16 + low));
+    i += 2;
+  }
+  return decoded;
+}
+
+Match match_route(Port port, std::string_view method, std::string_view path) {
+  Match match;
+  for (const Route& route : table) {
+    if (!served_on(route.ports, port)) continue;
+    const auto raw = match_path(route.path, path);
+    if (!raw) continue;
+    allow(match.allowed, route.method);
+    const bool head = method == "HEAD" && route.method == "GET";
+    if (route.method != method && !head) continue;
+    auto parameter = percent_decode(*raw);
+    if (!parameter) return {};
+    match.route = &route;
+    match.head = head;
+    match.parameter = std::move(*parameter);
+    return match;
+  }
+  if (!match.allowed.empty()) match.allowed += ", OPTIONS";
+  return match;
+}
+
+}  // namespace txcoord::http

@@ -1,0 +1,60 @@
+// Listens on the public and the admin port; bounds connections, in all and for each peer; sweeps late
+// ones; drains at shutdown. All on the I/O thread of the executor given.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <unordered_set>
+
+#include "txcoord/http/dependencies.hpp"
+#include "txcoord/http/dispatch.hpp"
+#include "txcoord/http/session.hpp"
+
+namespace txcoord::http {
+
+class Server {
+ public:
+  // The dependencies must outlive the server; the io_context must not run after it is gone.
+  Server(asio::any_io_executor io, HttpDependencies dependencies);
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Binds and listens on both ports; throws SettingsError that names the setting (a port in use).
+  void start();
+  // As bound: settings may say 0.
+  std::uint16_t port() const { return open_port_; }
+  std::uint16_t admin_port() const { return admin_port_; }
+
+  // No new connections; idle ones close, busy ones close after their answer.
+  void stop_accepting();
+  // stop_accepting, then waits until the last connection is gone, at most drain_ms_max: then cuts.
+  asio::awaitable<void> drain();
+
+  std::size_t connections() const { return sessions_.size(); }
+
+ private:
+  std::uint16_t listen(asio::ip::tcp::acceptor& acceptor, const std::string& address, std::uint16_t port,
+                       const std::string& setting);
+  asio::awaitable<void> accept(asio::ip::tcp::acceptor& acceptor, Port port);
+  void admit(asio::ip::tcp::socket socket, Port port);
+  asio::awaitable<void> serve(std::shared_ptr<Session> session, asio::ip::address peer);
+  asio::awaitable<void> sweep();
+
+  asio::any_io_executor io_;
+  const HttpSettings& settings_;
+  Dispatcher dispatcher_;
+  RequestHandler handler_;
+  asio::ip::tcp::acceptor open_acceptor_, admin_acceptor_;
+  asio::steady_timer sweep_timer_, drained_;
+  std::uint16_t open_port_ = 0, admin_port_ = 0;
+  bool stopping_ = false;
+  std::unordered_set<std::shared_ptr<Session>> sessions_;
+  std::map<asio::ip::address, std::uint32_t> peers_;
+};
+
+}  // namespace txcoord::http

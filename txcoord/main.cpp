@@ -1,0 +1,173 @@
+// The composition root: the one place that knows everyone.
+#include <signal.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cstdlib>
+#include <iostream>
+
+#include "participants/inventory/inventory.hpp"
+#include "participants/order/order.hpp"
+#include "participants/payment/payment.hpp"
+#include "participants/shipping/shipping.hpp"
+#include "txcoord/audit/audit.hpp"
+#include "txcoord/base/logging.hpp"
+#include "txcoord/cli/command_line.hpp"
+#include "txcoord/cli/commands.hpp"
+#include "txcoord/engine/coordinator.hpp"
+#include "txcoord/http/server.hpp"
+#include "txcoord/log/pg_transaction_log.hpp"
+#include "txcoord/metrics/metrics.hpp"
+#include "txcoord/version.hpp"
+
+namespace {
+
+using namespace txcoord;
+namespace asio = boost::asio;
+
+constexpr std::chrono::seconds cards_settled_every{1};
+
+// Everything that serves, wired together. Lives as long as the I/O context runs.
+class Program {
+ public:
+  Program(asio::io_context& context, const Settings& settings)
+      : context_(context),
+        settings_(settings),
+        crash_(settings.crash_at),
+        deadlines_(participant_deadlines(settings.engine)),
+        order_(make_order(context.get_executor(), settings.participants.at("order"), &metrics_, deadlines_)),
+        inventory_(make_inventory(context.get_executor(), settings.participants.at("inventory"), &metrics_, deadlines_)),
+        payment_(make_payment(context.get_executor(), settings.participants.at("payment"), &metrics_, deadlines_)),
+        shipping_(make_shipping(context.get_executor(), settings.participants.at("shipping"), &metrics_, deadlines_)),
+        log_(make_pg_transaction_log(context.get_executor(), settings, &metrics_)),
+        coordinator_(context.get_executor(), settings,
+                     {order_.participant.get(), inventory_.participant.get(), payment_.participant.get(),
+                      shipping_.participant.get()},
+                     *log_, crash_, metrics_, [this](const std::string&) { stop(cli::exit_fenced); }),
+        server_(context.get_executor(),
+                {coordinator_, *order_.service, *inventory_.service, *payment_.service, *shipping_.service, *log_,
+                 metrics_, settings}),
+        signals_(context, SIGINT, SIGTERM),
+        card_clock_(context) {}
+
+  int run() {
+    server_.start();
+    spawn(coordinator_.start());
+    spawn(settle_cards());
+    signals_.async_wait([this](const boost::system::error_code& error, int) {
+      if (!error) stop(cli::exit_ok);
+    });
+    context_.run();
+    return exit_code_;
+  }
+
+ private:
+  // Refuse new work, finish what is decided, go. A second signal does not wait.
+  void stop(int exit_code) {
+    if (std::exchange(stopping_, true)) return;
+    exit_code_ = exit_code;
+    logging::info("stopping", {{"exit_code", static_cast<std::int64_t>(exit_code)}});
+    signals_.cancel();
+    signals_.async_wait([](const boost::system::error_code& error, int) {
+      if (!error) std::_Exit(cli::exit_failed);
+    });
+    spawn(wind_down());
+  }
+
+  asio::awaitable<void> wind_down() {
+    const std::chrono::milliseconds wait_max(settings_.http.drain_ms_max);
+    auto drain = coordinator_.drain(wait_max);
+    co_await std::move(drain);
+    auto close = server_.drain();
+    co_await std::move(close);
+    logging::info("stopped");
+    context_.stop();
+  }
+
+  asio::awaitable<void> settle_cards() {
+    GlobalStates states = [this](std::vector<protocol::Gid> gids) {
+      return coordinator_.global_states(std::move(gids));
+    };
+    for (;;) {
+      card_clock_.expires_after(cards_settled_every);
+      auto token = asio::use_awaitable;
+      co_await card_clock_.async_wait(token);
+      if (!coordinator_.ready()) continue;
+      auto settle = payment_.settlement->settle_cards(states);
+      const auto report = co_await std::move(settle);
+      if (!report)
+        logging::warn("card settlement failed", {{"failure", to_string(report.failure().kind)},
+                                                 {"error", std::string_view(report.failure().message)}});
+    }
+  }
+
+  void spawn(asio::awaitable<void> work) {
+    asio::co_spawn(context_, std::move(work), [](const std::exception_ptr& error) {
+      if (error) std::rethrow_exception(error);
+    });
+  }
+
+  asio::io_context& context_;
+  const Settings& settings_;
+  Metrics metrics_;
+  engine::CrashPoints crash_;
+  ParticipantDeadlines deadlines_;
+  OrderParts order_;
+  InventoryParts inventory_;
+  PaymentParts payment_;
+  ShippingParts shipping_;
+  std::unique_ptr<TransactionLog> log_;
+  engine::Coordinator coordinator_;
+  http::Server server_;
+  asio::signal_set signals_;
+  asio::steady_timer card_clock_;
+  bool stopping_ = false;
+  int exit_code_ = cli::exit_ok;
+};
+
+int serve(const Settings& settings) {
+  if (!cli::report_preflight(settings, std::cerr)) return cli::exit_refused;
+  ::signal(SIGPIPE, SIG_IGN);
+  logging::start(settings.log_level);
+  logging::info("starting", {{"version", version},
+                             {"coordinator", std::string_view(settings.coordinator_id)},
+                             {"port", static_cast<std::int64_t>(settings.http.port)}});
+  asio::io_context context(1);
+  Program program(context, settings);
+  return program.run();
+}
+
+int run(const cli::CommandLine& line) {
+  if (line.command == cli::Command::crash_points) return cli::run_crash_points(std::cout);
+  const Settings settings = load_settings(line.config_file, line.flags);
+  switch (line.command) {
+    case cli::Command::serve: return serve(settings);
+    case cli::Command::migrate: return cli::run_migrate(settings, line.with_cloudmart, std::cout, std::cerr);
+    case cli::Command::audit: return audit::run_audit(settings, line.json, std::cout);
+    case cli::Command::config: return cli::run_config(settings, line.check, std::cout, std::cerr);
+    case cli::Command::crash_points: break;
+  }
+  return cli::exit_usage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int exit_code = cli::exit_ok;
+  const auto line = cli::parse(argc, argv, exit_code);
+  if (!line) return exit_code;
+  try {
+    return run(*line);
+  } catch (const SettingsError& error) {
+    std::cerr << "txcoord: " << error.what() << "\n";
+    return cli::exit_usage;
+  } catch (const std::exception& error) {
+    std::cerr << "txcoord: " << error.what() << "\n";
+    return cli::exit_failed;
+  }
+}
