@@ -56,3 +56,8 @@ if(TARGET txcoord)
       ENVIRONMENT "${sanitizer_environment};TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
   endforeach()
 endif()
+
+# --- ./run bench: the baseline; built when asked for, part of nothing else
+add_executable(txcoord_bench_one_database EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/one_database.cpp)
+target_link_libraries(txcoord_bench_one_database PRIVATE txcoord_pg CLI11::CLI11)
+txcoord_setup(txcoord_bench_one_database "")

@@ -152,7 +152,9 @@ stack_tend_coordinator() {
             die "the coordinator ended with status $status before it was ready"
         fi
         STACK_DEATHS=$((STACK_DEATHS + 1))
-        if ((STACK_DEATHS <= 20 || STACK_DEATHS % 20 == 0)); then
+        if [[ -e "$TXC_STATE/hold/coordinator" ]]; then
+            say "the coordinator is gone (status $status): held down (hold/coordinator)"
+        elif ((STACK_DEATHS <= 20 || STACK_DEATHS % 20 == 0)); then
             say "the coordinator is gone (status $status): starting it again"
         fi
     fi

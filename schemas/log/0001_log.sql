@@ -44,7 +44,9 @@ CREATE TABLE decisions (
     -- share of a table that was large once, or the index of the incomplete ones grows old entries.
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 20000,
-    autovacuum_vacuum_cost_delay = 0
+    autovacuum_vacuum_cost_delay = 0,
+    -- The ids of a full group stay in the row: no second table for what lives a minute.
+    toast_tuple_target = 8160
 );
 CREATE INDEX decisions_incomplete ON decisions (decided_at)
     WHERE completed_at IS NULL AND outcome = 'commit';

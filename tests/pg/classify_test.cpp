@@ -56,7 +56,8 @@ TEST_CASE("broken_constraint_is_poison_and_its_message_does_not_quote_the_row") 
 TEST_CASE("lock_and_statement_timeouts_are_told_apart") {
     FreshDatabase database("LOG");
     auto owner = connect(database.dsn());
-    owner->exec_simple("CREATE TABLE t (i int); BEGIN; LOCK TABLE t");
+    owner->exec_simple("CREATE TABLE t (i int)");
+    owner->exec_simple("BEGIN; LOCK TABLE t");
     auto other = connect(database.dsn());
     check(failure_of(*other, "SET lock_timeout = 50; SELECT * FROM t"), FailureKind::lock_timeout,
           "55P03");
@@ -68,7 +69,8 @@ TEST_CASE("deadlock_is_a_deadlock_for_one_of_the_two") {
     FreshDatabase database("LOG");
     auto one = connect(database.dsn());
     auto two = connect(database.dsn());
-    one->exec_simple("CREATE TABLE a (i int); CREATE TABLE b (i int); BEGIN; LOCK TABLE a");
+    one->exec_simple("CREATE TABLE a (i int); CREATE TABLE b (i int)");
+    one->exec_simple("BEGIN; LOCK TABLE a");
     two->exec_simple("BEGIN; LOCK TABLE b");
     std::optional<Failure> first;
     std::thread other([&] {

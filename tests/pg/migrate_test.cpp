@@ -21,7 +21,7 @@ constexpr pg::SchemaFile other_database{"else", "0001_other", "CREATE TABLE othe
 
 } // namespace
 
-TEST_CASE("migrations_run_once_in_order_and_only_the_database's_own") {
+TEST_CASE("migrations_run_once_in_order_and_only_those_of_the_database") {
     FreshDatabase database("LOG");
     const std::array files{other_database, second, first};
     CHECK(pg::pending_migrations(database.dsn(), "shop", files) ==

@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "tests/pg/fresh_database.hpp"
+#include "tests/pg/service_database.hpp"
 #include "txcoord/base/time.hpp"
 
 namespace txcoord {
 namespace {
 
-using fresh::await;
+using test::await;
 using protocol::Answer;
 using protocol::Votes;
 
@@ -35,14 +35,14 @@ std::shared_ptr<Operation> place(const std::string& customer = "customer-001") {
 }
 
 struct OrderRig {
-  fresh::Database database{"order"};
+  test::ServiceDatabase database{"order"};
   boost::asio::io_context io;
   OrderParts parts;
   std::uint64_t seq = 0;
 
   OrderRig() : parts(make_order(io.get_executor(), settings(), nullptr)) {}
 
-  DatabaseSettings settings() const {
+  DatabaseSettings settings() {
     DatabaseSettings settings;
     settings.dsn = database.dsn();
     return settings;
@@ -65,6 +65,12 @@ struct OrderRig {
     commit(gid);
     return gid;
   }
+  void release(const protocol::Gid& gid) {
+    test::await(io, [](PgParticipant& participant, protocol::Gid id) -> asio::awaitable<Done> {
+      co_await participant.release(id);
+      co_return Done{};
+    }(*parts.participant, gid));
+  }
   std::string status(const std::string& order_id) {
     return database.value("SELECT status FROM orders WHERE order_id = '" + order_id + "'");
   }
@@ -77,7 +83,7 @@ TEST_CASE("order: a group of places is invisible until committed, then whole", "
   CHECK(rig.vote(gid, group).size() == 3);
   REQUIRE(rig.prepare(gid, {true, true, true}).ok());
   CHECK(rig.database.value("SELECT count(*) FROM orders") == "0");
-  CHECK(rig.database.value("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()") == "1");
+  CHECK(rig.database.prepared() == "1");
   rig.commit(gid);
 
   const auto rows = rig.database.run(
@@ -141,7 +147,7 @@ TEST_CASE("order: it is shipped, delivered, and then neither cancelled nor shipp
     const Votes votes = rig.vote(gid, {on(placed->order_id, kind)});
     CHECK(votes[0].answer == Answer::no);
     CHECK(votes[0].reason == "ILLEGAL_STATE");
-    await(rig.io, rig.parts.participant->release(gid));
+    rig.release(gid);
   }
   CHECK(rig.database.value("SELECT string_agg(type, ' ' ORDER BY event_id) FROM events") ==
         "OrderConfirmed OrderShipped OrderDelivered");
@@ -152,7 +158,7 @@ TEST_CASE("order: a cancel of no order is refused and locks nothing", "[order]")
   const auto gid = rig.next_gid();
   const Votes votes = rig.vote(gid, {on(uuid_v7(), OperationKind::cancel)});
   CHECK(votes[0].reason == "NOT_FOUND");
-  await(rig.io, rig.parts.participant->release(gid));
+  rig.release(gid);
 }
 
 TEST_CASE("order: a second group waits for the first one's lock and judges what that one left", "[order]") {
@@ -164,35 +170,26 @@ TEST_CASE("order: a second group waits for the first one's lock and judges what 
   REQUIRE(rig.prepare(first, {true}).ok());
 
   // The second's vote is under way while the first is prepared: it must see SHIPPED, not CONFIRMED.
-  std::optional<Result<Votes>> votes;
-  boost::asio::co_spawn(rig.io,
-                        fresh::keep(rig.parts.participant->vote(second, {on(placed->order_id, OperationKind::cancel)}),
-                                    votes),
-                        [](const std::exception_ptr&) {});
-  while (rig.database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
-                            "AND datname = current_database()") == "0") {
-    rig.io.restart();
-    rig.io.run_for(std::chrono::milliseconds(10));
-    REQUIRE_FALSE(votes);
-  }
+  const auto voting =
+      test::start(rig.io, rig.parts.participant->vote(second, {on(placed->order_id, OperationKind::cancel)}));
+  rig.io.restart();
+  rig.io.poll();
+  rig.database.server().wait_for("wait_event_type = 'Lock'");
+  CHECK_FALSE(voting->done());
   rig.commit(first);
-  while (!votes) {
-    rig.io.restart();
-    rig.io.run_for(std::chrono::milliseconds(10));
-  }
-  REQUIRE(votes->ok());
-  CHECK(votes->value()[0].answer == Answer::no);
-  CHECK(votes->value()[0].detail.find("SHIPPED") != std::string::npos);
-  await(rig.io, rig.parts.participant->release(second));
+  const auto votes = test::finish(rig.io, voting);
+  REQUIRE(votes.ok());
+  CHECK(votes.value()[0].answer == Answer::no);
+  CHECK(votes.value()[0].detail.find("SHIPPED") != std::string::npos);
+  rig.release(second);
 }
 
 TEST_CASE("order: a group that only places votes without a session", "[order]") {
   OrderRig rig;
   const auto gid = rig.next_gid();
   rig.vote(gid, {place(), place()});
-  CHECK(rig.database.value("SELECT count(*) FROM pg_stat_activity "
-                           "WHERE datname = current_database() AND pid <> pg_backend_pid()") == "0");
-  await(rig.io, rig.parts.participant->release(gid));
+  CHECK(rig.database.sessions() == "0");
+  rig.release(gid);
 }
 
 TEST_CASE("order: values the database refuses are poison and prepare nothing", "[order]") {
@@ -205,7 +202,7 @@ TEST_CASE("order: values the database refuses are poison and prepare nothing", "
   REQUIRE_FALSE(prepared.ok());
   CHECK(prepared.failure().kind == FailureKind::poison);
   CHECK_FALSE(prepared.failure().outcome_unknown);
-  CHECK(rig.database.value("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()") == "0");
+  CHECK(rig.database.prepared() == "0");
   CHECK(rig.database.value("SELECT count(*) FROM orders") == "0");
 }
 
@@ -216,12 +213,12 @@ TEST_CASE("order: a row that changed behind the judge is never prepared", "[orde
   const auto gid = rig.next_gid();
   rig.vote(gid, {on(placed->order_id, OperationKind::cancel)});
   // Nobody can change a locked row; a trigger that swallows the update stands for the impossible.
-  rig.database.run_as_admin(
+  rig.database.run(
       "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
       "CREATE TRIGGER swallow BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION swallow()");
   const auto prepared = rig.prepare(gid, {true});
   REQUIRE_FALSE(prepared.ok());
-  CHECK(rig.database.value("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()") == "0");
+  CHECK(rig.database.prepared() == "0");
 }
 
 TEST_CASE("order: no foreign key can make apply wait for a lock that the vote did not take", "[order]") {
@@ -264,7 +261,8 @@ TEST_CASE("order: pages are newest first, filtered, and continue where the last 
 
   const auto ids = [&](const OrderFilter& filter, const PageRequest& page) {
     std::vector<std::string> result;
-    for (const OrderView& order : await(rig.io, rig.parts.service->orders(filter, page)).value()) {
+    const auto orders = await(rig.io, rig.parts.service->orders(filter, page));
+    for (const OrderView& order : orders.value()) {
       CHECK(order.items.size() == 2);
       result.push_back(order.order_id);
     }

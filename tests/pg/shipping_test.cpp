@@ -7,13 +7,13 @@
 #include <string>
 
 #include "participants/shipping/carrier.hpp"
-#include "tests/pg/fresh_database.hpp"
+#include "tests/pg/service_database.hpp"
 #include "txcoord/base/time.hpp"
 
 namespace txcoord {
 namespace {
 
-using fresh::await;
+using test::await;
 using protocol::Answer;
 using protocol::Votes;
 
@@ -34,14 +34,14 @@ std::shared_ptr<Operation> place(const std::string& prefecture = "東京都") {
 }
 
 struct ShippingRig {
-  fresh::Database database{"shipping"};
+  test::ServiceDatabase database{"shipping"};
   boost::asio::io_context io;
   ShippingParts parts;
   std::uint64_t seq = 0;
 
   ShippingRig() : parts(make_shipping(io.get_executor(), settings(), nullptr)) {}
 
-  DatabaseSettings settings() const {
+  DatabaseSettings settings() {
     DatabaseSettings settings;
     settings.dsn = database.dsn();
     return settings;
@@ -57,6 +57,12 @@ struct ShippingRig {
     for (const auto& each : vote(gid, group)) REQUIRE(each.answer == Answer::yes);
     REQUIRE(await(io, parts.participant->prepare(gid, OperationMask(group.size(), true))).ok());
     REQUIRE(await(io, parts.participant->commit_prepared(gid)).ok());
+  }
+  void release(const protocol::Gid& gid) {
+    test::await(io, [](PgParticipant& participant, protocol::Gid id) -> asio::awaitable<Done> {
+      co_await participant.release(id);
+      co_return Done{};
+    }(*parts.participant, gid));
   }
   std::string status(const std::string& order_id) {
     return database.value("SELECT status FROM shipments WHERE order_id = '" + order_id + "'");
@@ -99,8 +105,7 @@ TEST_CASE("shipping: a refused address costs no session, and the others of the g
   const Votes votes = rig.vote(gid, {refused, good});
   CHECK(votes[0].reason == "ADDRESS_REFUSED");
   CHECK(votes[1].answer == Answer::yes);
-  CHECK(rig.database.value("SELECT count(*) FROM pg_stat_activity "
-                           "WHERE datname = current_database() AND pid <> pg_backend_pid()") == "0");
+  CHECK(rig.database.sessions() == "0");
   REQUIRE(await(rig.io, rig.parts.participant->prepare(gid, {false, true})).ok());
   REQUIRE(await(rig.io, rig.parts.participant->commit_prepared(gid)).ok());
   CHECK(rig.database.value("SELECT string_agg(order_id::text, '') FROM shipments") == good->order_id);
@@ -120,7 +125,7 @@ TEST_CASE("shipping: a shipment moves with its order, and only the legal way", "
                                      on(cancelled->order_id, OperationKind::ship)});
   CHECK(votes[0].reason == "ILLEGAL_STATE");
   CHECK(votes[1].reason == "ILLEGAL_STATE");
-  await(rig.io, rig.parts.participant->release(gid));
+  rig.release(gid);
 }
 
 TEST_CASE("shipping: a decided shipment that is not applied yet is judged later, not refused", "[shipping][I9]") {
@@ -131,7 +136,7 @@ TEST_CASE("shipping: a decided shipment that is not applied yet is judged later,
   REQUIRE(await(rig.io, rig.parts.participant->prepare(first, {true})).ok());
   // Prepared rows are invisible, and do not even block.
   CHECK(rig.vote(second, {on(placed->order_id, OperationKind::cancel)})[0].answer == Answer::retry);
-  await(rig.io, rig.parts.participant->release(second));
+  rig.release(second);
   REQUIRE(await(rig.io, rig.parts.participant->commit_prepared(first)).ok());
   rig.apply({on(placed->order_id, OperationKind::cancel)});
   CHECK(rig.status(placed->order_id) == "CANCELLED");

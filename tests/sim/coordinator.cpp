@@ -189,7 +189,7 @@ void Coordinator::finish() {
 
 void Coordinator::post_late(Request request, bool written) {
   request.written = written;
-  world_.note("no answer: " + text_of(request));
+  world_.note("no answer: ", request);
   world_.post_late(request);
 }
 
@@ -201,7 +201,7 @@ bool Coordinator::may_write(const Request& request) const {
 void Coordinator::answer(std::size_t index, Fault fault) {
   const Request request = pending_.at(index);
   pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(index));
-  if (fault != Fault::none) world_.note("fault " + to_string(fault) + ": " + text_of(request));
+  if (fault != Fault::none) world_.note(to_string(fault) + ": ", request);
   switch (fault) {
     case Fault::refused:
     case Fault::refused_deadlock:

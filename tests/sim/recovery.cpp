@@ -74,7 +74,10 @@ void Recovery::settle_decisions() {
   }
   if (!trims_) return;
   for (auto& [participant, database] : world_.databases)
-    std::erase_if(database.witnesses, [this](const Gid& gid) { return world_.log.decisions.at(gid).complete; });
+    std::erase_if(database.witnesses, [this](const Gid& gid) {
+      const auto decision = world_.log.decisions.find(gid);
+      return decision != world_.log.decisions.end() && decision->second.complete;
+    });
 }
 
 bool Recovery::finish_branches(const Gid& gid, Decision& decision) {

@@ -35,8 +35,16 @@ std::string text_of(const Request& request) {
   return request.written ? text + " (written)" : text;
 }
 
-World::World(std::map<std::string, Stock> stocks) {
+World::World(std::map<std::string, Stock> stocks, bool traced) : traced_(traced) {
   for (auto& [participant, stock] : stocks) databases[participant].stock = std::move(stock);
+}
+
+void World::note(std::string_view line) {
+  if (traced_) trace.emplace_back(line);
+}
+
+void World::note(std::string_view what, const Request& request) {
+  if (traced_) trace.push_back(std::string(what) + text_of(request));
 }
 
 void World::violation(const std::string& line) {
@@ -66,7 +74,7 @@ bool World::blocked(const Request& request) const {
 }
 
 Done World::execute(const Request& request) {
-  note(text_of(request));
+  note("", request);
   switch (request.kind) {
     case ActionKind::vote:
     case ActionKind::judge: return vote(request);
@@ -163,7 +171,7 @@ Done World::decide(const Request& request) {
 
 Done World::settle(const Request& request) {
   const auto [row, buried] = log.decisions.try_emplace(request.gid, Decision{.outcome = Outcome::abort});
-  note(std::string("  settled: ") + (row->second.outcome == Outcome::commit ? "commit" : "abort"));
+  note(row->second.outcome == Outcome::commit ? "  settled: commit" : "  settled: abort");
   return {.outcome = row->second.outcome};
 }
 
@@ -236,7 +244,7 @@ void World::end_late(std::size_t index, bool happens) {
   const Request request = late_.at(index);
   if (blocked(request)) return;
   late_.erase(late_.begin() + static_cast<std::ptrdiff_t>(index));
-  note((happens ? "late: " : "never: ") + text_of(request));
+  note(happens ? "late: " : "never: ", request);
   if (happens) execute(request);
   else end_session(request);
 }

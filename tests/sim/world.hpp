@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tests/sim/counting_voter.hpp"
@@ -90,7 +91,8 @@ struct Done {
 
 class World {
  public:
-  explicit World(std::map<std::string, Stock> stocks);
+  // `traced`: keep a line for everything that happens (most of a run's time goes there).
+  World(std::map<std::string, Stock> stocks, bool traced);
 
   // Whether the request waits for a lock that somebody else holds.
   bool blocked(const Request& request) const;
@@ -120,7 +122,8 @@ class World {
   std::vector<std::string> trace;
   bool lost_state = false;  // lose_prepared() was called: a heuristic outcome is right
 
-  void note(const std::string& line) { trace.push_back(line); }
+  void note(std::string_view line);
+  void note(std::string_view what, const Request& request);
   void violation(const std::string& line);
 
  private:
@@ -134,6 +137,7 @@ class World {
   bool has_written_decision(const Gid& gid) const;
   bool session_in_use(const Gid& gid, const std::string& participant) const;
 
+  bool traced_;
   std::vector<Request> late_;
 };
 

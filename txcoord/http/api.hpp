@@ -2,10 +2,12 @@
 // a call whose parameters and body already keep to their schemas.
 #pragma once
 
+#include <array>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/json/value.hpp>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -63,17 +65,23 @@ class Api {
   Answer get_payment(Call& call);
   Answer list_shipments(Call& call);
   Answer get_shipment(Call& call);
-  // Transactions and the process itself (api_system.cpp).
+  // Transactions and the process itself (api_system.cpp, api.cpp).
   Answer list_transactions(Call& call);
   Answer get_transaction(Call& call);
+  Answer immediate(Call& call);
   Reply ready(const Call& call) const;
 
   // Submits and waits as the client prefers; with respond-async answers 202 at once.
   Answer submit(Call& call, std::shared_ptr<const Operation> operation);
-  asio::awaitable<void> submit_behind(std::shared_ptr<const Operation> operation,
-                                      std::shared_ptr<std::optional<engine::SubmitResult>> result);
-  Reply reply_to(Call& call, const Operation& operation, const engine::SubmitResult& result);
-  Reply reply_stored(Call& call, const StoredOutcome& stored, bool applied);
+  Answer submit_async(Call& call, std::shared_ptr<const Operation> operation, engine::SubmitOptions options);
+  struct LeftBehind {  // between a 202 and the operation that goes on behind it
+    std::optional<engine::SubmitResult> result;
+    bool answered = false;
+  };
+  asio::awaitable<void> submit_behind(std::shared_ptr<const Operation> operation, engine::SubmitOptions options,
+                                      std::shared_ptr<LeftBehind> left);
+  Answer reply_to(Call& call, const Operation& operation, const engine::SubmitResult& result);
+  Answer reply_stored(Call& call, const StoredOutcome& stored, bool applied);
   Reply accepted(Call& call, const Operation& operation, std::string_view reason,
                  const std::string& transaction_id) const;
   std::shared_ptr<Operation> new_operation(const Call& call, OperationKind kind, std::string order_id,
@@ -81,10 +89,14 @@ class Api {
 
   // What is decided on an order and not applied yet; nothing: what the services say is all there is.
   asio::awaitable<Result<Overlay>> overlay(std::string order_id);
-  // The operation under way, decided or not, that carries this payment, shipment or reservation.
-  template <class Matches>
-  std::optional<engine::PendingOrder> find_pending(Matches matches) const;
+  // The same, but without a place that is not decided yet.
+  asio::awaitable<Result<Overlay>> decided_place(std::string order_id);
+  // Places that are decided here and not applied yet; the one that carries what `matches` looks for.
+  std::vector<engine::PendingOrder> unapplied_places() const;
+  using PlaceFilter = std::function<bool(const PlaceOrder&)>;
+  std::optional<engine::PendingOrder> find_pending(const PlaceFilter& matches) const;
 
+  Reply failed_or_missing(const std::string& order_id) const;
   std::chrono::milliseconds read_wait() const;
 
   asio::any_io_executor io_;

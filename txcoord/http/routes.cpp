@@ -27,10 +27,10 @@ constexpr Success order_placed[] = {
     {201, &s::order, json_media, "Confirmed: the decision is durable. A replay answers the same."},
     {202, &s::order, json_media, "Accepted, or not known yet: look at Location."}};
 constexpr Success order_changed[] = {{200, &s::order, json_media, "Done: the decision is durable."},
-                                     {202, &s::order, json_media, "Not known yet: look at Location."}};
+                                     {202, &s::accepted, json_media, "Not known yet: look at Location."}};
 constexpr Success shipment_changed[] = {
     {200, &s::shipment_change, json_media, "Done: the decision is durable."},
-    {202, &s::shipment_change, json_media, "Not known yet: look at Location."}};
+    {202, &s::accepted, json_media, "Not known yet: look at Location."}};
 constexpr Success order_found[] = {{200, &s::order, json_media, "The order, over all four services."}};
 constexpr Success order_page[] = {{200, &s::order_page, json_media, "Newest first."}};
 constexpr Success stock_now[] = {{200, &s::stock, json_media, "The stock as it is now."}};

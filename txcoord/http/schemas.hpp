@@ -218,6 +218,17 @@ inline constexpr Schema shipment_change{.kind = SchemaKind::object,
                                         .name = "ShipmentChange",
                                         .fields = shipment_change_fields};
 
+inline constexpr std::string_view operation_names[] = {"cancel", "ship", "deliver"};
+inline constexpr Schema operation{.kind = SchemaKind::text, .choices = operation_names};
+inline constexpr std::string_view pending_names[] = {"PENDING"};
+inline constexpr Schema pending{.kind = SchemaKind::text, .choices = pending_names};
+inline constexpr Field accepted_fields[] = {{"order_id", &uuid},
+                                            {"operation", &operation},
+                                            {"status", &pending},
+                                            {"reason", &text_64, false},
+                                            {"transaction_id", &gid, false}};
+inline constexpr Schema accepted{.kind = SchemaKind::object, .name = "Accepted", .fields = accepted_fields};
+
 inline constexpr std::string_view transaction_state_names[] = {
     "voting",   "judging",    "preparing", "deciding", "settling", "committing", "aborting",
     "burying",  "releasing",  "completed", "aborted",  "heuristic"};

@@ -222,6 +222,9 @@ void decide(Session& session, const protocol::Gid& gid, const Operations& operat
             const Claimed& claimed, const DecisionRecord& record) {
     if (record.commit == record.confirmed.empty())
         throw std::logic_error("decide: commit means that something was confirmed");
+    // Without it the string below would commit a decision whose operations are not recorded.
+    if (!session.in_transaction())
+        throw std::logic_error("decide: the claim's transaction is gone");
     try {
         correct_rows(session, protocol::format(gid), operations, claimed, record);
         // I4: its COMMIT is the commit point. One string, so that nothing can come between the

@@ -22,13 +22,14 @@ WHERE d.completed_at IS NULL AND d.outcome = 'commit' AND d.order_ids @> ARRAY[$
   AND o.outcome = 'confirmed'
 ORDER BY d.decided_at)"};
 
-// A heuristic decision stays until a person has looked at it.
+// A heuristic decision stays until a person has looked at it. SKIP LOCKED: two coordinators that
+// trim at once take different rows.
 constexpr Statement trim_decisions{"log_trim_decisions", R"(
 DELETE FROM decisions WHERE gid IN (
   SELECT gid FROM decisions
   WHERE outcome = 'commit' AND NOT heuristic
     AND completed_at < clock_timestamp() - $1::bigint * interval '1 second'
-  ORDER BY decided_at LIMIT $2))"};
+  ORDER BY decided_at LIMIT $2 FOR UPDATE SKIP LOCKED))"};
 
 // Only tombstones of fenced epochs: while an epoch may still decide, the row is what makes a late
 // decision of it fail (I3). After that the fence does (I11).
@@ -37,7 +38,7 @@ DELETE FROM decisions WHERE gid IN (
   SELECT d.gid FROM decisions d JOIN coordinator_epoch c ON c.id = d.coordinator
   WHERE d.outcome = 'abort' AND NOT d.heuristic AND d.epoch < c.epoch
     AND d.decided_at < clock_timestamp() - $1::bigint * interval '1 second'
-  ORDER BY d.decided_at LIMIT $2))"};
+  ORDER BY d.decided_at LIMIT $2 FOR UPDATE OF d SKIP LOCKED))"};
 
 constexpr Statement count_decisions{"log_count_decisions", "SELECT count(*) FROM decisions"};
 

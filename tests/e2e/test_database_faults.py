@@ -1,0 +1,166 @@
+"""Each of the five databases dies, is stopped, or falls silent, under load. Orders are refused in
+time and come back by themselves; nothing hangs, nothing is left in doubt."""
+import time
+import unittest
+
+import psycopg
+import stack as harness
+from load import Client, ConnectionLost, Load, Shop, place, send
+from stack import DATABASES, SECONDS_TO_SETTLE, wait_until
+from verdict import verify
+
+SECONDS_TO_REFUSE = 2.0
+# An order that was under way when its database fell silent: the longest deadline of a phase.
+SECONDS_TO_NOTICE_SILENCE = 5.5
+PROBES = 4
+
+
+class DatabaseFaults(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = harness.Stack()
+        cls.coordinator = cls.stack.coordinator().start()
+        cls.shop = Shop(cls.coordinator.port)
+        cls.seed = harness.seed_of_this_run()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stack.close()
+
+    def setUp(self):
+        self.assertTrue(self.coordinator.alive(), self.coordinator.log_tail())
+        self.coordinator.wait_ready()
+        self.pid = self.coordinator.process.pid
+
+    def under_load(self, fault, repair, seconds_to_refuse):
+        load = Load(self.coordinator.port, self.shop, clients=6, seed=self.seed)
+        wait_until("orders flow", lambda: len(load.memory.of(outcome="confirmed")) > 20, 10)
+        fault()
+        try:
+            self.refuses_in_time(seconds_to_refuse)
+        finally:
+            repair()
+        self.flows_again()
+        memory = load.stop()
+        self.assertLess(max(memory.slowest.values()), SECONDS_TO_NOTICE_SILENCE, "an answer took too long")
+        verify(self.stack, self.coordinator, memory)
+        self.assertEqual(self.pid, self.coordinator.process.pid)
+        self.assertTrue(self.coordinator.alive())
+
+    def refuses_in_time(self, first_seconds):
+        """503 with Retry-After to each order; the first one may have to find the fault out."""
+        client = Client(self.coordinator.port)
+        for probe in range(PROBES):
+            answer = client.request("POST", "/v1/orders", self.shop.order(list(self.shop.products)[:2]),
+                                    key=place(None).key)
+            self.assertEqual(503, answer.status, answer.json)
+            self.assertGreaterEqual(int(answer.headers["Retry-After"]), 1)
+            self.assertLess(answer.seconds, first_seconds if probe == 0 else SECONDS_TO_REFUSE)
+        self.assertEqual(503, client.request("GET", "/readyz").status)
+        self.assertEqual(200, client.request("GET", "/livez").status)
+        client.close()
+
+    def flows_again(self):
+        client = Client(self.coordinator.port)
+        body = self.shop.order(list(self.shop.products)[:2])
+        wait_until("orders flow again", lambda: client.request("POST", "/v1/orders", body,
+                                                               key=place(None).key).status == 201,
+                   SECONDS_TO_SETTLE)
+        client.close()
+
+    def stopped(self, name):
+        database = self.stack.databases[name]
+        self.under_load(database.stop, database.start, SECONDS_TO_REFUSE)
+
+    def killed(self, name):
+        database = self.stack.databases[name]
+        self.under_load(database.kill, database.start, SECONDS_TO_REFUSE)
+
+    def crashed(self, name):
+        database = self.stack.databases[name]
+        self.under_load(database.crash, database.start, SECONDS_TO_REFUSE)
+
+    def frozen(self, name):
+        database = self.stack.databases[name]
+        self.under_load(database.freeze, database.thaw, SECONDS_TO_NOTICE_SILENCE)
+
+    def test_unapplied_order_stays_readable_while_a_database_is_away(self):
+        client = Client(self.coordinator.port)
+        answer = client.request("POST", "/v1/orders", self.shop.order(list(self.shop.products)[:1]),
+                                key=place(None).key, headers={"Prefer": "applied"})
+        self.assertEqual(201, answer.status)
+        self.stack.databases["shipping"].stop()
+        try:
+            seen = client.request("GET", f"/v1/orders/{answer.json['order_id']}")
+            self.assertIn(seen.status, (200, 503))
+            self.assertLess(seen.seconds, SECONDS_TO_REFUSE)
+        finally:
+            self.stack.databases["shipping"].start()
+        self.flows_again()
+        client.close()
+
+
+class AwayAtStart(unittest.TestCase):
+    def setUp(self):
+        self.stack = harness.Stack()
+        self.addCleanup(self.stack.close)
+        self.stack.reset()
+        self.coordinator = self.stack.coordinator().start()
+        self.shop = Shop(self.coordinator.port)
+        self.coordinator.kill()
+
+    def test_only_the_participant_that_is_away_waits_for_its_recovery(self):
+        self.coordinator.start(crash_at="prepare.after:5")
+        load = Load(self.coordinator.port, self.shop, clients=4)
+        wait_until("death", lambda: not self.coordinator.alive(), 10)
+        load.pause()
+        self.stack.sessions_ended()
+        left = self.stack.prepared()
+        self.assertTrue(left["payment"] and left["order"])
+        payment = self.stack.databases["payment"]
+        payment.stop()
+        try:
+            self.coordinator.start(ready=False)
+            others = [name for name in left if name != "payment"]
+            wait_until("the others are resolved while payment is away", lambda: not any(
+                self.stack.databases[name].query("SELECT 1 FROM pg_prepared_xacts") for name in others),
+                SECONDS_TO_SETTLE)
+            self.tells_who_is_away("payment")
+        finally:
+            payment.start()
+        self.coordinator.wait_ready(SECONDS_TO_SETTLE)
+        self.stack.settled()
+        load.resume()
+        verify(self.stack, self.coordinator, load.stop())
+
+    def tells_who_is_away(self, away):
+        def told():
+            status, body = self.coordinator.readyz()
+            if status == 0:
+                return False
+            self.assertEqual(503, status)
+            said = {entry["name"]: (entry["reachable"], entry["recovered"]) for entry in body["participants"]}
+            return said == {name: (False, False) if name == away else (True, True) for name in DATABASES}
+        wait_until(f"readyz tells that {away} alone is away", told, SECONDS_TO_SETTLE)
+
+    def test_log_away_at_start(self):
+        self.stack.databases["log"].stop()
+        try:
+            self.coordinator.start(ready=False)
+            wait_until("it answers", lambda: self.coordinator.readyz()[0] == 503, 10)
+        finally:
+            self.stack.databases["log"].start()
+        self.coordinator.wait_ready(SECONDS_TO_SETTLE)
+        client = Client(self.coordinator.port)
+        self.assertEqual(201, client.request("POST", "/v1/orders", self.shop.order(list(self.shop.products)[:1]),
+                                             key=place(None).key).status)
+        client.close()
+
+
+for _fault in ("stopped", "killed", "crashed", "frozen"):
+    for _name in DATABASES:
+        setattr(DatabaseFaults, f"test_{_name}_{_fault}",
+                lambda self, fault=_fault, name=_name: getattr(self, fault)(name))
+
+if __name__ == "__main__":
+    harness.main()

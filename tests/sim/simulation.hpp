@@ -1,0 +1,48 @@
+// One run of the small simulator: a coordinator takes a group through the protocol, something goes
+// wrong, recovery brings everything to rest, clients try again, and the invariants are checked.
+// Everything comes from the seed: the same options give the same run.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/sim/checkers.hpp"
+
+namespace txcoord::sim {
+
+// What is run: the operations, what there is in stock, in which order votes are asked for.
+struct Skeleton {
+  std::string name;
+  std::map<std::string, Stock> stocks;
+  Group group;
+  std::vector<std::vector<std::string>> stages;
+};
+
+struct Options {
+  std::uint64_t seed = 1;
+  // One fault: at the n-th request that is answered, the k-th of those it can meet.
+  std::optional<std::size_t> fault_at;
+  std::size_t fault = 0;
+  // Faults at random: a chance in a thousand for each request.
+  std::size_t faults_per_mille = 0;
+  std::optional<std::size_t> crash_at;      // the process is killed before the n-th answer
+  std::optional<std::size_t> take_over_at;  // another coordinator takes over, and the first lives on
+  bool traced = false;
+};
+
+struct Report {
+  std::size_t steps = 0;        // requests answered by the first coordinator
+  std::size_t faults_there = 0;  // how many faults the request at fault_at can meet
+  std::vector<std::string> violations;
+  std::vector<std::string> trace;  // if traced
+};
+
+Report simulate(const Skeleton& skeleton, const Options& options);
+
+// For messages: runs it again, and tells everything that happened.
+std::string explain(const Skeleton& skeleton, Options options);
+
+}  // namespace txcoord::sim

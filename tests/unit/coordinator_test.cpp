@@ -1,0 +1,345 @@
+// The engine with participants and a log in memory: what is sent when, and what is answered.
+#include "txcoord/engine/coordinator.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <map>
+
+#include "tests/unit/engine_fakes.hpp"
+
+using namespace txcoord;
+using namespace txcoord::engine;
+using namespace txcoord::testing;
+using std::chrono::milliseconds;
+
+namespace {
+
+Settings quick_settings() {
+  Settings settings;
+  settings.engine.recovery_interval_ms = 20;
+  settings.engine.lease_ms = 200;
+  settings.engine.queue_wait_ms_max = 300;
+  return settings;
+}
+
+// A coordinator over four participants and a log in memory, run on this thread.
+class Rig {
+ public:
+  explicit Rig(Settings with = quick_settings())
+      : settings(std::move(with)),
+        script(context.get_executor()),
+        order("order", script),
+        inventory("inventory", script),
+        payment("payment", script),
+        shipping("shipping", script),
+        log(script),
+        coordinator(context.get_executor(), settings, {&order, &inventory, &payment, &shipping}, log, crash, metrics,
+                    [this](std::string why) { fatal = std::move(why); }) {
+    asio::co_spawn(context, coordinator.start(), asio::detached);
+    REQUIRE(run_until([this] { return coordinator.ready(); }));
+    script.trace.clear();
+  }
+
+  ~Rig() {
+    bool stopped = false;
+    asio::co_spawn(context, coordinator.drain(milliseconds(0)), [&](const std::exception_ptr&) { stopped = true; });
+    run_until([&] { return stopped; });
+    context.restart();
+    context.run_for(milliseconds(20));  // the loops see that they are stopped, and end
+  }
+
+  // Runs the I/O context until the condition holds; false after five seconds.
+  bool run_until(const std::function<bool()>& holds) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    while (!holds()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      context.restart();
+      context.run_for(milliseconds(1));
+    }
+    return true;
+  }
+
+  std::shared_ptr<Operation> operation(const std::string& key, OperationKind kind = OperationKind::place) {
+    auto made = std::make_shared<Operation>();
+    made->kind = kind;
+    made->order_id = "order-" + key;
+    made->scope = "-:POST:/v1/orders";
+    made->idempotency_key = key;
+    return made;
+  }
+
+  // Submits and runs until it is answered.
+  SubmitResult submit(std::shared_ptr<const Operation> what, SubmitOptions options = {}) {
+    const auto result = start(std::move(what), options);
+    REQUIRE(run_until([&] { return result->has_value(); }));
+    return **result;
+  }
+  std::shared_ptr<std::optional<SubmitResult>> start(std::shared_ptr<const Operation> what,
+                                                     SubmitOptions options = {}) {
+    auto result = std::make_shared<std::optional<SubmitResult>>();
+    asio::co_spawn(context, coordinator.submit(std::move(what), options),
+                   [result](const std::exception_ptr& error, SubmitResult value) {
+                     if (!error) *result = std::move(value);
+                   });
+    return result;
+  }
+  bool idle() { return coordinator.active().empty(); }
+
+  Settings settings;
+  asio::io_context context{1};
+  Script script;
+  FakeParticipant order, inventory, payment, shipping;
+  FakeLog log;
+  CrashPoints crash;
+  Metrics metrics;
+  std::string fatal;
+  Coordinator coordinator;
+};
+
+const std::vector<std::string> names{"order", "inventory", "payment", "shipping"};
+
+}  // namespace
+
+TEST_CASE("I4: no COMMIT PREPARED is sent before the decision is durable, no PREPARE before every vote") {
+  Rig rig;
+  const auto result = rig.submit(rig.operation("a"), {.wait_applied = true});
+  CHECK(result.status == SubmitStatus::confirmed);
+  CHECK(result.applied);
+  const auto& trace = rig.script.trace;
+  for (const auto& name : names) {
+    CHECK(position(trace, name + ".commit") > position(trace, "log.decide done"));
+    CHECK(position(trace, name + ".prepare done") < position(trace, "log.decide"));
+    for (const auto& other : names)
+      CHECK(position(trace, name + ".vote done") < position(trace, other + ".prepare"));
+    CHECK(position(trace, "log.claim done") < position(trace, name + ".prepare"));
+  }
+  REQUIRE(rig.run_until([&] { return count(rig.script.trace, "log.complete") == 1; }));
+  CHECK(position(rig.script.trace, "log.complete") > position(rig.script.trace, "shipping.commit done"));
+}
+
+TEST_CASE("operations that arrive while a group is under way go together in the next one") {
+  Rig rig;
+  rig.script.hold("log.decide");
+  const auto first = rig.start(rig.operation("a"));
+  REQUIRE(rig.run_until([&] { return count(rig.script.trace, "log.decide") == 1; }));
+  rig.script.hold("inventory.vote");
+  const auto second = rig.start(rig.operation("b"));
+  REQUIRE(rig.run_until([&] { return count(rig.script.trace, "inventory.vote") == 2; }));
+  std::vector<std::shared_ptr<std::optional<SubmitResult>>> others;
+  for (const char* key : {"c", "d", "e", "f"}) others.push_back(rig.start(rig.operation(key)));
+  rig.script.let_go("log.decide");
+  rig.script.let_go("inventory.vote");
+  for (const auto& other : others) {
+    REQUIRE(rig.run_until([&] { return other->has_value(); }));
+    CHECK((*other)->status == SubmitStatus::confirmed);
+  }
+  CHECK(rig.inventory.largest_group == 4);
+  CHECK(count(rig.script.trace, "inventory.vote") == 3);
+}
+
+TEST_CASE("a refusal is recorded before it is answered, prepares nothing and is replayed") {
+  Rig rig;
+  rig.inventory.judge_one = [](const Operation&) {
+    return protocol::Vote{protocol::Answer::no, true, "OUT_OF_STOCK", "book-456: 0 left"};
+  };
+  const auto refused = rig.submit(rig.operation("a"));
+  CHECK(refused.status == SubmitStatus::refused);
+  CHECK(refused.reason == "OUT_OF_STOCK");
+  CHECK(count(rig.script.trace, "log.refuse done") == 1);
+  for (const auto& name : names) CHECK(count(rig.script.trace, name + ".prepare") == 0);
+  REQUIRE(rig.run_until([&] { return rig.idle(); }));
+
+  const auto again = rig.submit(rig.operation("a"));
+  CHECK(again.status == SubmitStatus::replayed);
+  REQUIRE(again.stored);
+  CHECK(again.stored->reason == "OUT_OF_STOCK");
+}
+
+TEST_CASE("I5: a key with another body is refused, a key under way is in flight") {
+  Rig rig;
+  rig.script.hold("log.decide");
+  const auto first = rig.start(rig.operation("a"));
+  REQUIRE(rig.run_until([&] { return count(rig.script.trace, "log.decide") == 1; }));
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::in_flight);
+  rig.script.let_go("log.decide");
+  REQUIRE(rig.run_until([&] { return first->has_value(); }));
+  CHECK((*first)->status == SubmitStatus::confirmed);
+  auto other = rig.operation("a");
+  other->fingerprint[0] = 1;
+  CHECK(rig.submit(other).status == SubmitStatus::key_reused);
+}
+
+TEST_CASE("a participant that fails at its vote: nothing prepared, 503, and orders flow when it is back") {
+  Rig rig;
+  rig.payment.away = true;
+  rig.script.fail("payment.vote", unavailable());
+  const auto failed = rig.submit(rig.operation("a"));
+  CHECK(failed.status == SubmitStatus::unavailable);
+  CHECK(rig.log.stored.empty());
+  CHECK(rig.log.decided.empty());
+  CHECK(rig.submit(rig.operation("b")).status == SubmitStatus::unavailable);
+  CHECK(count(rig.script.trace, "payment.vote") == 1);  // refused at the door, without asking
+  rig.payment.away = false;
+  REQUIRE(rig.run_until([&] { return rig.coordinator.ready(); }));
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::confirmed);
+}
+
+TEST_CASE("a PREPARE that fails rolls the other branches back, and decides nothing") {
+  Rig rig;
+  rig.script.fail("shipping.prepare", of_kind(FailureKind::error));
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::unavailable);
+  REQUIRE(rig.run_until([&] { return rig.idle(); }));
+  for (const char* name : {"order", "inventory", "payment"})
+    CHECK(count(rig.script.trace, std::string(name) + ".rollback done") == 1);
+  CHECK(count(rig.script.trace, "log.decide") == 0);
+  CHECK(rig.order.prepared.empty());
+}
+
+TEST_CASE("I7: a PREPARE that lands after its group was aborted is found and rolled back") {
+  Rig rig;
+  rig.script.fail("shipping.prepare", unavailable(true));
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::unavailable);
+  REQUIRE(rig.run_until([&] { return rig.idle(); }));
+  CHECK(count(rig.script.trace, "log.settle done") == 1);  // buried before the gid left the active set
+  rig.shipping.land_late_prepare();
+  CHECK(rig.shipping.prepared.size() == 1);
+  CHECK(rig.run_until([&] { return rig.shipping.prepared.empty(); }));
+  CHECK(rig.shipping.witnesses.empty());
+}
+
+TEST_CASE("I3: a decision whose acknowledgement was lost is found, and committed") {
+  Rig rig;
+  rig.log.lands_late = true;
+  rig.script.fail("log.decide", unavailable(true));
+  CHECK(rig.submit(rig.operation("a"), {.wait_applied = true}).status == SubmitStatus::confirmed);
+  CHECK(count(rig.script.trace, "log.settle done") == 1);
+  CHECK(position(rig.script.trace, "inventory.commit") > position(rig.script.trace, "log.settle done"));
+}
+
+TEST_CASE("I3: a decision that never landed is proven absent before anything is rolled back") {
+  Rig rig;
+  rig.script.fail("log.decide", unavailable(true));
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::unavailable);
+  REQUIRE(rig.run_until([&] { return rig.idle(); }));
+  CHECK(position(rig.script.trace, "inventory.rollback") > position(rig.script.trace, "log.settle done"));
+  REQUIRE(rig.log.decided.size() == 1);
+  CHECK(rig.log.decided.begin()->second.outcome == DecisionOutcome::abort);
+}
+
+TEST_CASE("a deadlock is retried whole, under another gid, and answered once") {
+  Rig rig;
+  rig.script.fail("inventory.vote", of_kind(FailureKind::deadlock));
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::confirmed);
+  CHECK(count(rig.script.trace, "inventory.vote") == 2);
+  CHECK(rig.log.decided.size() == 1);
+}
+
+TEST_CASE("a poison operation is found by halving, refused alone, and the others are confirmed") {
+  Rig rig;
+  rig.payment.poison_key = "c";
+  rig.script.hold("log.decide");
+  const auto first = rig.start(rig.operation("first"));
+  REQUIRE(rig.run_until([&] { return count(rig.script.trace, "log.decide") == 1; }));
+  rig.script.hold("order.vote");
+  const auto second = rig.start(rig.operation("second"));
+  REQUIRE(rig.run_until([&] { return count(rig.script.trace, "order.vote") == 2; }));
+  std::map<std::string, std::shared_ptr<std::optional<SubmitResult>>> four;
+  for (const char* key : {"a", "b", "c", "d"}) four[key] = rig.start(rig.operation(key));
+  rig.script.let_go("log.decide");
+  rig.script.let_go("order.vote");
+  for (const auto& [key, result] : four) {
+    REQUIRE(rig.run_until([&] { return result->has_value(); }));
+    CHECK((*result)->status == (key == "c" ? SubmitStatus::invalid : SubmitStatus::confirmed));
+  }
+  CHECK(rig.inventory.largest_group == 4);
+  CHECK(rig.log.stored.size() == 6);  // the refusal is recorded under its key too
+  CHECK(rig.submit(rig.operation("c")).status == SubmitStatus::replayed);
+}
+
+TEST_CASE("I9: a cancel waits until the order it cancels is applied everywhere") {
+  Rig rig;
+  rig.script.hold("shipping.commit");
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::confirmed);
+  auto cancel = rig.operation("cancel", OperationKind::cancel);
+  cancel->order_id = "order-a";
+  const auto cancelled = rig.start(cancel, {.wait_max = milliseconds(4000)});
+  CHECK(rig.submit(rig.operation("b"), {.wait_applied = false}).status == SubmitStatus::confirmed);
+  CHECK(rig.coordinator.pending("order-a")->decided);
+  CHECK(rig.coordinator.pending("order-a")->waiting_for == std::vector<std::string>{"shipping"});
+  CHECK(count(rig.script.trace, "inventory.vote") == 2);
+  rig.script.let_go("shipping.commit");
+  REQUIRE(rig.run_until([&] { return cancelled->has_value(); }));
+  CHECK((*cancelled)->status == SubmitStatus::confirmed);
+  CHECK(count(rig.script.trace, "inventory.vote") == 3);
+}
+
+TEST_CASE("a decided branch that was lost becomes a heuristic outcome, recorded and not completed") {
+  Rig rig;
+  rig.script.hold("payment.commit");
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::confirmed);
+  REQUIRE(rig.run_until([&] { return count(rig.script.trace, "payment.commit") == 1; }));
+  rig.payment.prepared.clear();
+  rig.script.let_go("payment.commit");
+  REQUIRE(rig.run_until([&] { return rig.idle(); }));
+  CHECK(rig.log.heuristics == std::set<std::string>{"payment"});
+  CHECK(count(rig.script.trace, "log.complete") == 0);
+}
+
+TEST_CASE("I11: a coordinator that finds its epoch raised stops, and confirms nothing") {
+  Rig rig;
+  ++rig.log.epochs["c1"].epoch;
+  REQUIRE(rig.run_until([&] { return !rig.fatal.empty(); }));
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::unavailable);
+  CHECK(rig.log.decided.empty());
+}
+
+TEST_CASE("with a second live coordinator the voters are asked one after the other, the log last") {
+  Rig rig;
+  rig.log.epochs["c2"] = {1, true};
+  rig.script.trace.clear();
+  REQUIRE(rig.run_until([&] {  // the lease loop has to learn of it
+    rig.script.trace.clear();
+    rig.submit(rig.operation("probe" + std::to_string(rig.log.decided.size())));
+    return position(rig.script.trace, "inventory.vote") > position(rig.script.trace, "order.vote done");
+  }));
+  const auto& trace = rig.script.trace;
+  CHECK(position(trace, "payment.vote") > position(trace, "inventory.vote done"));
+  CHECK(position(trace, "shipping.vote") > position(trace, "payment.vote done"));
+  CHECK(position(trace, "log.claim") > position(trace, "shipping.vote done"));
+  CHECK(position(trace, "log.claim") < trace.size());
+}
+
+TEST_CASE("I7: a dead coordinator's branches are finished after its lease has run out, not before") {
+  Rig rig;
+  const protocol::Gid gid{"0a1b2c3d", "c2", 1, "00000000", 7};
+  rig.log.epochs["c2"] = {1, true};
+  rig.payment.prepared.insert(gid);
+  REQUIRE(rig.run_until([&] { return rig.coordinator.health().at("payment").recovered; }));
+  const auto looked = std::chrono::steady_clock::now();
+  REQUIRE(rig.run_until([&] { return std::chrono::steady_clock::now() - looked > milliseconds(100); }));
+  CHECK(rig.payment.prepared.contains(gid));
+  rig.log.epochs["c2"].lease_live = false;
+  CHECK(rig.run_until([&] { return rig.payment.prepared.empty(); }));
+  CHECK(rig.log.epochs["c2"].epoch == 2);
+  CHECK(rig.log.decided.at(gid).outcome == DecisionOutcome::abort);
+}
+
+TEST_CASE("a clean stop finishes what is under way, records completion and gives the lease up") {
+  Rig rig;
+  rig.script.hold("log.decide");
+  const auto last = rig.start(rig.operation("a"));
+  REQUIRE(rig.run_until([&] { return count(rig.script.trace, "log.decide") == 1; }));
+  bool drained = false;
+  asio::co_spawn(rig.context, rig.coordinator.drain(milliseconds(3000)),
+                 [&](const std::exception_ptr&) { drained = true; });
+  REQUIRE(rig.run_until([&] { return rig.coordinator.draining(); }));
+  CHECK(rig.submit(rig.operation("b")).status == SubmitStatus::unavailable);
+  rig.script.let_go("log.decide");
+  REQUIRE(rig.run_until([&] { return drained; }));
+  REQUIRE(rig.run_until([&] { return last->has_value(); }));
+  CHECK((*last)->status == SubmitStatus::confirmed);
+  CHECK(rig.log.decided.begin()->second.complete);
+  CHECK_FALSE(rig.log.epochs["c1"].lease_live);
+}
