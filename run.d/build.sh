@@ -5,8 +5,13 @@
 build_preset() {
     local preset="$1" folder="$TXC_BUILD/$1" log="$TXC_BUILD/log/$1.log"
     shift
-    local targets=()
+    local targets=() lock
     if (($#)); then targets=(--target "$@"); fi
+    # Two builds in one folder would overwrite each other's files: the second waits, then finds
+    # nothing to do.
+    mkdir -p "$TXC_BUILD/log"
+    exec {lock}>"$log.lock"
+    flock -n "$lock" || { say "another build of $preset is running: waiting for it"; flock "$lock"; }
     if [[ ! -e "$folder/build.ninja" ]]; then
         with_progress "configuring ($(basename "$folder"))" "$log.configure" \
             env -C "$TXC_ROOT" cmake --preset "$preset"
@@ -19,6 +24,7 @@ build_preset() {
         with_progress "building ($preset)" "$log" \
             cmake --build "$folder" -j "$TXC_JOBS" "${targets[@]}"
     fi
+    exec {lock}>&-
 }
 
 # Sets TXC_BIN, the program: $TXCOORD_BIN as it is, or a fresh release build.

@@ -15,7 +15,7 @@ import textwrap
 import time
 import urllib.parse
 
-WIDTH = 96
+WIDTH = 100
 SERVICES = ("order", "inventory", "payment", "shipping")
 
 
@@ -56,7 +56,7 @@ class Screen:
 
     def columns(self, columns):
         """Lists of short lines side by side, one a service; the first line is the heading."""
-        width = WIDTH // len(columns) - 3
+        width = WIDTH // len(columns) - 2
         cells = [[cell for line in lines[1:] for cell in textwrap.wrap(line, width) or [""]] for lines in columns]
         headings = [self.paint("1", lines[0].ljust(width)) for lines in columns]
         print("    " + "  ".join(headings).rstrip())
@@ -107,13 +107,14 @@ class Client:
             connection.close()
 
     def call(self, method, path, body=None, key=None, patience_s=20):
-        """Repeats a lost or unavailable (503) call: everything used here is safe to repeat, since
-        PUT and GET are and a POST carries the same key each time."""
+        """Repeats a call that was lost, unavailable (503) or is under way under its key: everything
+        used here is safe to repeat, since PUT and GET are and a POST carries the same key each time."""
         give_up = time.monotonic() + patience_s
         while True:
             try:
                 answer = self.once(method, path, body, key)
-                if answer.status != 503 or time.monotonic() > give_up:
+                again = answer.status == 503 or answer.get("reason") == "REQUEST_IN_FLIGHT"
+                if not again or time.monotonic() > give_up:
                     return answer
             except ConnectionLost:
                 if time.monotonic() > give_up:

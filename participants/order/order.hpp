@@ -17,7 +17,7 @@ struct OrderParts {
 };
 
 // `metrics` may be null; it outlives both parts.
-OrderParts make_order(const asio::any_io_executor& io, const DatabaseSettings& database, Metrics* metrics,
-                      const ParticipantDeadlines& deadlines = {});
+OrderParts make_order(const asio::any_io_executor& io, const DatabaseSettings& database,
+                      Metrics* metrics, const ParticipantDeadlines& deadlines = {});
 
 }  // namespace txcoord

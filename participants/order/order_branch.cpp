@@ -114,18 +114,20 @@ class OrderLogic final : public BranchLogic {
       if (operation.kind == OperationKind::place) {
         placed.add(operation);
       } else {
-        moved.add(operation, locked.status(operation.order_id), order_moves(), event_name(operation.kind));
+        moved.add(operation, locked.status(operation.order_id), order_moves(),
+                  event_name(operation.kind));
       }
     }
     if (!placed.order_ids.empty()) {
       const pqxx::result result = session.exec(
-          place_orders, placed.order_ids, placed.customers, placed.totals, placed.correlations, placed.times, gid,
-          placed.item_orders, placed.item_lines, placed.item_skus, placed.item_quantities, placed.item_prices);
+          place_orders, placed.order_ids, placed.customers, placed.totals, placed.correlations,
+          placed.times, gid, placed.item_orders, placed.item_lines, placed.item_skus,
+          placed.item_quantities, placed.item_prices);
       expect_rows(result, placed.order_ids.size(), place_orders.name);
     }
     if (!moved.order_ids.empty()) {
-      const pqxx::result result = session.exec(move_orders, moved.order_ids, moved.from, moved.to, moved.events,
-                                               moved.correlations, moved.times);
+      const pqxx::result result = session.exec(move_orders, moved.order_ids, moved.from, moved.to,
+                                               moved.events, moved.correlations, moved.times);
       expect_rows(result, moved.order_ids.size(), move_orders.name);
     }
   }

@@ -36,12 +36,14 @@ OrderStatus parse_order_status(std::string_view text) {
   for (const auto& [value, name] : status_names) {
     if (name == text) return value;
   }
-  throw std::runtime_error("orders.status holds '" + std::string(text) + "', which this version does not know");
+  throw std::runtime_error("orders.status holds '" + std::string(text) +
+                           "', which this version does not know");
 }
 
 std::span<const Move<OrderStatus>> order_moves() { return moves; }
 
-protocol::Votes LockedOrders::judge(const Operations& operations, const OperationMask& candidates) const {
+protocol::Votes LockedOrders::judge(const Operations& operations,
+                                    const OperationMask& candidates) const {
   // Nothing of ours can refuse a new order: its ids are new, and it waits for nobody.
   const auto vote_place = [](const Operation&) { return vote_yes(); };
   // I9: the engine lets no operation join a group while a decision on its order is not applied
@@ -49,8 +51,8 @@ protocol::Votes LockedOrders::judge(const Operations& operations, const Operatio
   const auto vote_missing = [](const Operation&) {
     return vote_no("NOT_FOUND", "there is no such order", /*final=*/true);
   };
-  return vote_on_moves(order_moves(), statuses_, OrderStatus::confirmed, operations, candidates, vote_place,
-                       vote_missing);
+  return vote_on_moves(order_moves(), statuses_, OrderStatus::confirmed, operations, candidates,
+                       vote_place, vote_missing);
 }
 
 }  // namespace txcoord

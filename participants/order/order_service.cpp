@@ -89,10 +89,12 @@ class PgOrderService final : public OrderService {
     co_return co_await std::move(reading);
   }
 
-  asio::awaitable<Result<std::vector<OrderView>>> orders(OrderFilter filter, PageRequest page) override {
+  asio::awaitable<Result<std::vector<OrderView>>> orders(OrderFilter filter,
+                                                         PageRequest page) override {
     auto read = [filter = std::move(filter), page = std::move(page)](pg::Session& session) {
       const auto limit = static_cast<std::int64_t>(page.limit);
-      return with_items(session, session.exec(page_of_orders, filter.customer_id, filter.status, page.after, limit));
+      return with_items(session, session.exec(page_of_orders, filter.customer_id, filter.status,
+                                              page.after, limit));
     };
     auto reading = pool_->run(std::move(read), deadline_);
     co_return co_await std::move(reading);
@@ -117,8 +119,8 @@ class PgOrderService final : public OrderService {
 
 }  // namespace
 
-OrderParts make_order(const asio::any_io_executor& io, const DatabaseSettings& database, Metrics* metrics,
-                      const ParticipantDeadlines& deadlines) {
+OrderParts make_order(const asio::any_io_executor& io, const DatabaseSettings& database,
+                      Metrics* metrics, const ParticipantDeadlines& deadlines) {
   const PgPools pools = make_pools(io, "order", database, metrics);
   return {std::make_unique<PgParticipant>(pools, make_order_logic(), deadlines, metrics),
           std::make_unique<PgOrderService>(pools.service, deadlines.service)};

@@ -13,7 +13,8 @@ namespace json = boost::json;
 std::optional<std::string> optional_member(const json::object& object, std::string_view name) {
   const json::value* value = object.if_contains(name);
   if (value == nullptr || value->is_null()) return std::nullopt;
-  if (!value->is_string()) throw std::runtime_error("a stored address has a member that is not text");
+  if (!value->is_string())
+    throw std::runtime_error("a stored address has a member that is not text");
   return std::string(value->get_string());
 }
 
@@ -39,7 +40,8 @@ std::string address_to_json(const ShippingAddress& address) {
 ShippingAddress address_from_json(std::string_view text) {
   boost::system::error_code error;
   const json::value value = json::parse(text, error);
-  if (error || !value.is_object()) throw std::runtime_error("a stored address is not a JSON object");
+  if (error || !value.is_object())
+    throw std::runtime_error("a stored address is not a JSON object");
   const json::object& object = value.get_object();
   ShippingAddress address;
   address.name = member(object, "name");

@@ -1,4 +1,5 @@
-// The simulated carriers: whom they serve, which of them serves where, their tracking numbers. Pure.
+// The simulated carriers: whom they serve, which of them serves where, their tracking numbers.
+// Pure.
 #pragma once
 
 #include <optional>

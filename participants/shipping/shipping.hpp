@@ -17,7 +17,7 @@ struct ShippingParts {
 };
 
 // `metrics` may be null; it outlives both parts.
-ShippingParts make_shipping(const asio::any_io_executor& io, const DatabaseSettings& database, Metrics* metrics,
-                            const ParticipantDeadlines& deadlines = {});
+ShippingParts make_shipping(const asio::any_io_executor& io, const DatabaseSettings& database,
+                            Metrics* metrics, const ParticipantDeadlines& deadlines = {});
 
 }  // namespace txcoord

@@ -60,7 +60,8 @@ std::string event_name(OperationKind kind) {
 }
 
 struct Arranged {  // one array a column
-  std::vector<std::string> shipment_ids, order_ids, addresses, tracking_numbers, carriers, correlations, times;
+  std::vector<std::string> shipment_ids, order_ids, addresses, tracking_numbers, carriers,
+      correlations, times;
 
   void add(const Operation& operation) {
     const auto prefecture = find_prefecture(operation.place.address.prefecture);
@@ -68,7 +69,8 @@ struct Arranged {  // one array a column
     shipment_ids.push_back(operation.place.shipment_id);
     order_ids.push_back(operation.order_id);
     addresses.push_back(address_to_json(operation.place.address));
-    tracking_numbers.push_back(tracking_number(prefecture->tracking_prefix, operation.place.shipment_id));
+    tracking_numbers.push_back(
+        tracking_number(prefecture->tracking_prefix, operation.place.shipment_id));
     carriers.emplace_back(prefecture->carrier);
     correlations.push_back(operation.correlation_id);
     times.push_back(rfc3339(operation.created_at));
@@ -105,18 +107,20 @@ class ShippingLogic final : public BranchLogic {
       if (operation.kind == OperationKind::place) {
         arranged.add(operation);
       } else {
-        moved.add(operation, locked.status(operation.order_id), shipment_moves(), event_name(operation.kind));
+        moved.add(operation, locked.status(operation.order_id), shipment_moves(),
+                  event_name(operation.kind));
       }
     }
     if (!arranged.order_ids.empty()) {
-      const pqxx::result result =
-          session.exec(arrange_shipments, arranged.shipment_ids, arranged.order_ids, arranged.addresses,
-                       arranged.tracking_numbers, arranged.carriers, arranged.correlations, arranged.times);
+      const pqxx::result result = session.exec(
+          arrange_shipments, arranged.shipment_ids, arranged.order_ids, arranged.addresses,
+          arranged.tracking_numbers, arranged.carriers, arranged.correlations, arranged.times);
       expect_rows(result, arranged.order_ids.size(), arrange_shipments.name);
     }
     if (!moved.order_ids.empty()) {
-      const pqxx::result result = session.exec(move_shipments, moved.order_ids, moved.from, moved.to, moved.events,
-                                               moved.correlations, moved.times);
+      const pqxx::result result =
+          session.exec(move_shipments, moved.order_ids, moved.from, moved.to, moved.events,
+                       moved.correlations, moved.times);
       expect_rows(result, moved.order_ids.size(), move_shipments.name);
     }
   }
@@ -124,6 +128,8 @@ class ShippingLogic final : public BranchLogic {
 
 }  // namespace
 
-std::shared_ptr<const BranchLogic> make_shipping_logic() { return std::make_shared<ShippingLogic>(); }
+std::shared_ptr<const BranchLogic> make_shipping_logic() {
+  return std::make_shared<ShippingLogic>();
+}
 
 }  // namespace txcoord

@@ -30,7 +30,8 @@ protocol::Vote vote_on_address(const Operation& operation) {
     return vote_no("ADDRESS_REFUSED", "postal_code is not NNN-NNNN or NNNNNNN", /*final=*/true);
   }
   if (!find_prefecture(address.prefecture)) {
-    return vote_no("ADDRESS_REFUSED", "prefecture is not one that a carrier serves", /*final=*/true);
+    return vote_no("ADDRESS_REFUSED", "prefecture is not one that a carrier serves",
+                   /*final=*/true);
   }
   return vote_yes();
 }
@@ -48,17 +49,21 @@ ShipmentStatus parse_shipment_status(std::string_view text) {
   for (const auto& [value, name] : status_names) {
     if (name == text) return value;
   }
-  throw std::runtime_error("shipments.status holds '" + std::string(text) + "', which this version does not know");
+  throw std::runtime_error("shipments.status holds '" + std::string(text) +
+                           "', which this version does not know");
 }
 
 std::span<const Move<ShipmentStatus>> shipment_moves() { return moves; }
 
-protocol::Votes LockedShipments::judge(const Operations& operations, const OperationMask& candidates) const {
+protocol::Votes LockedShipments::judge(const Operations& operations,
+                                       const OperationMask& candidates) const {
   // Whether there is such an order is for the order service to say. Where it says yes and the
   // shipment is not here, its branch is decided and not applied yet (I9): judged later.
-  const auto vote_missing = [](const Operation&) { return vote_retry("the order's shipment is not here yet"); };
-  return vote_on_moves(shipment_moves(), statuses_, ShipmentStatus::arranged, operations, candidates,
-                       vote_on_address, vote_missing);
+  const auto vote_missing = [](const Operation&) {
+    return vote_retry("the order's shipment is not here yet");
+  };
+  return vote_on_moves(shipment_moves(), statuses_, ShipmentStatus::arranged, operations,
+                       candidates, vote_on_address, vote_missing);
 }
 
 }  // namespace txcoord

@@ -13,15 +13,17 @@
 namespace txcoord {
 
 enum class ShipmentStatus : std::uint8_t { arranged, shipped, delivered, cancelled };
-std::string_view to_string(ShipmentStatus status);          // as stored: ARRANGED, SHIPPED, …
+std::string_view to_string(ShipmentStatus status);            // as stored: ARRANGED, SHIPPED, …
 ShipmentStatus parse_shipment_status(std::string_view text);  // throws std::runtime_error
 std::span<const Move<ShipmentStatus>> shipment_moves();
 
 class LockedShipments final : public LockedRows {
  public:
   LockedShipments() = default;  // nothing locked: enough to judge a group that only places
-  explicit LockedShipments(std::map<std::string, ShipmentStatus> statuses) : statuses_(std::move(statuses)) {}
-  protocol::Votes judge(const Operations& operations, const OperationMask& candidates) const override;
+  explicit LockedShipments(std::map<std::string, ShipmentStatus> statuses)
+      : statuses_(std::move(statuses)) {}
+  protocol::Votes judge(const Operations& operations,
+                        const OperationMask& candidates) const override;
   // Precondition: the row was locked.
   ShipmentStatus status(const std::string& order_id) const { return statuses_.at(order_id); }
 

@@ -83,8 +83,8 @@ class PgShippingService final : public ShippingService {
 
 }  // namespace
 
-ShippingParts make_shipping(const asio::any_io_executor& io, const DatabaseSettings& database, Metrics* metrics,
-                            const ParticipantDeadlines& deadlines) {
+ShippingParts make_shipping(const asio::any_io_executor& io, const DatabaseSettings& database,
+                            Metrics* metrics, const ParticipantDeadlines& deadlines) {
   const PgPools pools = make_pools(io, "shipping", database, metrics);
   return {std::make_unique<PgParticipant>(pools, make_shipping_logic(), deadlines, metrics),
           std::make_unique<PgShippingService>(pools.service, deadlines.service)};

@@ -47,7 +47,7 @@ constexpr txcoord::pg::Statement lock_stock{"bench_lock_stock", R"(
 constexpr txcoord::pg::Statement lock_wallet{"bench_lock_wallet", R"(
   SELECT balance FROM payment.wallets WHERE customer_id = $1 FOR NO KEY UPDATE)"};
 
-// What both ways write, as common table expressions.
+// What both ways write, as common table expressions over `taken`, the order's lines.
 // $1 order, $2 customer, $3 total, $4 correlation, $5 skus, $6 quantities, $7 prices,
 // $8 reservations, $9 payment, $10 shipment, $11 address, $12 tracking number
 constexpr const char* writes = R"(
@@ -67,8 +67,7 @@ constexpr const char* writes = R"(
     UPDATE inventory.inventory i
        SET available = i.available - l.quantity, reserved = i.reserved + l.quantity,
            updated_at = now()
-      FROM unnest($5::text[], $6::bigint[], $7::bigint[]) AS l (sku, quantity, price)
-     WHERE i.sku = l.sku AND i.unit_price = l.price
+      FROM taken l WHERE i.sku = l.sku AND i.unit_price = l.price
     RETURNING 1
   ), reserved AS (
     INSERT INTO inventory.reservations (reservation_id, order_id, sku, quantity, status, created_at)
@@ -98,22 +97,27 @@ constexpr const char* writes = R"(
   ))";
 
 // Division by zero when something was not as ordered that the tables' checks do not see.
-const std::string write_order_sql = "WITH" + std::string(writes) + R"(
+const std::string write_order_sql = R"(
+  WITH taken AS (
+    SELECT * FROM unnest($5::text[], $6::bigint[], $7::bigint[]) AS l (sku, quantity, price)
+  ),)" + std::string(writes) + R"(
   SELECT 1 / ((SELECT count(*) FROM stock) = cardinality($5::text[]) AND
               (SELECT count(*) FROM wallet) = 1)::integer)";
 const txcoord::pg::Statement write_order{"bench_write_order", write_order_sql.c_str()};
 
-// Stock is locked in the order of sku before the UPDATE meets it; CHECK constraints refuse what
-// would become negative.
+// Stock is locked in the order of sku, whatever order the UPDATE would choose; CHECK constraints
+// refuse what would become negative.
 const std::string whole_order_sql = R"(
   WITH claimed AS (
     INSERT INTO log.operations (period, scope, idempotency_key, fingerprint, kind, outcome,
                                 order_id, gid)
     VALUES (1, 'anonymous POST /v1/orders', $13, sha256($13::text::bytea), 'place', 'confirmed',
             $1::uuid, '')
-  ), locked AS MATERIALIZED (
-    SELECT sku FROM inventory.inventory
-     WHERE sku = ANY ($5::text[]) AND (SELECT true) ORDER BY sku FOR NO KEY UPDATE
+  ), taken AS MATERIALIZED (
+    SELECT l.sku, l.quantity, l.price
+      FROM unnest($5::text[], $6::bigint[], $7::bigint[]) AS l (sku, quantity, price)
+      JOIN inventory.inventory s ON s.sku = l.sku
+     ORDER BY l.sku FOR NO KEY UPDATE OF s
   ),)" + std::string(writes) + R"(
   SELECT 1 / ((SELECT count(*) FROM stock) = cardinality($5::text[]) AND
               (SELECT count(*) FROM wallet) = 1)::integer)";

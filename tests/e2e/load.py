@@ -153,12 +153,16 @@ class Shop:
         self.products = {f"s{number}-{i:03}": 100 + 10 * i for i in range(products)}
         self.scarce = {f"s{number}-few{i}": 500 for i in range(scarce)}
         self.sold_out = {f"s{number}-none": 900}
+        # Seven of each, and orders take four: one at a time can have them.
+        self.contested = {f"s{number}-seven{i}": 300 for i in range(3)}
         self.customers = [f"c{number}-{i:03}" for i in range(customers)]
         self.poor = f"c{number}-poor"
         client = Client(port)
-        for prices, available in ((self.products, 1_000_000), (self.scarce, 5), (self.sold_out, 0)):
+        for prices, available in ((self.products, 1_000_000), (self.scarce, 5), (self.sold_out, 0),
+                                  (self.contested, 7)):
             for sku, price in prices.items():
-                self._put(client, f"/v1/inventory/{sku}", {"title": sku, "unit_price": price, "available": available})
+                self._put(client, f"/v1/inventory/{sku}",
+                          {"title": sku, "unit_price": price, "available": available})
         for customer in self.customers:
             self._put(client, f"/v1/wallets/{customer}", {"balance": 10_000_000})
         self._put(client, f"/v1/wallets/{self.poor}", {"balance": 1})
@@ -170,8 +174,9 @@ class Shop:
         assert answer.status == 200, (path, answer.status, answer.json)
 
     def order(self, skus, customer=None, method="wallet", token=None, quantity=1):
-        prices = {**self.products, **self.scarce, **self.sold_out}
-        body = {"customer_id": customer or self.customers[0], "shipping_address": ADDRESS, "payment_method": method,
+        prices = {**self.products, **self.scarce, **self.sold_out, **self.contested}
+        body = {"customer_id": customer or self.customers[0], "shipping_address": ADDRESS,
+                "payment_method": method,
                 "items": [{"sku": sku, "quantity": quantity, "unit_price": prices[sku]} for sku in skus]}
         if token:
             body["payment_token"] = token
@@ -191,7 +196,8 @@ def place(body, key=None):
 
 
 def cancel(order_id, key=None):
-    return Request("cancel", key or new_key("cancel"), "POST", f"/v1/orders/{order_id}/cancel", {}, order_id=order_id)
+    path = f"/v1/orders/{order_id}/cancel"
+    return Request("cancel", key or new_key("cancel"), "POST", path, {}, order_id=order_id)
 
 
 def send(client, memory, request, headers=None):
@@ -223,11 +229,13 @@ def drive(client, memory, request, seconds=10.0):
 
 class Mix:
     """What a client does next, in shares of a hundred."""
-    ORDINARY = {"plain": 62, "card": 8, "scarce": 8, "sold_out": 4, "poor": 4, "declined": 2, "cancel": 8, "again": 4}
+    ORDINARY = {"plain": 62, "card": 8, "scarce": 8, "sold_out": 4, "poor": 4, "declined": 2, "cancel": 8,
+                "again": 4}
     REFUSALS = {"sold_out": 80, "poor": 20}
     PLAIN = {"plain": 100}
-    # Someone refused by one service in most groups, so that the others judge the rest again.
-    DISPUTED = {"plain": 50, "sold_out": 25, "poor": 25}
+    # A customer who cannot pay takes what another in the same group wants: with the first one fallen,
+    # inventory has to judge again.
+    DISPUTED = {"contested": 30, "contested_poor": 40, "cancel": 30}
 
 
 class Load:
@@ -241,8 +249,9 @@ class Load:
         self._stop, self._go, self._give_up = threading.Event(), threading.Event(), threading.Event()
         self._go.set()
         self._failures = []
-        self._threads = [threading.Thread(target=self._run, args=(i, random.Random(seed * 1000 + i)), daemon=True)
-                         for i in range(clients)]
+        self._current = {}  # what each client is at
+        self._threads = [threading.Thread(target=self._run, daemon=True,
+                                          args=(i, random.Random(seed * 1000 + i))) for i in range(clients)]
         for thread in self._threads:
             thread.start()
 
@@ -260,13 +269,14 @@ class Load:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._give_up.set()
-        stuck = [r for r in self.memory.open()]
+        stuck = [r for r in self._current.values() if r.outcome is None]
         for thread in self._threads:
             thread.join(12)
         if self._failures:
             raise self._failures[0]
         if stuck:
-            raise AssertionError(f"{len(stuck)} requests without a final answer after {seconds} s: {stuck[:3]}")
+            raise AssertionError(f"{len(stuck)} requests without a final answer after {seconds} s: "
+                                 f"{stuck[:3]}")
         return self.memory
 
     def _run(self, number, choices):
@@ -277,6 +287,7 @@ class Load:
                 request = self._next(choices, mine)
                 if request is None:
                     continue
+                self._current[number] = request
                 self._drive(clients, choices, request)
                 if request.kind == "place" and request.outcome == "confirmed" and request not in mine:
                     mine.append(request)
@@ -301,6 +312,9 @@ class Load:
             return place(shop.order([choices.choice(sorted(shop.scarce)), some[0]], customer))
         if what == "sold_out":
             return place(shop.order([some[0], *shop.sold_out], customer))
+        if what.startswith("contested"):
+            whose = shop.poor if what == "contested_poor" else customer
+            return place(shop.order([choices.choice(sorted(shop.contested))], whose, quantity=4))
         if what == "poor":
             return place(shop.order(some, shop.poor))
         if not mine:

@@ -5,43 +5,42 @@ exactly as long as the tests of that file. Everything that is waited for has a d
 sleeps in place of waiting. Clients are in load.py, the verdict over the databases in verdict.py.
 """
 import atexit
-import contextlib
+import concurrent.futures
 import ctypes
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
+import urllib.request
 
 import psycopg
 
+from load import Client, ConnectionLost
+from servers import Database, Deadline, wait_until
+
 PARTICIPANTS = ("order", "inventory", "payment", "shipping")
 DATABASES = PARTICIPANTS + ("log",)
-ROOT = os.environ.get("TXCOORD_ROOT") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.environ.get("TXCOORD_ROOT") or os.path.dirname(os.path.dirname(HERE))
 BINARY = os.environ.get("TXCOORD_BIN") or os.path.join(ROOT, "build", "release", "txcoord")
 SKIP = 77  # what ctest takes as "skipped"
 
 SECONDS_TO_SETTLE = 5.0  # I7
+THOROUGH = bool(os.environ.get("TXC_THOROUGH"))  # more cases, and the whole verdict after each
 
-
-class Deadline(AssertionError):
-    """Something that had to happen did not."""
-
-
-def wait_until(what, condition, seconds, pause=0.02):
-    """Polls until condition() is true; returns how long that took. Raises Deadline."""
-    start = time.monotonic()
-    while True:
-        if condition():
-            return time.monotonic() - start
-        if time.monotonic() - start > seconds:
-            raise Deadline(f"not within {seconds} s: {what}")
-        time.sleep(pause)
+# For tests with two coordinators: a lease that runs out soon, and sessions of a silent coordinator
+# that the servers end soon.
+LEASE_SECONDS = 1.5
+SHORT_LEASE = {"engine.lease_ms": 1500, "engine.recovery_interval_ms": 300, "engine.vote_ms_max": 700,
+               "engine.prepare_ms_max": 700, "log.idle_in_transaction_ms_max": 2000,
+               **{f"participants.{name}.idle_in_transaction_ms_max": 2000 for name in PARTICIPANTS}}
 
 
 def seed_of_this_run():
@@ -72,112 +71,6 @@ def free_port():
     raise RuntimeError("no free port")
 
 
-def _children_of(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
-            return [int(child) for child in children.read().split()]
-    except FileNotFoundError:
-        return []
-
-
-def _send(pid, number):
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _gone(pid):
-    """True also for a zombie that nobody has reaped yet."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-            return stat.read().rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
-        return True
-
-
-class Database:
-    """One private server and the database in it."""
-
-    def __init__(self, name):
-        self.name = name
-        self.dsn = os.environ[f"TXC_TEST_DSN_{name.upper()}"]
-        self._data = os.path.join(os.environ["TXC_TEST_PGROOT"], name)
-        self._frozen = []
-        self._connection = None
-
-    def pid(self):
-        with open(os.path.join(self._data, "postmaster.pid"), encoding="utf-8") as file:
-            return int(file.readline())
-
-    def query(self, sql, *parameters):
-        """Rows of one statement, in a transaction of its own; reconnects after a restart."""
-        for fresh in (False, True):
-            if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(self.dsn, autocommit=True, connect_timeout=5,
-                                                   application_name="e2e",
-                                                   options="-c statement_timeout=5000")
-                fresh = True
-            try:
-                cursor = self._connection.execute(sql, parameters or None)
-                return cursor.fetchall() if cursor.description else []
-            except psycopg.OperationalError:
-                self._connection.close()
-                if fresh:
-                    raise
-        raise AssertionError("unreachable")
-
-    def as_superuser(self, sql, database=None):
-        dsn = f"{self.dsn} user=postgres" + (f" dbname={database}" if database else "")
-        with psycopg.connect(dsn, autocommit=True, application_name="e2e") as connection:
-            cursor = connection.execute(sql)
-            return cursor.fetchall() if cursor.description else []
-
-    # --- faults ---------------------------------------------------------------------------------
-    def stop(self):
-        self._control("stop")
-
-    def start(self):
-        self._control("start")
-
-    def kill(self):
-        """The machine goes: every process of the server at once, nothing is flushed or told."""
-        pids = self._stop_processes()
-        for pid in pids:
-            _send(pid, signal.SIGKILL)
-        wait_until(f"the processes of {self.name} are gone", lambda: all(_gone(pid) for pid in pids), 10)
-
-    def crash(self):
-        """Immediate shutdown (SIGQUIT): backends end without a word, recovery at the next start."""
-        pid = self.pid()
-        _send(pid, signal.SIGQUIT)
-        wait_until(f"{self.name} is down", lambda: _gone(pid), 10)
-
-    def freeze(self):
-        """Silence: connections stay open, nothing answers."""
-        self._frozen = self._stop_processes()
-
-    def thaw(self):
-        for pid in self._frozen:
-            _send(pid, signal.SIGCONT)
-        self._frozen = []
-
-    def backends(self, application):
-        """Pids of the sessions that have this application_name."""
-        rows = self.query("SELECT pid FROM pg_stat_activity WHERE application_name = %s", application)
-        return [pid for (pid,) in rows]
-
-    def _stop_processes(self):
-        postmaster = self.pid()
-        _send(postmaster, signal.SIGSTOP)  # first: it must not start another
-        pids = [postmaster] + _children_of(postmaster)
-        for pid in pids[1:]:
-            _send(pid, signal.SIGSTOP)
-        return pids
-
-    def _control(self, action):
-        subprocess.run([os.environ["TXC_TEST_PGCTL"], action, self.name], check=True, timeout=60,
-                       stdin=subprocess.DEVNULL)
-
-
 class Coordinator:
     """One `txcoord serve` process, started as often as a test likes, always on the same port."""
 
@@ -196,6 +89,7 @@ class Coordinator:
         for name in PARTICIPANTS:
             values[f"participants.{name}.dsn"] = self.stack.databases[name].dsn
         values.update(settings)
+        self.trims = values["engine.trim"]
         with open(self.config, "w", encoding="utf-8") as file:
             for name, value in values.items():
                 file.write(f"{name} = {json.dumps(value)}\n")
@@ -223,7 +117,6 @@ class Coordinator:
 
     def readyz(self):
         """(status, body) of /readyz?verbose=true; status 0: nobody answers."""
-        from load import Client, ConnectionLost  # load.py knows this module, so not at the top
         client = Client(self.port, timeout=2)
         try:
             answer = client.request("GET", "/readyz?verbose=true")
@@ -232,6 +125,13 @@ class Coordinator:
             return 0, None
         finally:
             client.close()
+
+    def metric(self, name, labels=""):
+        """A sample of /metrics; 0 when there is none yet."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        found = re.search(rf"^{name}{re.escape(labels)} (\S+)$", text, re.MULTILINE)
+        return float(found.group(1)) if found else 0.0
 
     def alive(self):
         return self.process is not None and self.process.poll() is None
@@ -265,46 +165,40 @@ class Stack:
         self.folder = tempfile.mkdtemp(prefix="txce2e.")
         self.databases = {name: Database(name) for name in DATABASES}
         self.coordinators = []
-        self.fresh = True
+        self.migrated = False
         atexit.register(self.close)
+        self._empty_databases()
 
     def coordinator(self, identity="c1", settings=None):
         made = Coordinator(self, identity, settings)
         self.coordinators.append(made)
-        if self.fresh:
+        if not self.migrated:
             self.run("migrate", made)
-            self.fresh = False
+            self.migrated = True
         return made
 
-    def reset(self):
-        """Empty databases again."""
-        self.stop_coordinators()
-        for name, database in self.databases.items():
-            database.thaw()
-            for gid, in database.query("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"):
-                database.query(f"ROLLBACK PREPARED '{gid}'")
-            database.as_superuser(f"DROP DATABASE txcoord_{name} WITH (FORCE)", "postgres")
-            database.as_superuser(f"CREATE DATABASE txcoord_{name} OWNER txcoord", "postgres")
-        self.fresh = True
+    def _empty_databases(self):
+        """Whatever an earlier test of this process left behind is gone."""
+        with concurrent.futures.ThreadPoolExecutor(len(DATABASES)) as pool:
+            for done in [pool.submit(database.make_empty) for database in self.databases.values()]:
+                done.result()
 
     def run(self, command, coordinator, *arguments):
         """A txcoord command with a coordinator's settings, to its end; stdout."""
         done = subprocess.run([BINARY, command, "--config", coordinator.config, *arguments], timeout=60,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 1):
-            raise AssertionError(f"txcoord {command} ended with {done.returncode}: {done.stdout}{done.stderr}")
+            raise AssertionError(f"txcoord {command} ended with {done.returncode}:\n"
+                                 f"{done.stdout}{done.stderr}")
         return done
-
-    def stop_coordinators(self):
-        for coordinator in self.coordinators:
-            coordinator.kill()
-        self.coordinators = []
 
     def close(self):
         for database in self.databases.values():
             database.thaw()
-        self.stop_coordinators()
-        subprocess.run(["rm", "-rf", self.folder], check=False)
+            database.close()
+        for coordinator in self.coordinators:
+            coordinator.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- what stands in the databases -----------------------------------------------------------
     def prepared(self):
@@ -312,14 +206,16 @@ class Stack:
         found = {}
         for name in PARTICIPANTS:
             rows = self.databases[name].query(
-                "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() AND gid LIKE 'txc\\_%'")
+                "SELECT gid FROM pg_prepared_xacts"
+                " WHERE database = current_database() AND gid LIKE 'txc\\_%'")
             found[name] = {gid[:-len(name) - 1] for gid, in rows}
         return found
 
     def decisions(self):
         """{gid: (outcome, participants, order_ids, complete, heuristic)}."""
         rows = self.databases["log"].query(
-            "SELECT gid, outcome, participants, order_ids::text[], completed_at IS NOT NULL, heuristic FROM decisions")
+            "SELECT gid, outcome, participants, order_ids::text[], completed_at IS NOT NULL, heuristic"
+            " FROM decisions")
         return {row[0]: row[1:] for row in rows}
 
     def witnesses(self):
@@ -331,7 +227,8 @@ class Stack:
         try:
             standing = [f"{name}: {len(gids)} prepared" for name, gids in self.prepared().items() if gids]
             rows = self.databases["log"].query(
-                "SELECT count(*) FROM decisions WHERE outcome = 'commit' AND completed_at IS NULL AND NOT heuristic")
+                "SELECT count(*) FROM decisions"
+                " WHERE outcome = 'commit' AND completed_at IS NULL AND NOT heuristic")
         except psycopg.OperationalError as away:
             return [str(away)]
         return standing + ([f"log: {rows[0][0]} incomplete"] if rows[0][0] else [])
@@ -346,9 +243,9 @@ class Stack:
     def sessions_ended(self, seconds=5):
         """Waits until no session of a dead coordinator works on: what it sent has landed or is lost."""
         def ended():
-            return all(not database.query("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'txcoord%'"
-                                          " AND pid <> pg_backend_pid()")
-                       for database in self.databases.values())
+            return not any(database.query("SELECT 1 FROM pg_stat_activity"
+                                          " WHERE application_name LIKE 'txcoord%'")
+                           for database in self.databases.values())
         wait_until("the sessions of the dead coordinator end", ended, seconds)
 
 

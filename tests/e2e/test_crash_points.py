@@ -5,7 +5,8 @@ import unittest
 
 import stack as harness
 from load import Load, Mix, Shop
-from stack import PARTICIPANTS, wait_until
+from servers import wait_until
+from stack import PARTICIPANTS
 from verdict import verify
 
 # Not before the third time, so that other groups are under way; recovery's points come by a start.
@@ -19,7 +20,8 @@ LEAVES_DECIDED = {"decide.after", "commit.after", "complete.before",
 
 
 def crash_points():
-    done = subprocess.run([harness.BINARY, "crash-points"], capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run([harness.BINARY, "crash-points"], capture_output=True, text=True, timeout=10,
+                          check=True)
     return [line.split()[0] for line in done.stdout.splitlines() if line]
 
 
@@ -38,12 +40,14 @@ class Left:
     def check_recovered(self, test):
         """Before the decision: rolled back everywhere. After it: committed everywhere (I1)."""
         decisions, witnesses = self._stack.decisions(), self._stack.witnesses()
+
+        def committed_in(gid):
+            return {name for name in PARTICIPANTS if gid in witnesses[name]}
         for gid in self.undecided:
-            test.assertEqual([], [name for name in PARTICIPANTS if gid in witnesses[name]], f"{gid} was not decided")
+            test.assertEqual(set(), committed_in(gid), f"{gid} was not decided")
             test.assertEqual("abort", decisions[gid][0], f"{gid} has no tombstone")
         for gid in self.open:
-            test.assertEqual(set(decisions[gid][1]), {name for name in PARTICIPANTS if gid in witnesses[name]},
-                             f"{gid} was decided")
+            test.assertEqual(set(decisions[gid][1]), committed_in(gid), f"{gid} was decided")
 
 
 class CrashPoints(unittest.TestCase):
@@ -58,7 +62,10 @@ class CrashPoints(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
-        cls.stack.close()
+        try:
+            verify(cls.stack, cls.coordinator)
+        finally:
+            cls.stack.close()
 
     def tearDown(self):
         self.coordinator.kill()
@@ -89,7 +96,7 @@ class CrashPoints(unittest.TestCase):
         self.stack.settled()
         left.check_recovered(self)
         load.resume()
-        verify(self.stack, self.coordinator, load.stop())
+        verify(self.stack, self.coordinator, load.stop(), auditors=harness.THOROUGH)
 
     def run_point(self, point):
         if point.startswith("recovery."):
@@ -124,6 +131,7 @@ class CrashPoints(unittest.TestCase):
         for point in ("recovery.planned", "recovery.finish.after"):
             with self.subTest(point):
                 self.dies_again("decide.after", point)
+                self.coordinator.kill()
 
     def test_unknown_crash_point_is_refused_at_start(self):
         self.coordinator.start(crash_at="no.such.point", ready=False)
@@ -136,7 +144,6 @@ class Forgetting(unittest.TestCase):
     def test_forget_after(self):
         stack = harness.Stack()
         self.addCleanup(stack.close)
-        stack.reset()
         coordinator = stack.coordinator(settings={"engine.trim": True})
         coordinator.start(crash_at="forget.after:2")
         load = Load(coordinator.port, Shop(coordinator.port))

@@ -2,13 +2,14 @@
 prepared state that was lost, and sessions with the log that die or fall silent at the decision."""
 import os
 import signal
+import threading
 import time
 import unittest
 
 import stack as harness
-from load import Client, Load, Memory, Shop, cancel, drive, place, send
-from stack import SECONDS_TO_SETTLE, wait_until
-from test_random_kills import LEASE_SECONDS, TWO, http_text, metric
+from load import Client, ConnectionLost, Load, Memory, Shop, cancel, drive, place, send
+from servers import send_signal, wait_until
+from stack import LEASE_SECONDS, SECONDS_TO_SETTLE, SHORT_LEASE
 from verdict import Rows, audit, outside, verify
 
 FINISH_SESSIONS = "txcoord_shipping_finish"  # they send COMMIT PREPARED
@@ -21,7 +22,6 @@ class Hazard(unittest.TestCase):
     def setUp(self):
         self.stack = harness.Stack()
         self.addCleanup(self.stack.close)
-        self.stack.reset()
         self.coordinator = self.stack.coordinator("c1", self.settings).start()
         self.shop = Shop(self.coordinator.port)
         self.memory = Memory()
@@ -44,7 +44,7 @@ class Hazard(unittest.TestCase):
 
     def speak(self):
         for pid in self.silenced:
-            harness._send(pid, signal.SIGCONT)
+            send_signal(pid, signal.SIGCONT)
         self.silenced = []
 
     def verify(self):
@@ -67,10 +67,12 @@ class BetweenDecisionAndCommit(Hazard):
 
     def test_unapplied_order_is_seen_as_confirmed(self):
         request = self.decided_and_not_applied()
+        others = ["order", "inventory", "payment"]
         wait_until("the others have committed",
-                   lambda: Rows(self.stack).anywhere(request.order_id) == ["order", "inventory", "payment"], 2)
+                   lambda: Rows(self.stack).anywhere(request.order_id) == others, 2)
         seen = self.client.request("GET", f"/v1/orders/{request.order_id}").json
-        self.assertEqual(("CONFIRMED", False, ["shipping"]), (seen["status"], seen["applied"], seen["waiting_for"]))
+        self.assertEqual(("CONFIRMED", False, ["shipping"]),
+                         (seen["status"], seen["applied"], seen["waiting_for"]))
         self.assertEqual("CAPTURED", seen["payment"]["status"])
         wait_until("it is applied", lambda: self.client.request(
             "GET", f"/v1/orders/{request.order_id}").json["applied"], SECONDS_TO_SETTLE)
@@ -93,15 +95,15 @@ class BetweenDecisionAndCommit(Hazard):
 
 
 class CancelThroughAnother(Hazard):
-    settings = TWO
+    settings = SHORT_LEASE
 
     def test_cancel_through_c2_of_what_dead_c1_decided(self):
         """c1 dies between its decision and COMMIT PREPARED; c2 must not judge on what it cannot see (I9)."""
-        second = self.stack.coordinator("c2", TWO).start()
+        second = self.stack.coordinator("c2", SHORT_LEASE).start()
         self.coordinator.kill()
         self.coordinator.start(crash_at="commit.shipping.before:1")
         request = self.order()
-        with self.assertRaises(Exception):
+        with self.assertRaises(ConnectionLost):
             send(self.client, self.memory, request)
         wait_until("c1 dies", lambda: not self.coordinator.alive(), 5)
         order_id, = next(iter(self.stack.decisions().values()))[2]
@@ -126,7 +128,7 @@ class LostPrepare(Hazard):
         self.coordinator.kill()
         self.coordinator.start(crash_at="commit.shipping.before:1")
         request = self.order()
-        with self.assertRaises(Exception):
+        with self.assertRaises(ConnectionLost):
             send(self.client, self.memory, request)
         wait_until("death", lambda: not self.coordinator.alive(), 5)
         self.stack.sessions_ended()
@@ -138,10 +140,10 @@ class LostPrepare(Hazard):
     @staticmethod
     def check_shown(test, gid, request):
         log = test.stack.databases["log"]
-        wait_until("the heuristic outcome is recorded", lambda: log.query(
-            "SELECT 1 FROM heuristic_outcomes WHERE gid = %s AND participant = 'shipping'", gid), SECONDS_TO_SETTLE)
+        recorded = "SELECT 1 FROM heuristic_outcomes WHERE gid = %s AND participant = 'shipping'"
+        wait_until("the heuristic outcome is recorded", lambda: log.query(recorded, gid), SECONDS_TO_SETTLE)
         wait_until("it is counted",
-                   lambda: metric(test.coordinator, "txcoord_heuristic_outcomes_total") >= 1, 2)
+                   lambda: test.coordinator.metric("txcoord_heuristic_outcomes_total") >= 1, 2)
         listed = test.client.request("GET", "/v1/transactions?state=heuristic").json["transactions"]
         test.assertEqual([gid], [entry["transaction_id"] for entry in listed])
         report = audit(test.stack, test.coordinator)
@@ -176,22 +178,21 @@ class LogSessions(Hazard):
         request = self.order()
         other = Client(self.coordinator.port)
         self.addCleanup(other.close)
-        import threading
         answers = []
         thread = threading.Thread(target=lambda: answers.append(send(other, self.memory, request)))
         thread.start()
         log = self.stack.databases["log"]
         try:
-            wait_until("the keys are claimed", lambda: log.query(
-                "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND state = 'idle in transaction'",
-                LOG_SESSIONS), 1.5)
+            claimed = ("SELECT 1 FROM pg_stat_activity"
+                       " WHERE application_name = %s AND state = 'idle in transaction'")
+            wait_until("the keys are claimed", lambda: log.query(claimed, LOG_SESSIONS), 1.5)
             self.silence("log", LOG_SESSIONS)
         finally:
             shipping.thaw()
         thread.join(10)
         self.assertEqual(503, answers[0].status, answers[0].json)
-        wait_until("the tombstone stands", lambda: [
-            gid for gid, decision in self.stack.decisions().items() if decision[0] == "abort"], SECONDS_TO_SETTLE)
+        wait_until("the tombstone stands", lambda: "abort" in [
+            decision[0] for decision in self.stack.decisions().values()], SECONDS_TO_SETTLE)
         self.stack.settled()
         self.speak()  # now the COMMIT is executed
         drive(self.client, self.memory, request)

@@ -2,43 +2,23 @@
 the fence against one that was only silent). TXC_KILLS=200 TXC_CLIENTS=32 for the full run."""
 import os
 import random
-import re
 import signal
 import time
 import unittest
 
 import stack as harness
-from load import Client, Load, Shop
-from stack import SECONDS_TO_SETTLE, wait_until
+from load import Load, Shop
+from servers import wait_until
+from stack import LEASE_SECONDS, SECONDS_TO_SETTLE, SHORT_LEASE
 from verdict import verify
 
 KILLS = int(os.environ.get("TXC_KILLS", "20"))
 CLIENTS = int(os.environ.get("TXC_CLIENTS", "16"))
-# A lease that runs out soon, and sessions of a silent coordinator that end soon.
-LEASE_SECONDS = 1.5
-TWO = {"engine.lease_ms": 1500, "engine.recovery_interval_ms": 300, "engine.vote_ms_max": 700,
-       "engine.prepare_ms_max": 700,
-       **{f"participants.{name}.idle_in_transaction_ms_max": 2000 for name in harness.PARTICIPANTS},
-       "log.idle_in_transaction_ms_max": 2000}
-
-
-def metric(coordinator, name, labels=""):
-    text = http_text(coordinator, "/metrics")
-    found = re.search(rf"^{name}{re.escape(labels)} (\S+)$", text, re.MULTILINE)
-    return float(found.group(1)) if found else 0.0
-
-
-def http_text(coordinator, path):
-    import urllib.request
-    with urllib.request.urlopen(f"http://127.0.0.1:{coordinator.port}{path}", timeout=5) as answer:
-        return answer.read().decode()
-
 
 class RandomKills(unittest.TestCase):
     def setUp(self):
         self.stack = harness.Stack()
         self.addCleanup(self.stack.close)
-        self.stack.reset()
         self.seed = harness.seed_of_this_run()
         self.choices = random.Random(self.seed)
 
@@ -50,14 +30,14 @@ class RandomKills(unittest.TestCase):
             # One in five dies before it is ready: while it recovers from the death before.
             time.sleep(self.choices.uniform(0.0, 0.6))
             coordinator.kill()
-            left = set().union(*self.stack.prepared().values())
+            left = self.standing_prepared()
             started = time.monotonic()
             coordinator.start(ready=False)
             if self.choices.random() < 0.2:
                 continue
             coordinator.wait_ready()
             wait_until("what the dead left prepared is resolved (I7)",
-                       lambda left=left: not left & set().union(*self.stack.prepared().values()), SECONDS_TO_SETTLE)
+                       lambda left=left: not left & self.standing_prepared(), SECONDS_TO_SETTLE)
             worst = max(worst, time.monotonic() - started)
         if not coordinator.alive():
             coordinator.start()
@@ -67,8 +47,8 @@ class RandomKills(unittest.TestCase):
         print(f"{KILLS} kills, {CLIENTS} clients: {memory}; recovered within {worst:.2f} s", flush=True)
 
     def two(self, crash_at=None):
-        first = self.stack.coordinator("c1", TWO)
-        second = self.stack.coordinator("c2", TWO)
+        first = self.stack.coordinator("c1", SHORT_LEASE)
+        second = self.stack.coordinator("c2", SHORT_LEASE)
         first.start(crash_at)
         second.start()
         return first, second
@@ -77,11 +57,9 @@ class RandomKills(unittest.TestCase):
         first, second = self.two(crash_at="decide.after:40")
         load = Load([first.port, second.port], Shop(second.port), clients=8, seed=self.seed)
         wait_until("c1 dies with a decision that nobody applied", lambda: not first.alive(), 20)
-        self.stack.sessions_ended_of = None
-        mine = self.of("c1")
-        self.assertTrue(mine, "c1 left nothing behind")
+        self.assertTrue(self.of("c1"), "c1 left nothing behind")
         wait_until("c2 finishes what c1 left", lambda: not self.of("c1"), LEASE_SECONDS + SECONDS_TO_SETTLE)
-        self.assertGreaterEqual(metric(second, "txcoord_recovery_actions_total", '{action="takeover"}'), 1)
+        self.assertGreaterEqual(second.metric("txcoord_recovery_actions_total", '{action="takeover"}'), 1)
         verify(self.stack, second, load.stop())
 
     def test_silent_coordinator_is_fenced_when_it_speaks_again(self):
@@ -91,7 +69,8 @@ class RandomKills(unittest.TestCase):
         wait_until("orders flow", lambda: len(load.memory.of(outcome="confirmed")) > 50, 10)
         self.freeze_with_work(first)
         load.pause()
-        wait_until("c2 resolves what c1 prepared", lambda: not self.of("c1"), LEASE_SECONDS + SECONDS_TO_SETTLE)
+        wait_until("c2 resolves what c1 prepared", lambda: not self.of("c1"),
+                   LEASE_SECONDS + SECONDS_TO_SETTLE)
         before = self.commits_of("c1")
         first.signal(signal.SIGCONT)
         self.assertEqual(4, first.wait_exit(15), "exit code of a fenced coordinator")
@@ -103,8 +82,9 @@ class RandomKills(unittest.TestCase):
 
     def test_silent_coordinator_while_another_serves_the_same_rows(self):
         first, second = self.two()
-        load = Load([second.port], Shop(second.port), clients=8, seed=self.seed)
-        other = Load([first.port], load._shop, clients=4, seed=self.seed + 1, memory=load.memory)
+        shop = Shop(second.port)
+        load = Load([second.port], shop, clients=8, seed=self.seed)
+        other = Load([first.port], shop, clients=4, seed=self.seed + 1, memory=load.memory)
         wait_until("orders flow", lambda: len(load.memory.of(outcome="confirmed")) > 50, 10)
         self.freeze_with_work(first)
         confirmed = len(load.memory.of(outcome="confirmed"))
@@ -126,9 +106,12 @@ class RandomKills(unittest.TestCase):
             coordinator.signal(signal.SIGCONT)
         self.fail("never caught it with work under way")
 
+    def standing_prepared(self):
+        return set().union(*self.stack.prepared().values())
+
     def of(self, identity):
         """Gids of this coordinator that stand prepared, or decided and incomplete."""
-        prepared = set().union(*self.stack.prepared().values())
+        prepared = self.standing_prepared()
         incomplete = {gid for gid, decision in self.stack.decisions().items()
                       if decision[0] == "commit" and not decision[3]}
         return {gid for gid in prepared | incomplete if gid.split("_")[2] == identity}

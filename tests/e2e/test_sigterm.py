@@ -4,7 +4,7 @@ import unittest
 
 import stack as harness
 from load import Load, Shop
-from stack import wait_until
+from servers import wait_until
 from verdict import verify
 
 

@@ -5,6 +5,7 @@ import unittest
 
 import stack as harness
 from load import Client, Load, Memory, Shop, drive, place, send
+from servers import wait_until
 from stack import PARTICIPANTS
 from verdict import verify
 from wire import DELIVER_LATE, LOSE, LOSE_ANSWER, PASS, Tap
@@ -13,7 +14,8 @@ from wire import DELIVER_LATE, LOSE, LOSE_ANSWER, PASS, Tap
 SOON = {"engine.vote_ms_max": 500, "engine.prepare_ms_max": 500, "engine.decide_ms_max": 500,
         "engine.commit_ms_max": 500}
 # What an order itself sends; the background's sessions have other names.
-APPLICATIONS = {"txcoord-log", *(f"txcoord_{name}_{use}" for name in PARTICIPANTS for use in ("branch", "finish"))}
+APPLICATIONS = {"txcoord-log",
+                *(f"txcoord_{name}_{use}" for name in PARTICIPANTS for use in ("branch", "finish"))}
 DECISION = re.compile(r"INSERT INTO decisions \(.*?\) VALUES \('(txc_[^']+)'.*COMMIT$", re.DOTALL)
 COMMIT_PREPARED = re.compile(r"COMMIT PREPARED '(txc_\w+)_[a-z]+'")
 PREPARE = re.compile(r"PREPARE TRANSACTION '(txc_\w+)_[a-z]+'")
@@ -23,7 +25,6 @@ class Wire(unittest.TestCase):
     def setUp(self):
         self.stack = harness.Stack()
         self.addCleanup(self.stack.close)
-        self.stack.reset()
         direct = self.stack.coordinator()  # migrates
         self.tap = Tap(self.stack)
         self.addCleanup(self.tap.close)
@@ -39,9 +40,9 @@ class Wire(unittest.TestCase):
 
     def test_no_commit_prepared_before_its_decision_is_durable(self):
         """I4, on the trace; and no PREPARE is sent twice, none after its decision."""
-        memory = Load(self.coordinator.port, self.shop, clients=4, seed=harness.seed_of_this_run())
-        harness.wait_until("orders flow", lambda: len(memory.memory.of(outcome="confirmed")) > 150, 20)
-        memory = memory.stop()
+        load = Load(self.coordinator.port, self.shop, clients=4, seed=harness.seed_of_this_run())
+        wait_until("orders flow", lambda: len(load.memory.of(outcome="confirmed")) > 150, 20)
+        memory = load.stop()
         self.stack.settled()
         turns = self.tap.turns()
         decided = {DECISION.search(turn.text).group(1): turn for turn in turns if DECISION.search(turn.text)}

@@ -82,7 +82,8 @@ class Tap:
 
     def settings(self):
         """A coordinator's settings that lead it through the tap."""
-        return {("log.dsn" if name == "log" else f"participants.{name}.dsn"): dsn for name, dsn in self.dsns.items()}
+        return {("log.dsn" if name == "log" else f"participants.{name}.dsn"): dsn
+                for name, dsn in self.dsns.items()}
 
     def close(self):
         for listener in self._listeners:

@@ -5,174 +5,169 @@ using namespace txcoord;
 using namespace txcoord::test;
 
 TEST_CASE("epoch_is_raised_at_each_start_and_the_installation_stays") {
-    LogTest test;
-    auto log = test.make_log();
-    const std::string installation = await(test.io, log->installation()).value();
-    CHECK(installation.size() == 8);
-    CHECK(await(test.io, log->raise_epoch("c1")).value() == 1);
-    CHECK(await(test.io, log->raise_epoch("c1")).value() == 2);
-    CHECK(await(test.io, log->raise_epoch("c2")).value() == 1);
-    CHECK(await(test.io, log->installation()).value() == installation);
-    const auto coordinators = await(test.io, log->coordinators()).value();
-    REQUIRE(coordinators.size() == 2);
-    CHECK(coordinators.at("c1").epoch == 2);
-    CHECK(coordinators.at("c1").lease_live);
+  LogTest test;
+  auto log = test.make_log();
+  const std::string installation = await(test.io, log->installation()).value();
+  CHECK(installation.size() == 8);
+  CHECK(await(test.io, log->raise_epoch("c1")).value() == 1);
+  CHECK(await(test.io, log->raise_epoch("c1")).value() == 2);
+  CHECK(await(test.io, log->raise_epoch("c2")).value() == 1);
+  CHECK(await(test.io, log->installation()).value() == installation);
+  const auto coordinators = await(test.io, log->coordinators()).value();
+  REQUIRE(coordinators.size() == 2);
+  CHECK(coordinators.at("c1").epoch == 2);
+  CHECK(coordinators.at("c1").lease_live);
 }
 
 TEST_CASE("lease_is_renewed_at_once_while_deciders_hold_the_epoch_row") {
-    LogTest test;
-    auto log = test.make_log();
-    REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
-    std::vector<std::unique_ptr<pg::Session>> deciders;
-    for (int i = 0; i < 8; ++i) {
-        deciders.push_back(test.session());
-        deciders.back()->exec_simple(
-            "BEGIN; SELECT 1 FROM coordinator_epoch WHERE id = 'c1' FOR SHARE");
-    }
-    REQUIRE(await(test.io, log->renew_lease("c1")).ok()); // connects
-    const auto started = Clock::now();
-    for (int i = 0; i < 20; ++i)
-        REQUIRE(await(test.io, log->renew_lease("c1")).ok());
-    CHECK(since(started) < 1s);
+  LogTest test;
+  auto log = test.make_log();
+  REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+  std::vector<std::unique_ptr<pg::Session>> deciders;
+  for (int i = 0; i < 8; ++i) {
+    deciders.push_back(test.session());
+    deciders.back()->exec_simple(
+        "BEGIN; SELECT 1 FROM coordinator_epoch WHERE id = 'c1' FOR SHARE");
+  }
+  REQUIRE(await(test.io, log->renew_lease("c1")).ok());  // connects
+  const auto started = Clock::now();
+  for (int i = 0; i < 20; ++i) REQUIRE(await(test.io, log->renew_lease("c1")).ok());
+  CHECK(since(started) < 1s);
 }
 
 TEST_CASE("lease_is_renewed_while_every_other_session_of_the_log_waits") {
-    LogTest test;
-    auto log = test.make_log();
-    const Gid gid = test.first_gid(*log, "c1");
-    auto in_flight = test.session();
-    in_flight->exec_simple(
-        "BEGIN; INSERT INTO decisions (gid, coordinator, epoch, outcome) VALUES ('" +
-        protocol::format(gid) + "', 'c1', 1, 'commit')");
-    std::vector<std::shared_ptr<Running<Result<DecisionOutcome>>>> settling;
-    for (int i = 0; i < 8; ++i)
-        settling.push_back(start(test.io, log->settle(gid)));
-    drive(test.io, 100ms);
-    CHECK(await(test.io, log->renew_lease("c1")).ok());
-    in_flight->exec_simple("COMMIT");
-    for (const auto& one : settling)
-        CHECK(finish(test.io, one).value() == DecisionOutcome::commit);
+  LogTest test;
+  auto log = test.make_log();
+  const Gid gid = test.first_gid(*log, "c1");
+  auto in_flight = test.session();
+  in_flight->exec_simple(
+      "BEGIN; INSERT INTO decisions (gid, coordinator, epoch, outcome) VALUES ('" +
+      protocol::format(gid) + "', 'c1', 1, 'commit')");
+  std::vector<std::shared_ptr<Running<Result<DecisionOutcome>>>> settling;
+  for (int i = 0; i < 8; ++i) settling.push_back(start(test.io, log->settle(gid)));
+  drive(test.io, 100ms);
+  CHECK(await(test.io, log->renew_lease("c1")).ok());
+  in_flight->exec_simple("COMMIT");
+  for (const auto& one : settling) CHECK(finish(test.io, one).value() == DecisionOutcome::commit);
 }
 
 TEST_CASE("lease_of_a_coordinator_that_never_started_cannot_be_renewed") {
-    LogTest test;
-    auto log = test.make_log();
-    CHECK_FALSE(await(test.io, log->renew_lease("c1")).ok());
+  LogTest test;
+  auto log = test.make_log();
+  CHECK_FALSE(await(test.io, log->renew_lease("c1")).ok());
 }
 
 TEST_CASE("live_coordinator_is_not_taken_over_and_a_silent_one_is_fenced") {
-    LogTest test;
-    test.settings.engine.lease_ms = 1500;
-    auto one = test.make_log();
-    auto two = test.make_log();
-    const Gid gid = test.first_gid(*one, "c1");
-    REQUIRE(await(test.io, two->raise_epoch("c2")).ok());
-    REQUIRE(await(test.io, one->claim(gid, group_of({"k"}))).ok());
+  LogTest test;
+  test.settings.engine.lease_ms = 1500;
+  auto one = test.make_log();
+  auto two = test.make_log();
+  const Gid gid = test.first_gid(*one, "c1");
+  REQUIRE(await(test.io, two->raise_epoch("c2")).ok());
+  REQUIRE(await(test.io, one->claim(gid, group_of({"k"}))).ok());
 
-    REQUIRE(await(test.io, one->renew_lease("c1")).ok());
-    CHECK(await(test.io, two->take_over("c2", {"c1", "c2"})).value().empty());
-    CHECK(await(test.io, two->coordinators()).value().at("c1").epoch == gid.epoch);
+  REQUIRE(await(test.io, one->renew_lease("c1")).ok());
+  CHECK(await(test.io, two->take_over("c2", {"c1", "c2"})).value().empty());
+  CHECK(await(test.io, two->coordinators()).value().at("c1").epoch == gid.epoch);
 
-    std::this_thread::sleep_for(1600ms);
-    CHECK_FALSE(await(test.io, two->coordinators()).value().at("c1").lease_live);
-    CHECK(await(test.io, two->take_over("c2", {"c1", "c2"})).value() ==
-          std::vector<std::string>{"c1"});
-    // I11: the old coordinator comes back and decides.
-    const auto late = await(test.io, one->decide(gid, confirm_all(1)));
-    REQUIRE_FALSE(late.ok());
-    CHECK(late.failure().kind == FailureKind::fenced);
-    CHECK(test.count("decisions") == 0);
+  std::this_thread::sleep_for(1600ms);
+  CHECK_FALSE(await(test.io, two->coordinators()).value().at("c1").lease_live);
+  CHECK(await(test.io, two->take_over("c2", {"c1", "c2"})).value() ==
+        std::vector<std::string>{"c1"});
+  // I11: the old coordinator comes back and decides.
+  const auto late = await(test.io, one->decide(gid, confirm_all(1)));
+  REQUIRE_FALSE(late.ok());
+  CHECK(late.failure().kind == FailureKind::fenced);
+  CHECK(test.count("decisions") == 0);
 }
 
 TEST_CASE("lease_given_up_at_shutdown_lets_another_take_over_at_once") {
-    LogTest test;
-    auto log = test.make_log();
-    REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
-    REQUIRE(await(test.io, log->end_lease("c1")).ok());
-    CHECK(await(test.io, log->take_over("c2", {"c1"})).value() == std::vector<std::string>{"c1"});
+  LogTest test;
+  auto log = test.make_log();
+  REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+  REQUIRE(await(test.io, log->end_lease("c1")).ok());
+  CHECK(await(test.io, log->take_over("c2", {"c1"})).value() == std::vector<std::string>{"c1"});
 }
 
 TEST_CASE("renewal_under_way_wins_over_the_take_over_that_waits_for_it") {
-    LogTest test;
-    auto log = test.make_log();
-    REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
-    REQUIRE(await(test.io, log->end_lease("c1")).ok());
-    auto renewal = test.session();
-    renewal->exec_simple(
-        "BEGIN; UPDATE coordinator_lease SET expires_at = clock_timestamp() + interval '1 min'"
-        " WHERE id = 'c1'");
-    auto taking = start(test.io, log->take_over("c2", {"c1"}));
-    drive(test.io, 200ms);
-    CHECK_FALSE(taking->done());
-    renewal->exec_simple("COMMIT");
-    CHECK(finish(test.io, taking).value().empty());
-    CHECK(await(test.io, log->coordinators()).value().at("c1").epoch == 1);
+  LogTest test;
+  auto log = test.make_log();
+  REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+  REQUIRE(await(test.io, log->end_lease("c1")).ok());
+  auto renewal = test.session();
+  renewal->exec_simple(
+      "BEGIN; UPDATE coordinator_lease SET expires_at = clock_timestamp() + interval '1 min'"
+      " WHERE id = 'c1'");
+  auto taking = start(test.io, log->take_over("c2", {"c1"}));
+  drive(test.io, 200ms);
+  CHECK_FALSE(taking->done());
+  renewal->exec_simple("COMMIT");
+  CHECK(finish(test.io, taking).value().empty());
+  CHECK(await(test.io, log->coordinators()).value().at("c1").epoch == 1);
 }
 
 TEST_CASE("suspect_with_a_decision_in_flight_does_not_keep_the_other_from_being_taken_over") {
-    LogTest test;
-    test.settings.engine.decide_ms_max = 100;
-    test.settings.log.lock_ms_max = 100;
-    auto log = test.make_log();
-    for (const char* name : {"c1", "c2"}) {
-        REQUIRE(await(test.io, log->raise_epoch(name)).ok());
-        REQUIRE(await(test.io, log->end_lease(name)).ok());
-    }
-    auto decider = test.session();
-    decider->exec_simple("BEGIN; SELECT 1 FROM coordinator_epoch WHERE id = 'c1' FOR SHARE");
-    CHECK(await(test.io, log->take_over("c3", {"c1", "c2"})).value() ==
-          std::vector<std::string>{"c2"});
-    decider->exec_simple("COMMIT");
-    CHECK(await(test.io, log->take_over("c3", {"c1"})).value() == std::vector<std::string>{"c1"});
+  LogTest test;
+  test.settings.engine.decide_ms_max = 100;
+  test.settings.log.lock_ms_max = 100;
+  auto log = test.make_log();
+  for (const char* name : {"c1", "c2"}) {
+    REQUIRE(await(test.io, log->raise_epoch(name)).ok());
+    REQUIRE(await(test.io, log->end_lease(name)).ok());
+  }
+  auto decider = test.session();
+  decider->exec_simple("BEGIN; SELECT 1 FROM coordinator_epoch WHERE id = 'c1' FOR SHARE");
+  CHECK(await(test.io, log->take_over("c3", {"c1", "c2"})).value() ==
+        std::vector<std::string>{"c2"});
+  decider->exec_simple("COMMIT");
+  CHECK(await(test.io, log->take_over("c3", {"c1"})).value() == std::vector<std::string>{"c1"});
 }
 
 TEST_CASE("decision_is_unapplied_until_it_is_complete_and_listed_by_its_state") {
-    LogTest test;
-    auto log = test.make_log();
-    const Gid gid = test.first_gid(*log, "c1");
-    const Operations first = group_of({"a", "b"});
-    test.decide_all(*log, gid, first);
-    test.decide_all(*log, next(gid), group_of({"c"}));
-    const Gid dead = next(next(gid));
-    REQUIRE(await(test.io, log->settle(dead)).value() == DecisionOutcome::abort);
+  LogTest test;
+  auto log = test.make_log();
+  const Gid gid = test.first_gid(*log, "c1");
+  const Operations first = group_of({"a", "b"});
+  test.decide_all(*log, gid, first);
+  test.decide_all(*log, next(gid), group_of({"c"}));
+  const Gid dead = next(next(gid));
+  REQUIRE(await(test.io, log->settle(dead)).value() == DecisionOutcome::abort);
 
-    CHECK(await(test.io, log->unapplied(first[1]->order_id)).value() == std::vector<Gid>{gid});
-    const auto outcomes = await(test.io, log->unapplied_outcomes(first[1]->order_id)).value();
-    REQUIRE(outcomes.size() == 1);
-    CHECK(outcomes[0].answer == first[1]->answer);
-    CHECK(await(test.io, log->incomplete_decisions(1)).value().at(0).gid == gid); // the oldest
+  CHECK(await(test.io, log->unapplied(first[1]->order_id)).value() == std::vector<Gid>{gid});
+  const auto outcomes = await(test.io, log->unapplied_outcomes(first[1]->order_id)).value();
+  REQUIRE(outcomes.size() == 1);
+  CHECK(outcomes[0].answer == first[1]->answer);
+  CHECK(await(test.io, log->incomplete_decisions(1)).value().at(0).gid == gid);  // the oldest
 
-    REQUIRE(await(test.io, log->complete({gid})).ok());
-    CHECK(await(test.io, log->unapplied(first[1]->order_id)).value().empty());
-    CHECK(await(test.io, log->unapplied_outcomes(first[1]->order_id)).value().empty());
-    const auto among = await(test.io, log->decisions({gid, dead, next(dead)})).value();
-    CHECK(among.size() == 2);
+  REQUIRE(await(test.io, log->complete({gid})).ok());
+  CHECK(await(test.io, log->unapplied(first[1]->order_id)).value().empty());
+  CHECK(await(test.io, log->unapplied_outcomes(first[1]->order_id)).value().empty());
+  const auto among = await(test.io, log->decisions({gid, dead, next(dead)})).value();
+  CHECK(among.size() == 2);
 
-    REQUIRE(
-        await(test.io, log->record_heuristic(next(gid), "payment", "prepared state lost")).ok());
-    const auto listed = [&](const char* state) {
-        std::vector<Gid> gids;
-        const auto found = await(test.io, log->list_decisions(state, 10));
-        for (const Decision& one : found.value())
-            gids.push_back(one.gid);
-        return gids;
-    };
-    CHECK(listed("completed") == std::vector<Gid>{gid});
-    CHECK(listed("heuristic") == std::vector<Gid>{next(gid)});
-    CHECK(listed("aborted") == std::vector<Gid>{dead});
-    CHECK(listed("committing").empty());
-    CHECK(listed("") == std::vector<Gid>{dead, next(gid), gid});
-    CHECK(listed("no such state").empty());
+  REQUIRE(await(test.io, log->record_heuristic(next(gid), "payment", "prepared state lost")).ok());
+  const auto listed = [&](const char* state) {
+    std::vector<Gid> gids;
+    const auto found = await(test.io, log->list_decisions(state, 10));
+    for (const Decision& one : found.value()) gids.push_back(one.gid);
+    return gids;
+  };
+  CHECK(listed("completed") == std::vector<Gid>{gid});
+  CHECK(listed("heuristic") == std::vector<Gid>{next(gid)});
+  CHECK(listed("aborted") == std::vector<Gid>{dead});
+  CHECK(listed("committing").empty());
+  CHECK(listed("") == std::vector<Gid>{dead, next(gid), gid});
+  CHECK(listed("no such state").empty());
 }
 
 TEST_CASE("identity_of_the_log_moves_forward_and_stays_the_same_server") {
-    LogTest test;
-    auto log = test.make_log();
-    const LogIdentity before = await(test.io, log->identity()).value();
-    REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
-    const LogIdentity after = await(test.io, log->identity()).value();
-    CHECK_FALSE(before.system_identifier.empty());
-    CHECK(before.system_identifier == after.system_identifier);
-    CHECK(before.timeline == 1);
-    CHECK(after.lsn > before.lsn);
+  LogTest test;
+  auto log = test.make_log();
+  const LogIdentity before = await(test.io, log->identity()).value();
+  REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+  const LogIdentity after = await(test.io, log->identity()).value();
+  CHECK_FALSE(before.system_identifier.empty());
+  CHECK(before.system_identifier == after.system_identifier);
+  CHECK(before.timeline == 1);
+  CHECK(after.lsn > before.lsn);
 }

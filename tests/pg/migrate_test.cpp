@@ -19,79 +19,76 @@ constexpr pg::SchemaFile first{"shop", "0001_first", "CREATE TABLE one (i int)"}
 constexpr pg::SchemaFile second{"shop", "0002_second", "ALTER TABLE one ADD COLUMN j int"};
 constexpr pg::SchemaFile other_database{"else", "0001_other", "CREATE TABLE other (i int)"};
 
-} // namespace
+}  // namespace
 
 TEST_CASE("migrations_run_once_in_order_and_only_those_of_the_database") {
-    FreshDatabase database("LOG");
-    const std::array files{other_database, second, first};
-    CHECK(pg::pending_migrations(database.dsn(), "shop", files) ==
-          Names{"0001_first", "0002_second"});
-    CHECK(pg::migrate(database.dsn(), "shop", files) == Names{"0001_first", "0002_second"});
-    CHECK(pg::migrate(database.dsn(), "shop", files).empty());
-    CHECK(pg::pending_migrations(database.dsn(), "shop", files).empty());
-    CHECK(
-        connect(database.dsn())->exec_simple("SELECT to_regclass('other')").at(0).at(0).is_null());
+  FreshDatabase database("LOG");
+  const std::array files{other_database, second, first};
+  CHECK(pg::pending_migrations(database.dsn(), "shop", files) ==
+        Names{"0001_first", "0002_second"});
+  CHECK(pg::migrate(database.dsn(), "shop", files) == Names{"0001_first", "0002_second"});
+  CHECK(pg::migrate(database.dsn(), "shop", files).empty());
+  CHECK(pg::pending_migrations(database.dsn(), "shop", files).empty());
+  CHECK(connect(database.dsn())->exec_simple("SELECT to_regclass('other')").at(0).at(0).is_null());
 }
 
 TEST_CASE("later_program_applies_only_what_is_new") {
-    FreshDatabase database("LOG");
-    CHECK(pg::migrate(database.dsn(), "shop", std::array{first}) == Names{"0001_first"});
-    CHECK(pg::migrate(database.dsn(), "shop", std::array{first, second}) == Names{"0002_second"});
+  FreshDatabase database("LOG");
+  CHECK(pg::migrate(database.dsn(), "shop", std::array{first}) == Names{"0001_first"});
+  CHECK(pg::migrate(database.dsn(), "shop", std::array{first, second}) == Names{"0002_second"});
 }
 
 TEST_CASE("eight_programs_migrating_at_once_apply_each_file_once") {
-    FreshDatabase database("LOG");
-    const std::array files{first, second};
-    std::array<std::size_t, 8> applied{};
-    std::vector<std::thread> programs;
-    for (std::size_t& count : applied)
-        programs.emplace_back([&] { count = pg::migrate(database.dsn(), "shop", files).size(); });
-    for (std::thread& program : programs)
-        program.join();
-    std::size_t total = 0;
-    for (const std::size_t count : applied)
-        total += count;
-    CHECK(total == 2);
+  FreshDatabase database("LOG");
+  const std::array files{first, second};
+  std::array<std::size_t, 8> applied{};
+  std::vector<std::thread> programs;
+  for (std::size_t& count : applied)
+    programs.emplace_back([&] { count = pg::migrate(database.dsn(), "shop", files).size(); });
+  for (std::thread& program : programs) program.join();
+  std::size_t total = 0;
+  for (const std::size_t count : applied) total += count;
+  CHECK(total == 2);
 }
 
 TEST_CASE("file_edited_after_it_was_applied_is_refused") {
-    FreshDatabase database("LOG");
-    pg::migrate(database.dsn(), "shop", std::array{first});
-    const std::array edited{pg::SchemaFile{"shop", "0001_first", "CREATE TABLE one (i bigint)"},
-                            second};
-    CHECK_THROWS_WITH(pg::migrate(database.dsn(), "shop", edited), ContainsSubstring("0001_first"));
-    CHECK_THROWS(pg::pending_migrations(database.dsn(), "shop", edited));
+  FreshDatabase database("LOG");
+  pg::migrate(database.dsn(), "shop", std::array{first});
+  const std::array edited{pg::SchemaFile{"shop", "0001_first", "CREATE TABLE one (i bigint)"},
+                          second};
+  CHECK_THROWS_WITH(pg::migrate(database.dsn(), "shop", edited), ContainsSubstring("0001_first"));
+  CHECK_THROWS(pg::pending_migrations(database.dsn(), "shop", edited));
 }
 
 TEST_CASE("older_program_refuses_a_database_of_a_newer_one") {
-    FreshDatabase database("LOG");
-    pg::migrate(database.dsn(), "shop", std::array{first, second});
-    CHECK_THROWS_WITH(pg::migrate(database.dsn(), "shop", std::array{first}),
-                      ContainsSubstring("newer program"));
+  FreshDatabase database("LOG");
+  pg::migrate(database.dsn(), "shop", std::array{first, second});
+  CHECK_THROWS_WITH(pg::migrate(database.dsn(), "shop", std::array{first}),
+                    ContainsSubstring("newer program"));
 }
 
 TEST_CASE("file_that_fails_leaves_nothing_and_is_named") {
-    FreshDatabase database("LOG");
-    const std::array files{
-        first, pg::SchemaFile{"shop", "0002_bad", "CREATE TABLE two (i int); SELECT 1/0"}};
-    CHECK_THROWS_WITH(pg::migrate(database.dsn(), "shop", files), ContainsSubstring("0002_bad"));
-    CHECK(pg::pending_migrations(database.dsn(), "shop", files) == Names{"0002_bad"});
-    CHECK(connect(database.dsn())->exec_simple("SELECT to_regclass('two')").at(0).at(0).is_null());
-    CHECK(pg::migrate(database.dsn(), "shop", std::array{first, second}) == Names{"0002_second"});
+  FreshDatabase database("LOG");
+  const std::array files{
+      first, pg::SchemaFile{"shop", "0002_bad", "CREATE TABLE two (i int); SELECT 1/0"}};
+  CHECK_THROWS_WITH(pg::migrate(database.dsn(), "shop", files), ContainsSubstring("0002_bad"));
+  CHECK(pg::pending_migrations(database.dsn(), "shop", files) == Names{"0002_bad"});
+  CHECK(connect(database.dsn())->exec_simple("SELECT to_regclass('two')").at(0).at(0).is_null());
+  CHECK(pg::migrate(database.dsn(), "shop", std::array{first, second}) == Names{"0002_second"});
 }
 
 TEST_CASE("database_that_is_not_there_says_so_without_the_password") {
-    const std::string dsn = server_dsn("LOG") + " dbname=no_such_database password=secret";
-    CHECK_THROWS_WITH(pg::migrate(dsn, "log"),
-                      ContainsSubstring("'log'") && !ContainsSubstring("secret"));
+  const std::string dsn = server_dsn("LOG") + " dbname=no_such_database password=secret";
+  CHECK_THROWS_WITH(pg::migrate(dsn, "log"),
+                    ContainsSubstring("'log'") && !ContainsSubstring("secret"));
 }
 
 TEST_CASE("embedded_log_schema_applies_to_an_empty_database_and_makes_an_installation") {
-    FreshDatabase database("LOG");
-    CHECK_FALSE(pg::migrate(database.dsn(), "log").empty());
-    CHECK(pg::migrate(database.dsn(), "log").empty());
-    const auto found =
-        connect(database.dsn())->exec_simple("SELECT installation FROM txc_installation");
-    REQUIRE(found.size() == 1);
-    CHECK(found.at(0).at(0).as<std::string>().size() == 8);
+  FreshDatabase database("LOG");
+  CHECK_FALSE(pg::migrate(database.dsn(), "log").empty());
+  CHECK(pg::migrate(database.dsn(), "log").empty());
+  const auto found =
+      connect(database.dsn())->exec_simple("SELECT installation FROM txc_installation");
+  REQUIRE(found.size() == 1);
+  CHECK(found.at(0).at(0).as<std::string>().size() == 8);
 }

@@ -13,9 +13,9 @@
 namespace txcoord {
 namespace {
 
-using test::await;
 using protocol::Answer;
 using protocol::Votes;
+using test::await;
 
 std::shared_ptr<Operation> on(const std::string& order_id, OperationKind kind) {
   auto operation = std::make_shared<Operation>();
@@ -56,7 +56,9 @@ struct OrderRig {
   Result<Done> prepare(const protocol::Gid& gid, const OperationMask& survivors) {
     return await(io, parts.participant->prepare(gid, survivors));
   }
-  void commit(const protocol::Gid& gid) { REQUIRE(await(io, parts.participant->commit_prepared(gid)).ok()); }
+  void commit(const protocol::Gid& gid) {
+    REQUIRE(await(io, parts.participant->commit_prepared(gid)).ok());
+  }
   // A whole branch, all operations surviving.
   protocol::Gid apply(const Operations& group) {
     const auto gid = next_gid();
@@ -87,7 +89,8 @@ TEST_CASE("order: a group of places is invisible until committed, then whole", "
   rig.commit(gid);
 
   const auto rows = rig.database.run(
-      "SELECT customer_id, status, mode, total_amount, transaction_id, correlation_id FROM orders ORDER BY order_id");
+      "SELECT customer_id, status, mode, total_amount, transaction_id, correlation_id FROM orders "
+      "ORDER BY order_id");
   REQUIRE(rows.size() == 3);
   CHECK(rows[1][0].view() == "customer-002");
   for (const pqxx::row& row : rows) {
@@ -97,9 +100,10 @@ TEST_CASE("order: a group of places is invisible until committed, then whole", "
     CHECK(row[4].view() == format(gid));
     CHECK(row[5].view() == "corr-place");
   }
-  CHECK(rig.database.value("SELECT string_agg(line || ' ' || sku || ' ' || quantity || ' ' || unit_price, ', ' "
-                           "ORDER BY line) FROM order_items WHERE order_id = '" +
-                           group[0]->order_id + "'") == "1 book-123 2 3500, 2 book-789 1 2800");
+  CHECK(rig.database.value(
+            "SELECT string_agg(line || ' ' || sku || ' ' || quantity || ' ' || unit_price, ', ' "
+            "ORDER BY line) FROM order_items WHERE order_id = '" +
+            group[0]->order_id + "'") == "1 book-123 2 3500, 2 book-789 1 2800");
   CHECK(rig.database.value("SELECT count(*) FROM events WHERE type = 'OrderConfirmed'") == "3");
   CHECK(await(rig.io, rig.parts.participant->has_witness(gid)).value());
 }
@@ -134,7 +138,8 @@ TEST_CASE("order: only the survivors of a group are applied", "[order]") {
   CHECK(rig.status(other->order_id) == "CONFIRMED");
 }
 
-TEST_CASE("order: it is shipped, delivered, and then neither cancelled nor shipped again", "[order]") {
+TEST_CASE("order: it is shipped, delivered, and then neither cancelled nor shipped again",
+          "[order]") {
   OrderRig rig;
   const auto placed = place();
   rig.apply({placed});
@@ -161,7 +166,8 @@ TEST_CASE("order: a cancel of no order is refused and locks nothing", "[order]")
   rig.release(gid);
 }
 
-TEST_CASE("order: a second group waits for the first one's lock and judges what that one left", "[order]") {
+TEST_CASE("order: a second group waits for the first one's lock and judges what that one left",
+          "[order]") {
   OrderRig rig;
   const auto placed = place();
   rig.apply({placed});
@@ -170,8 +176,8 @@ TEST_CASE("order: a second group waits for the first one's lock and judges what 
   REQUIRE(rig.prepare(first, {true}).ok());
 
   // The second's vote is under way while the first is prepared: it must see SHIPPED, not CONFIRMED.
-  const auto voting =
-      test::start(rig.io, rig.parts.participant->vote(second, {on(placed->order_id, OperationKind::cancel)}));
+  const auto voting = test::start(
+      rig.io, rig.parts.participant->vote(second, {on(placed->order_id, OperationKind::cancel)}));
   rig.io.restart();
   rig.io.poll();
   rig.database.server().wait_for("wait_event_type = 'Lock'");
@@ -221,7 +227,8 @@ TEST_CASE("order: a row that changed behind the judge is never prepared", "[orde
   CHECK(rig.database.prepared() == "0");
 }
 
-TEST_CASE("order: no foreign key can make apply wait for a lock that the vote did not take", "[order]") {
+TEST_CASE("order: no foreign key can make apply wait for a lock that the vote did not take",
+          "[order]") {
   OrderRig rig;
   CHECK(rig.database.value("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == "0");
 }
@@ -252,7 +259,8 @@ TEST_CASE("order: reads give an order with its items, and nothing for no order",
   CHECK(events.value()[0].type == "OrderConfirmed");
 }
 
-TEST_CASE("order: pages are newest first, filtered, and continue where the last one ended", "[order]") {
+TEST_CASE("order: pages are newest first, filtered, and continue where the last one ended",
+          "[order]") {
   OrderRig rig;
   Operations group;
   for (int i = 0; i < 7; ++i) group.push_back(place(i % 2 == 0 ? "even" : "odd"));
@@ -268,11 +276,15 @@ TEST_CASE("order: pages are newest first, filtered, and continue where the last 
     }
     return result;
   };
-  CHECK(ids({}, {3, ""}) == std::vector{group[6]->order_id, group[5]->order_id, group[4]->order_id});
-  CHECK(ids({}, {3, group[4]->order_id}) == std::vector{group[3]->order_id, group[2]->order_id, group[1]->order_id});
-  CHECK(ids({"odd", ""}, {}) == std::vector{group[5]->order_id, group[3]->order_id, group[1]->order_id});
+  CHECK(ids({}, {3, ""}) ==
+        std::vector{group[6]->order_id, group[5]->order_id, group[4]->order_id});
+  CHECK(ids({}, {3, group[4]->order_id}) ==
+        std::vector{group[3]->order_id, group[2]->order_id, group[1]->order_id});
+  CHECK(ids({"odd", ""}, {}) ==
+        std::vector{group[5]->order_id, group[3]->order_id, group[1]->order_id});
   CHECK(ids({"", "CANCELLED"}, {}) == std::vector{group[2]->order_id});
-  CHECK(ids({"even", "CONFIRMED"}, {2, group[6]->order_id}) == std::vector{group[4]->order_id, group[0]->order_id});
+  CHECK(ids({"even", "CONFIRMED"}, {2, group[6]->order_id}) ==
+        std::vector{group[4]->order_id, group[0]->order_id});
   CHECK(ids({"nobody", ""}, {}).empty());
 }
 

@@ -22,7 +22,8 @@ class ServiceDatabase {
   }
   // The same in a schema of its own, inside a database that others use too.
   ServiceDatabase(std::string_view service, FreshDatabase& database)
-      : database_(database), schema_("s_" + random_hex(12)),
+      : database_(database),
+        schema_("s_" + random_hex(12)),
         dsn_(database.dsn() + " options='-c search_path=" + schema_ + "'") {
     connect(database.dsn())->exec_simple("CREATE SCHEMA " + schema_);
     pg::migrate(dsn_, service);
@@ -32,7 +33,8 @@ class ServiceDatabase {
   ServiceDatabase& operator=(const ServiceDatabase&) = delete;
   ~ServiceDatabase() {
     try {  // a database in which something is prepared cannot be dropped
-      for (const pqxx::row& row : run("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")) {
+      for (const pqxx::row& row :
+           run("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")) {
         run("ROLLBACK PREPARED " + session_->quote(row[0].view()));
       }
       if (!schema_.empty()) run("DROP SCHEMA " + schema_ + " CASCADE");
@@ -46,7 +48,8 @@ class ServiceDatabase {
   // The first column of the first row; empty when there is none or it is null.
   std::string value(std::string_view sql) {
     const pqxx::result result = run(sql);
-    return result.empty() || result[0][0].is_null() ? std::string() : result[0][0].as<std::string>();
+    return result.empty() || result[0][0].is_null() ? std::string()
+                                                    : result[0][0].as<std::string>();
   }
   std::string prepared() {
     return value("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()");
@@ -54,14 +57,16 @@ class ServiceDatabase {
   // Of others than this object.
   std::string sessions() {
     return value(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+        "pg_backend_pid()");
   }
   FreshDatabase& server() { return database_; }
 
  private:
   static std::string upper(std::string_view text) {
     std::string result;
-    for (const char c : text) result += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    for (const char c : text)
+      result += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
     return result;
   }
 

@@ -13,9 +13,9 @@
 namespace txcoord {
 namespace {
 
-using test::await;
 using protocol::Answer;
 using protocol::Votes;
+using test::await;
 
 std::shared_ptr<Operation> on(const std::string& order_id, OperationKind kind) {
   auto operation = std::make_shared<Operation>();
@@ -29,7 +29,8 @@ std::shared_ptr<Operation> on(const std::string& order_id, OperationKind kind) {
 std::shared_ptr<Operation> place(const std::string& prefecture = "東京都") {
   auto operation = on(uuid_v7(), OperationKind::place);
   operation->place.shipment_id = uuid_v7();
-  operation->place.address = {"田中 \"太郎\"", "100-0001", prefecture, "千代田区", "千代田1-1\\2", "3F, {x}", "03-0000-0000"};
+  operation->place.address = {"田中 \"太郎\"", "100-0001", prefecture,    "千代田区",
+                              "千代田1-1\\2",  "3F, {x}",  "03-0000-0000"};
   return operation;
 }
 
@@ -69,7 +70,8 @@ struct ShippingRig {
   }
 };
 
-TEST_CASE("shipping: a group of shipments is arranged, each with its region's carrier", "[shipping]") {
+TEST_CASE("shipping: a group of shipments is arranged, each with its region's carrier",
+          "[shipping]") {
   ShippingRig rig;
   const auto tokyo = place("東京都"), osaka = place("osaka-fu");
   rig.apply({tokyo, osaka});
@@ -98,7 +100,8 @@ TEST_CASE("shipping: a group of shipments is arranged, each with its region's ca
   CHECK(events.value()[0].type == "ShippingArranged");
 }
 
-TEST_CASE("shipping: a refused address costs no session, and the others of the group go on", "[shipping]") {
+TEST_CASE("shipping: a refused address costs no session, and the others of the group go on",
+          "[shipping]") {
   ShippingRig rig;
   const auto good = place(), refused = place("Atlantis");
   const auto gid = rig.next_gid();
@@ -108,14 +111,16 @@ TEST_CASE("shipping: a refused address costs no session, and the others of the g
   CHECK(rig.database.sessions() == "0");
   REQUIRE(await(rig.io, rig.parts.participant->prepare(gid, {false, true})).ok());
   REQUIRE(await(rig.io, rig.parts.participant->commit_prepared(gid)).ok());
-  CHECK(rig.database.value("SELECT string_agg(order_id::text, '') FROM shipments") == good->order_id);
+  CHECK(rig.database.value("SELECT string_agg(order_id::text, '') FROM shipments") ==
+        good->order_id);
 }
 
 TEST_CASE("shipping: a shipment moves with its order, and only the legal way", "[shipping]") {
   ShippingRig rig;
   const auto shipped = place(), cancelled = place();
   rig.apply({shipped, cancelled});
-  rig.apply({on(shipped->order_id, OperationKind::ship), on(cancelled->order_id, OperationKind::cancel)});
+  rig.apply(
+      {on(shipped->order_id, OperationKind::ship), on(cancelled->order_id, OperationKind::cancel)});
   CHECK(rig.status(shipped->order_id) == "SHIPPED");
   CHECK(rig.status(cancelled->order_id) == "CANCELLED");
   rig.apply({on(shipped->order_id, OperationKind::deliver)});
@@ -128,7 +133,8 @@ TEST_CASE("shipping: a shipment moves with its order, and only the legal way", "
   rig.release(gid);
 }
 
-TEST_CASE("shipping: a decided shipment that is not applied yet is judged later, not refused", "[shipping][I9]") {
+TEST_CASE("shipping: a decided shipment that is not applied yet is judged later, not refused",
+          "[shipping][I9]") {
   ShippingRig rig;
   const auto placed = place();
   const auto first = rig.next_gid(), second = rig.next_gid();
@@ -155,7 +161,8 @@ TEST_CASE("shipping: an order has one shipment, whoever asks twice", "[shipping]
   CHECK(prepared.failure().kind == FailureKind::poison);
 }
 
-TEST_CASE("shipping: no foreign key can make apply wait for a lock that the vote did not take", "[shipping]") {
+TEST_CASE("shipping: no foreign key can make apply wait for a lock that the vote did not take",
+          "[shipping]") {
   ShippingRig rig;
   CHECK(rig.database.value("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == "0");
 }

@@ -40,8 +40,10 @@ class Runner {
   explicit Runner(const Lines& scenario) {
     for (const std::string& line : scenario) {
       if (line.starts_with('<') || line.starts_with('=')) continue;
-      if (line.starts_with('>')) play(line);
-      else if (!line.empty() && !line.starts_with('#')) describe_group(line);
+      if (line.starts_with('>'))
+        play(line);
+      else if (!line.empty() && !line.starts_with('#'))
+        describe_group(line);
       if (!line.starts_with('>')) written_.push_back(line);
     }
   }
@@ -59,7 +61,8 @@ class Runner {
     if (!machine_) machine_.emplace(plan_);
     const Actions actions = machine_->step(event_of(plan_, line.substr(2)));
     written_.push_back(line);
-    for (const std::string& action : texts_of(*machine_, actions)) written_.push_back("< " + action);
+    for (const std::string& action : texts_of(*machine_, actions))
+      written_.push_back("< " + action);
     written_.push_back("= " + std::string(to_string(machine_->state())));
   }
 
@@ -76,12 +79,13 @@ std::string difference(const Lines& expected, const Lines& actual) {
   while (from > 0 && !expected[from - 1].starts_with('>')) --from;
   const auto outcome = [from](const Lines& lines, char mark) {
     std::string text;
-    for (std::size_t i = from; i < lines.size() && (lines[i].starts_with('<') || lines[i].starts_with('=')); ++i)
+    for (std::size_t i = from;
+         i < lines.size() && (lines[i].starts_with('<') || lines[i].starts_with('=')); ++i)
       text += std::string("  ") + mark + ' ' + lines[i] + '\n';
     return text;
   };
-  return "line " + std::to_string(from) + ": " + (from > 0 ? expected[from - 1] : std::string()) + '\n' +
-         outcome(expected, '-') + outcome(actual, '+');
+  return "line " + std::to_string(from) + ": " + (from > 0 ? expected[from - 1] : std::string()) +
+         '\n' + outcome(expected, '-') + outcome(actual, '+');
 }
 
 TEST_CASE("scenarios") {

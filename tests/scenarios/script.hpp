@@ -7,7 +7,8 @@
 //           commit_order inventory order         default: as in participants
 //           conflict_retries 1
 //           refuse_alone REASON
-//   event   voted order yes,no:OUT_OF_STOCK?     `?`: not final, another operation may have caused it
+//   event   voted order yes,no:OUT_OF_STOCK?     `?`: not final, another operation may have caused
+//   it
 //           prepare_failed order timeout unanswered
 //   action  prepare order 1,0                    one bit for each operation
 //           decide confirmed,refused:OUT_OF_STOCK
@@ -46,7 +47,9 @@ inline std::vector<std::string> words(std::string_view text, char separator = ' 
   return found;
 }
 
-[[noreturn]] inline void malformed(const std::string& what) { throw std::invalid_argument("script: " + what); }
+[[noreturn]] inline void malformed(const std::string& what) {
+  throw std::invalid_argument("script: " + what);
+}
 
 // The enumerator that to_string() gives this name, up to and with `last`.
 template <class Enum>
@@ -69,7 +72,8 @@ inline std::string name_of(const GroupPlan& plan, ParticipantId id) {
 
 // --- groups ------------------------------------------------------------------------------------
 
-inline std::vector<ParticipantId> voters_of(const GroupPlan& plan, const std::vector<std::string>& names) {
+inline std::vector<ParticipantId> voters_of(const GroupPlan& plan,
+                                            const std::vector<std::string>& names) {
   std::vector<ParticipantId> ids;
   for (const std::string& name : names) ids.push_back(voter_of(plan, name));
   return ids;
@@ -124,11 +128,16 @@ inline Vote vote_of(std::string text) {
   const auto colon = text.find(':');
   const std::string answer = text.substr(0, colon);
   if (colon != std::string::npos) vote.reason = text.substr(colon + 1);
-  if (answer == "yes") vote.answer = Answer::yes;
-  else if (answer == "no") vote.answer = Answer::no;
-  else if (answer == "duplicate") vote.answer = Answer::duplicate;
-  else if (answer == "retry") vote.answer = Answer::retry;
-  else malformed("no such vote: " + text);
+  if (answer == "yes")
+    vote.answer = Answer::yes;
+  else if (answer == "no")
+    vote.answer = Answer::no;
+  else if (answer == "duplicate")
+    vote.answer = Answer::duplicate;
+  else if (answer == "retry")
+    vote.answer = Answer::retry;
+  else
+    malformed("no such vote: " + text);
   return vote;
 }
 
@@ -137,10 +146,11 @@ inline Event event_of(const GroupPlan& plan, const std::string& line) {
   Event event;
   event.kind = named<EventKind>(all.at(0), EventKind::released);
   std::size_t next = 1;
-  const bool of_the_group = event.kind == EventKind::start || event.kind == EventKind::decided ||
-                            event.kind == EventKind::decide_failed || event.kind == EventKind::decide_unknown ||
-                            event.kind == EventKind::settled_commit || event.kind == EventKind::settled_abort ||
-                            event.kind == EventKind::settle_failed;
+  const bool of_the_group =
+      event.kind == EventKind::start || event.kind == EventKind::decided ||
+      event.kind == EventKind::decide_failed || event.kind == EventKind::decide_unknown ||
+      event.kind == EventKind::settled_commit || event.kind == EventKind::settled_abort ||
+      event.kind == EventKind::settle_failed;
   if (!of_the_group) event.voter = voter_of(plan, all.at(next++));
   if (event.kind == EventKind::voted || event.kind == EventKind::judged) {
     for (const std::string& vote : words(all.at(next++), ',')) event.votes.push_back(vote_of(vote));
@@ -158,7 +168,8 @@ inline Event event_of(const GroupPlan& plan, const std::string& line) {
 // --- actions -----------------------------------------------------------------------------------
 
 inline std::string verdicts_text(const TwoPhase& machine) {
-  static constexpr std::string_view names[] = {"open", "confirmed", "refused", "duplicate", "retry"};
+  static constexpr std::string_view names[] = {"open", "confirmed", "refused", "duplicate",
+                                               "retry"};
   std::string text;
   for (const protocol::Verdict& verdict : machine.verdicts()) {
     if (!text.empty()) text += ',';
@@ -182,8 +193,10 @@ inline std::string text_of(const TwoPhase& machine, const Action& action) {
     case ActionKind::record_refusals: text += ' ' + verdicts_text(machine); break;
     case ActionKind::reply:
       text += ' ';
-      if (machine.cause() == protocol::AbortCause::none) text += verdicts_text(machine);
-      else text.append("503:").append(to_string(machine.cause()));
+      if (machine.cause() == protocol::AbortCause::none)
+        text += verdicts_text(machine);
+      else
+        text.append("503:").append(to_string(machine.cause()));
       break;
     case ActionKind::judge:
     case ActionKind::prepare:

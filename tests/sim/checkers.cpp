@@ -16,7 +16,8 @@ std::size_t times(const World& world, const std::string& participant, const std:
 }
 
 bool heuristic(const World& world) {
-  return std::ranges::any_of(world.log.decisions, [](const auto& row) { return row.second.heuristic; });
+  return std::ranges::any_of(world.log.decisions,
+                             [](const auto& row) { return row.second.heuristic; });
 }
 
 }  // namespace
@@ -25,6 +26,9 @@ void check_atomic(const Finished& run, std::vector<std::string>& violations) {
   if (run.world.lost_state) {
     // What a failover lost cannot be mended; it must be on record if a decision counted on it.
     for (const auto& [gid, decision] : run.world.log.decisions) {
+      if (decision.heuristic && decision.complete)
+        violations.push_back("I1 a heuristic outcome was completed, to be forgotten: " +
+                             format(gid));
       if (decision.outcome != Outcome::commit || decision.complete || decision.heuristic) continue;
       violations.push_back("I1 lost, and not recorded as heuristic: " + format(gid));
     }
@@ -32,13 +36,15 @@ void check_atomic(const Finished& run, std::vector<std::string>& violations) {
   }
   for (const Operation& operation : run.operations) {
     std::size_t applied = 0;
-    for (const auto& [participant, want] : operation.wants) applied += times(run.world, participant, operation.key);
+    for (const auto& [participant, want] : operation.wants)
+      applied += times(run.world, participant, operation.key);
     if (applied != 0 && applied != operation.wants.size())
       violations.push_back("I1 " + operation.key + " is in " + std::to_string(applied) + " of " +
                            std::to_string(operation.wants.size()) + " participants");
     const auto stored = run.world.log.outcomes.find(operation.key);
     const bool confirmed = stored != run.world.log.outcomes.end() && stored->second.confirmed;
-    if (confirmed != (applied > 0)) violations.push_back("I1 the log and the databases disagree about " + operation.key);
+    if (confirmed != (applied > 0))
+      violations.push_back("I1 the log and the databases disagree about " + operation.key);
   }
 }
 
@@ -56,8 +62,10 @@ void check_one_decision(const Finished& run, std::vector<std::string>& violation
     for (const auto& [key, gids] : database.effects) {
       for (const Gid& gid : gids) {
         const auto decision = run.world.log.decisions.find(gid);
-        if (decision == run.world.log.decisions.end() || decision->second.outcome != Outcome::commit)
-          violations.push_back("I3 committed at " + participant + " without a commit decision: " + format(gid));
+        if (decision == run.world.log.decisions.end() ||
+            decision->second.outcome != Outcome::commit)
+          violations.push_back("I3 committed at " + participant +
+                               " without a commit decision: " + format(gid));
       }
     }
   }
@@ -76,9 +84,11 @@ void check_conserved(const Finished& run, std::vector<std::string>& violations) 
     for (const Operation& operation : run.operations) {
       const auto want = operation.wants.find(participant);
       if (want == operation.wants.end()) continue;
-      for (std::size_t n = times(run.world, participant, operation.key); n > 0; --n) take(expected, want->second.takes);
+      for (std::size_t n = times(run.world, participant, operation.key); n > 0; --n)
+        take(expected, want->second.takes);
     }
-    if (database.stock != expected) violations.push_back("I6 what is left at " + participant + " does not add up");
+    if (database.stock != expected)
+      violations.push_back("I6 what is left at " + participant + " does not add up");
     for (const auto& [resource, left] : database.stock)
       if (left < 0) violations.push_back("I6 " + resource + " is negative at " + participant);
   }
@@ -101,10 +111,12 @@ void check_answers(const Finished& run, std::vector<std::string>& violations) {
     const auto stored = run.world.log.outcomes.find(reply.key);
     const bool known = stored != run.world.log.outcomes.end();
     const auto decision = run.world.log.decisions.find(reply.gid);
-    const bool committed = decision != run.world.log.decisions.end() && decision->second.outcome == Outcome::commit;
+    const bool committed =
+        decision != run.world.log.decisions.end() && decision->second.outcome == Outcome::commit;
     switch (reply.told) {
       case Told::confirmed:
-        if (!known || !stored->second.confirmed) violations.push_back("I10 confirmed no more: " + reply.key);
+        if (!known || !stored->second.confirmed)
+          violations.push_back("I10 confirmed no more: " + reply.key);
         break;
       case Told::refused:
         if (!known || stored->second.confirmed || stored->second.reason != reply.reason)
@@ -124,8 +136,8 @@ void check_answers(const Finished& run, std::vector<std::string>& violations) {
 
 std::vector<std::string> check_all(const Finished& run) {
   std::vector<std::string> violations;
-  for (const auto check : {check_atomic, check_durable, check_one_decision, check_once, check_conserved,
-                           check_no_orphan, check_answers})
+  for (const auto check : {check_atomic, check_durable, check_one_decision, check_once,
+                           check_conserved, check_no_orphan, check_answers})
     check(run, violations);
   return violations;
 }

@@ -13,8 +13,8 @@ namespace txcoord::sim {
 struct Finished {
   const World& world;
   const std::map<std::string, Stock>& stocks_at_start;
-  const Group& operations;             // every operation that a client sent
-  const std::vector<Reply>& replies;   // in the order they were told
+  const Group& operations;            // every operation that a client sent
+  const std::vector<Reply>& replies;  // in the order they were told
 };
 
 void check_atomic(const Finished& run, std::vector<std::string>& violations);        // I1

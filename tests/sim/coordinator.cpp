@@ -14,30 +14,38 @@ using protocol::EventKind;
 using protocol::Fate;
 
 std::string to_string(Fault fault) {
-  static const char* const names[] = {"none", "refused", "refused_deadlock", "refused_poison", "unanswered_undone",
-                                      "unanswered_done", "unanswered_late", "unanswered_written", "state_lost"};
+  static const char* const names[] = {"none",
+                                      "refused",
+                                      "refused_deadlock",
+                                      "refused_poison",
+                                      "unanswered_undone",
+                                      "unanswered_done",
+                                      "unanswered_late",
+                                      "unanswered_written",
+                                      "state_lost"};
   return names[static_cast<std::size_t>(fault)];
 }
 
 std::vector<Fault> faults_of(ActionKind kind) {
   switch (kind) {
     case ActionKind::claim:
-    case ActionKind::vote: return {Fault::refused, Fault::refused_deadlock};
+    case ActionKind::vote: return {Fault::refused, Fault::refused_deadlock, Fault::refused_poison};
     case ActionKind::judge:
     case ActionKind::check_witness:
     case ActionKind::reread_decision: return {Fault::refused};
     case ActionKind::prepare:
-      return {Fault::refused, Fault::refused_deadlock, Fault::refused_poison, Fault::unanswered_undone,
-              Fault::unanswered_done, Fault::unanswered_late};
+      return {Fault::refused,           Fault::refused_deadlock, Fault::refused_poison,
+              Fault::unanswered_undone, Fault::unanswered_done,  Fault::unanswered_late};
     case ActionKind::decide:
     case ActionKind::record_refusals:
-      return {Fault::refused, Fault::unanswered_undone, Fault::unanswered_done, Fault::unanswered_late,
-              Fault::unanswered_written};
+      return {Fault::refused,         Fault::refused_poison,  Fault::unanswered_undone,
+              Fault::unanswered_done, Fault::unanswered_late, Fault::unanswered_written};
     case ActionKind::commit:
-      return {Fault::refused, Fault::unanswered_undone, Fault::unanswered_done, Fault::unanswered_late,
-              Fault::state_lost};
+      return {Fault::refused, Fault::unanswered_undone, Fault::unanswered_done,
+              Fault::unanswered_late, Fault::state_lost};
     case ActionKind::settle:
-    case ActionKind::rollback: return {Fault::unanswered_undone, Fault::unanswered_done, Fault::unanswered_late};
+    case ActionKind::rollback:
+      return {Fault::unanswered_undone, Fault::unanswered_done, Fault::unanswered_late};
     case ActionKind::record_heuristic:
     case ActionKind::complete: return {Fault::unanswered_undone, Fault::unanswered_done};
     default: return {};
@@ -51,7 +59,7 @@ Coordinator::Coordinator(World& world, std::string id, std::uint64_t epoch,
 }
 
 void Coordinator::submit(Group group, std::uint32_t conflict_retries) {
-  queue_.push_back({std::move(group), conflict_retries, false});
+  queue_.push_back({std::make_shared<const Group>(std::move(group)), conflict_retries, false});
 }
 
 void Coordinator::start_next() {
@@ -67,20 +75,21 @@ void Coordinator::start_next() {
 
 protocol::GroupPlan Coordinator::plan_of(const Job& job) const {
   protocol::GroupPlan plan;
-  plan.operations = job.group.size();
+  plan.operations = job.group->size();
   plan.participants = participants_;
   plan.conflict_retries_left = job.conflict_retries;
   plan.refuse_alone = job.refuse_alone;
   plan.refuse_reason = job.refuse_alone ? "VALIDATION_FAILED" : "";
   for (std::size_t i = 0; i < participants_.size(); ++i) {
     plan.touches.emplace_back();
-    for (const Operation& operation : job.group)
+    for (const Operation& operation : *job.group)
       plan.touches.back().push_back(operation.wants.contains(participants_[i]));
     plan.commit_order.push_back(static_cast<protocol::ParticipantId>(i));
   }
   const auto id_of = [this](const std::string& name) {
     if (name == "log") return protocol::log_voter;
-    return static_cast<protocol::ParticipantId>(std::ranges::find(participants_, name) - participants_.begin());
+    return static_cast<protocol::ParticipantId>(std::ranges::find(participants_, name) -
+                                                participants_.begin());
   };
   for (const auto& stage : stages_) {
     plan.vote_stages.emplace_back();
@@ -119,20 +128,23 @@ Request Coordinator::request_of(const Action& action) const {
   request.kind = action.kind;
   request.gid = gid_;
   request.voter = action.voter;
-  request.participant = action.voter == protocol::log_voter ? "log" : participants_.at(action.voter);
+  request.participant =
+      action.voter == protocol::log_voter ? "log" : participants_.at(action.voter);
   request.group = job_.group;
   request.mask = action.operations;
-  if (action.kind == ActionKind::decide || action.kind == ActionKind::record_refusals) request.record = record();
+  if (action.kind == ActionKind::decide || action.kind == ActionKind::record_refusals)
+    request.record = record();
   return request;
 }
 
 Record Coordinator::record() const {
   Record record;
-  for (const protocol::ParticipantId id : machine_->branches()) record.participants.push_back(participants_.at(id));
-  for (std::size_t i = 0; i < job_.group.size(); ++i) {
+  for (const protocol::ParticipantId id : machine_->branches())
+    record.participants.push_back(participants_.at(id));
+  for (std::size_t i = 0; i < job_.group->size(); ++i) {
     const protocol::Verdict& verdict = machine_->verdicts()[i];
-    if (verdict.fate == Fate::confirmed) record.confirmed.push_back(job_.group[i].key);
-    if (verdict.fate == Fate::refused) record.refused[job_.group[i].key] = verdict.reason;
+    if (verdict.fate == Fate::confirmed) record.confirmed.push_back((*job_.group)[i].key);
+    if (verdict.fate == Fate::refused) record.refused[(*job_.group)[i].key] = verdict.reason;
   }
   return record;
 }
@@ -143,16 +155,16 @@ void Coordinator::resubmit(ActionKind kind) {
   } else if (kind == ActionKind::resubmit_refused) {
     queue_.push_back({job_.group, 0, true});
   } else {
-    const auto middle = job_.group.begin() + static_cast<std::ptrdiff_t>(job_.group.size() / 2);
-    queue_.push_back({Group(job_.group.begin(), middle), job_.conflict_retries, false});
-    queue_.push_back({Group(middle, job_.group.end()), job_.conflict_retries, false});
+    const auto middle = job_.group->begin() + static_cast<std::ptrdiff_t>(job_.group->size() / 2);
+    submit(Group(job_.group->begin(), middle), job_.conflict_retries);
+    submit(Group(middle, job_.group->end()), job_.conflict_retries);
   }
 }
 
 void Coordinator::reply() {
-  for (std::size_t i = 0; i < job_.group.size(); ++i) {
+  for (std::size_t i = 0; i < job_.group->size(); ++i) {
     const protocol::Verdict& verdict = machine_->verdicts()[i];
-    Reply reply{gid_, job_.group[i].key, verdict.reason, Told::unavailable};
+    Reply reply{gid_, (*job_.group)[i].key, verdict.reason, Told::unavailable};
     if (machine_->cause() == AbortCause::none) {
       switch (verdict.fate) {
         case Fate::confirmed: reply.told = Told::confirmed; break;
@@ -175,14 +187,17 @@ void Coordinator::reply() {
 void Coordinator::finish() {
   active_.erase(gid_);
   finished_ = true;
-  // I3: with something prepared, or that may prepare later, the outcome is durable or buried by now.
+  // I3: with something prepared, or that may prepare later, the outcome is durable or buried by
+  // now.
   const bool known = world_.log.decisions.contains(gid_);
   for (const std::string& participant : participants_)
     if (!known && world_.databases.at(participant).prepared.contains(gid_))
-      world_.violation("I3 left the active set with a branch prepared and no tombstone: " + format(gid_));
+      world_.violation("I3 left the active set with a branch prepared and no tombstone: " +
+                       format(gid_));
   for (const Request& late : world_.late())
     if (!known && late.kind == ActionKind::prepare && late.gid == gid_)
-      world_.violation("I3 left the active set with a PREPARE unanswered and no tombstone: " + format(gid_));
+      world_.violation("I3 left the active set with a PREPARE unanswered and no tombstone: " +
+                       format(gid_));
 }
 
 // --- answers -----------------------------------------------------------------------------------
@@ -268,10 +283,15 @@ void Coordinator::answer_done(const Request& request, const Done& done) {
       event.cause = done.fenced ? AbortCause::fenced : AbortCause::error;
       break;
     case ActionKind::settle:
-      event.kind = done.outcome == protocol::Outcome::commit ? EventKind::settled_commit : EventKind::settled_abort;
+      event.kind = done.outcome == protocol::Outcome::commit ? EventKind::settled_commit
+                                                             : EventKind::settled_abort;
       break;
-    case ActionKind::commit: event.kind = done.ok ? EventKind::committed : EventKind::commit_not_found; break;
-    case ActionKind::check_witness: event.kind = done.ok ? EventKind::witness_found : EventKind::witness_absent; break;
+    case ActionKind::commit:
+      event.kind = done.ok ? EventKind::committed : EventKind::commit_not_found;
+      break;
+    case ActionKind::check_witness:
+      event.kind = done.ok ? EventKind::witness_found : EventKind::witness_absent;
+      break;
     case ActionKind::reread_decision:
       event.kind = done.ok ? EventKind::decision_complete : EventKind::decision_incomplete;
       break;
@@ -287,10 +307,12 @@ void Coordinator::answer_done(const Request& request, const Done& done) {
 void Coordinator::die(bool decision_is_written) {
   world_.note(id_ + " is killed");
   for (const Request& request : pending_) {
-    const bool decides = request.kind == ActionKind::decide || request.kind == ActionKind::record_refusals;
-    const bool ends_something = decides || request.kind == ActionKind::prepare ||
-                                request.kind == ActionKind::settle || request.kind == ActionKind::commit ||
-                                request.kind == ActionKind::rollback || request.kind == ActionKind::complete;
+    const bool decides =
+        request.kind == ActionKind::decide || request.kind == ActionKind::record_refusals;
+    const bool ends_something =
+        decides || request.kind == ActionKind::prepare || request.kind == ActionKind::settle ||
+        request.kind == ActionKind::commit || request.kind == ActionKind::rollback ||
+        request.kind == ActionKind::complete;
     if (ends_something) post_late(request, decides && decision_is_written && may_write(request));
   }
   // What is still in a backend keeps its session; every other one ends with its client.

@@ -18,7 +18,7 @@ namespace txcoord::sim {
 // will be, or may be.
 enum class Fault : std::uint8_t {
   none,
-  refused,            // answered: not done
+  refused,  // answered: not done
   refused_deadlock,
   refused_poison,
   unanswered_undone,
@@ -43,7 +43,8 @@ struct Reply {
 class Coordinator {
  public:
   // `stages`: as in GroupPlan, by name; empty: all voters at once.
-  Coordinator(World& world, std::string id, std::uint64_t epoch, std::vector<std::vector<std::string>> stages);
+  Coordinator(World& world, std::string id, std::uint64_t epoch,
+              std::vector<std::vector<std::string>> stages);
 
   void submit(Group group, std::uint32_t conflict_retries);
   bool idle() const { return !machine_ && queue_.empty() && pending_.empty(); }
@@ -65,7 +66,7 @@ class Coordinator {
 
  private:
   struct Job {
-    Group group;
+    GroupPtr group;
     std::uint32_t conflict_retries = 0;
     bool refuse_alone = false;
   };

@@ -17,7 +17,8 @@ using Stock = std::map<std::string, std::int64_t>;
 // What one operation wants of one voter.
 struct Want {
   Stock takes{};
-  std::optional<protocol::Vote> fixed{};  // an answer that depends on no stock (a declined card, a duplicate key)
+  std::optional<protocol::Vote>
+      fixed{};  // an answer that depends on no stock (a declined card, a duplicate key)
 };
 
 inline bool covers(const Stock& stock, const Stock& takes) {

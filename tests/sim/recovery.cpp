@@ -53,7 +53,11 @@ void Recovery::act(bool fails) {
   world_.note("recovery:");
   switch (action.kind) {
     case RecoveryKind::commit: request.kind = ActionKind::commit; break;
-    case RecoveryKind::rollback: request.kind = ActionKind::rollback; break;
+    case RecoveryKind::rollback:
+      request.kind = ActionKind::rollback;
+      if (!world_.log.decisions.contains(action.gid))
+        world_.violation("I3 rolled back before it was buried: " + format(action.gid));
+      break;
     case RecoveryKind::bury:
       plan_.push_front({world_.execute(request).outcome == Outcome::commit ? RecoveryKind::commit
                                                                            : RecoveryKind::rollback,
@@ -88,7 +92,8 @@ bool Recovery::finish_branches(const Gid& gid, Decision& decision) {
     all = false;
     // Neither prepared nor witnessed, and not complete: the prepared state was lost.
     if (!database.prepared.contains(gid) && !decision.heuristic)
-      world_.execute({.kind = ActionKind::record_heuristic, .gid = gid, .participant = participant});
+      world_.execute(
+          {.kind = ActionKind::record_heuristic, .gid = gid, .participant = participant});
   }
   return all;
 }

@@ -15,10 +15,11 @@ namespace txcoord::sim {
 class Recovery {
  public:
   // `active` is read at A. `trims`: completed decisions lose their witnesses, as in production.
-  Recovery(World& world, std::string coordinator, std::uint64_t epoch, std::function<std::set<Gid>()> active,
-           bool trims);
+  Recovery(World& world, std::string coordinator, std::uint64_t epoch,
+           std::function<std::set<Gid>()> active, bool trims);
 
-  // One read or one request. `fails`: the request is not answered, and not done; left to the next round.
+  // One read or one request. `fails`: the request is not answered, and not done; left to the next
+  // round.
   void step(bool fails);
   // Rounds over all participants since the start.
   std::size_t rounds() const { return rounds_; }

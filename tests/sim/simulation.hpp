@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/sim/checkers.hpp"
@@ -17,8 +19,15 @@ namespace txcoord::sim {
 struct Skeleton {
   std::string name;
   std::map<std::string, Stock> stocks;
-  Group group;
+  std::vector<Group> groups;  // one after another
   std::vector<std::vector<std::string>> stages;
+};
+
+// Who else runs recovery all the while, with nothing to do with the groups that run.
+enum class Bystander : std::uint8_t {
+  none,
+  live_coordinator,  // another one, whose own epoch is good
+  predecessor,       // the process before, which does not know that it was replaced
 };
 
 struct Options {
@@ -28,14 +37,18 @@ struct Options {
   std::size_t fault = 0;
   // Faults at random: a chance in a thousand for each request.
   std::size_t faults_per_mille = 0;
-  std::optional<std::size_t> crash_at;      // the process is killed before the n-th answer
-  std::optional<std::size_t> take_over_at;  // another coordinator takes over, and the first lives on
+  std::optional<std::size_t> crash_at;  // the process is killed before the n-th answer
+  // Another coordinator takes over before the n-th answer, and the first lives on.
+  std::optional<std::size_t> take_over_at;
+  Bystander bystander = Bystander::none;
   bool traced = false;
 };
 
 struct Report {
-  std::size_t steps = 0;        // requests answered by the first coordinator
+  std::size_t steps = 0;         // requests answered by the first coordinator
   std::size_t faults_there = 0;  // how many faults the request at fault_at can meet
+  std::size_t unavailable = 0;   // operations that the first coordinator answered with 503
+  std::set<std::pair<protocol::ActionKind, Fault>> met;  // the faults that there were
   std::vector<std::string> violations;
   std::vector<std::string> trace;  // if traced
 };

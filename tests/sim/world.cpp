@@ -23,14 +23,15 @@ std::vector<Want> wants_at(const Group& group, const std::string& participant) {
 // Requests that run in the group's own transaction at that database.
 bool runs_in_session(ActionKind kind) {
   return kind == ActionKind::claim || kind == ActionKind::vote || kind == ActionKind::judge ||
-         kind == ActionKind::prepare || kind == ActionKind::decide || kind == ActionKind::record_refusals ||
-         kind == ActionKind::release;
+         kind == ActionKind::prepare || kind == ActionKind::decide ||
+         kind == ActionKind::record_refusals || kind == ActionKind::release;
 }
 
 }  // namespace
 
 std::string text_of(const Request& request) {
-  std::string text = std::string(to_string(request.kind)) + ' ' + request.participant + ' ' + format(request.gid);
+  std::string text =
+      std::string(to_string(request.kind)) + ' ' + request.participant + ' ' + format(request.gid);
   for (const bool bit : request.mask) text += bit ? " 1" : " 0";
   return request.written ? text + " (written)" : text;
 }
@@ -53,7 +54,8 @@ void World::violation(const std::string& line) {
 }
 
 bool World::has_written_decision(const Gid& gid) const {
-  return std::ranges::any_of(late_, [&](const Request& late) { return late.written && late.gid == gid; });
+  return std::ranges::any_of(late_,
+                             [&](const Request& late) { return late.written && late.gid == gid; });
 }
 
 bool World::blocked(const Request& request) const {
@@ -64,9 +66,10 @@ bool World::blocked(const Request& request) const {
     }
     case ActionKind::claim:
       return std::ranges::any_of(log.claims, [&](const auto& claim) {
-        return claim.first != request.gid && std::ranges::any_of(request.group, [&](const Operation& operation) {
-          return claim.second.contains(operation.key);
-        });
+        return claim.first != request.gid &&
+               std::ranges::any_of(*request.group, [&](const Operation& operation) {
+                 return claim.second.contains(operation.key);
+               });
       });
     case ActionKind::settle: return has_written_decision(request.gid);
     default: return false;
@@ -113,26 +116,29 @@ void World::end_session(const Request& request) {
   }
   Database& database = databases.at(request.participant);
   database.open.erase(request.gid);
-  if (database.locked_by == request.gid && !database.prepared.contains(request.gid)) database.locked_by.reset();
+  if (database.locked_by == request.gid && !database.prepared.contains(request.gid))
+    database.locked_by.reset();
 }
 
 // --- voting ------------------------------------------------------------------------------------
 
 Done World::vote(const Request& request) {
   Database& database = databases.at(request.participant);
-  const std::vector<bool> everything(request.group.size(), true);
+  const std::vector<bool> everything(request.group->size(), true);
   database.locked_by = request.gid;
   database.open[request.gid] = {request.group, {}};
-  return {.votes = judge(wants_at(request.group, request.participant), database.stock,
+  return {.votes = judge(wants_at(*request.group, request.participant), database.stock,
                          request.kind == ActionKind::judge ? request.mask : everything,
                          "SHORT_AT_" + request.participant)};
 }
 
 Done World::claim(const Request& request) {
-  protocol::Votes votes(request.group.size());
+  protocol::Votes votes(request.group->size());
   for (std::size_t i = 0; i < votes.size(); ++i) {
-    if (log.outcomes.contains(request.group[i].key)) votes[i].answer = protocol::Answer::duplicate;
-    else log.claims[request.gid].insert(request.group[i].key);
+    if (log.outcomes.contains((*request.group)[i].key))
+      votes[i].answer = protocol::Answer::duplicate;
+    else
+      log.claims[request.gid].insert((*request.group)[i].key);
   }
   return {.votes = std::move(votes)};
 }
@@ -153,7 +159,8 @@ Done World::decide(const Request& request) {
   // I11: the string that commits raises at the fence, unless it has passed it and holds it.
   if (!request.written && epoch->second != request.gid.epoch) return {.ok = false, .fenced = true};
   const bool commits = request.kind == ActionKind::decide;
-  if (commits && log.decisions.contains(request.gid)) return {.ok = false};  // the tombstone's primary key
+  if (commits && log.decisions.contains(request.gid))
+    return {.ok = false};  // the tombstone's primary key
   if (commits) {
     for (const std::string& participant : request.record.participants)
       if (!databases.at(participant).prepared.contains(request.gid))
@@ -161,16 +168,19 @@ Done World::decide(const Request& request) {
     log.decisions[request.gid] = {.record = request.record};
   }
   for (const std::string& key : request.record.confirmed) {
-    if (!log.outcomes.try_emplace(key, Stored{true, {}}).second) violation("I5 decided twice: " + key);
+    if (!log.outcomes.try_emplace(key, Stored{true, {}}).second)
+      violation("I5 decided twice: " + key);
   }
   for (const auto& [key, reason] : request.record.refused) {
-    if (!log.outcomes.try_emplace(key, Stored{false, reason}).second) violation("I5 refused twice: " + key);
+    if (!log.outcomes.try_emplace(key, Stored{false, reason}).second)
+      violation("I5 refused twice: " + key);
   }
   return {};
 }
 
 Done World::settle(const Request& request) {
-  const auto [row, buried] = log.decisions.try_emplace(request.gid, Decision{.outcome = Outcome::abort});
+  const auto [row, buried] =
+      log.decisions.try_emplace(request.gid, Decision{.outcome = Outcome::abort});
   note(row->second.outcome == Outcome::commit ? "  settled: commit" : "  settled: abort");
   return {.outcome = row->second.outcome};
 }
@@ -182,9 +192,9 @@ Done World::commit(const Request& request) {
   Database& database = databases.at(request.participant);
   const auto branch = database.prepared.extract(request.gid);
   if (branch.empty()) return {.ok = false};
-  const std::vector<Want> wants = wants_at(branch.mapped().group, request.participant);
+  const std::vector<Want> wants = wants_at(*branch.mapped().group, request.participant);
   for (std::size_t i = 0; i < wants.size(); ++i) {
-    const Operation& operation = branch.mapped().group[i];
+    const Operation& operation = (*branch.mapped().group)[i];
     if (!branch.mapped().survivors[i] || !operation.wants.contains(request.participant)) continue;
     take(database.stock, wants[i].takes);
     database.effects[operation.key].push_back(request.gid);
@@ -207,8 +217,9 @@ Done World::roll_back(const Request& request) {
 // --- epochs, losses, late messages -------------------------------------------------------------
 
 bool World::raise_blocked(const std::string& coordinator) const {
-  return std::ranges::any_of(
-      late_, [&](const Request& late) { return late.written && late.gid.coordinator == coordinator; });
+  return std::ranges::any_of(late_, [&](const Request& late) {
+    return late.written && late.gid.coordinator == coordinator;
+  });
 }
 
 std::uint64_t World::raise_epoch(const std::string& coordinator) {
@@ -245,8 +256,10 @@ void World::end_late(std::size_t index, bool happens) {
   if (blocked(request)) return;
   late_.erase(late_.begin() + static_cast<std::ptrdiff_t>(index));
   note(happens ? "late: " : "never: ", request);
-  if (happens) execute(request);
-  else end_session(request);
+  if (happens)
+    execute(request);
+  else
+    end_session(request);
 }
 
 }  // namespace txcoord::sim

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -29,11 +30,12 @@ struct Operation {
   std::map<std::string, Want> wants;
 };
 using Group = std::vector<Operation>;
+using GroupPtr = std::shared_ptr<const Group>;
 
 // What the decision's transaction writes.
 struct Record {
-  std::vector<std::string> participants;  // whose branches are prepared; none: refusals alone
-  std::vector<std::string> confirmed;     // keys
+  std::vector<std::string> participants;       // whose branches are prepared; none: refusals alone
+  std::vector<std::string> confirmed;          // keys
   std::map<std::string, std::string> refused;  // key → reason
 };
 
@@ -42,7 +44,7 @@ struct Request {
   Gid gid{};
   std::string participant{};  // "log" for the log's
   protocol::ParticipantId voter = protocol::log_voter;
-  Group group{};
+  GroupPtr group{};
   std::vector<bool> mask{};
   Record record{};
   // A decision in flight that has passed the fence and written its row, but not committed: it holds
@@ -51,14 +53,14 @@ struct Request {
 };
 
 struct Branch {
-  Group group;
+  GroupPtr group;
   std::vector<bool> survivors;
 };
 
 struct Database {
   Stock stock;
-  std::optional<Gid> locked_by;    // one lock for all rows: groups are judged one after another
-  std::map<Gid, Branch> open;      // voted, neither prepared nor ended
+  std::optional<Gid> locked_by;  // one lock for all rows: groups are judged one after another
+  std::map<Gid, Branch> open;    // voted, neither prepared nor ended
   std::map<Gid, Branch> prepared;
   std::set<Gid> witnesses;
   std::map<std::string, std::vector<Gid>> effects;  // key → the gids that committed it here
@@ -77,8 +79,8 @@ struct Stored {
 
 struct LogDatabase {
   std::map<Gid, Decision> decisions;
-  std::map<std::string, Stored> outcomes;          // by key, committed
-  std::map<Gid, std::set<std::string>> claims;     // keys of open transactions
+  std::map<std::string, Stored> outcomes;       // by key, committed
+  std::map<Gid, std::set<std::string>> claims;  // keys of open transactions
   std::map<std::string, std::uint64_t> epochs;
 };
 

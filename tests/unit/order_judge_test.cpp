@@ -28,15 +28,17 @@ Vote judge_one(OrderStatus status, OperationKind kind) {
 }
 
 std::optional<OrderStatus> expected_move(OrderStatus from, OperationKind kind) {
-  if (kind == OperationKind::cancel && from == OrderStatus::confirmed) return OrderStatus::cancelled;
+  if (kind == OperationKind::cancel && from == OrderStatus::confirmed)
+    return OrderStatus::cancelled;
   if (kind == OperationKind::ship && from == OrderStatus::confirmed) return OrderStatus::shipped;
   if (kind == OperationKind::deliver && from == OrderStatus::shipped) return OrderStatus::delivered;
   return std::nullopt;
 }
 
 TEST_CASE("order judge: every status and move is as the contract says", "[order]") {
-  const auto status = GENERATE(OrderStatus::pending, OrderStatus::confirmed, OrderStatus::failed,
-                               OrderStatus::cancelled, OrderStatus::shipped, OrderStatus::delivered);
+  const auto status =
+      GENERATE(OrderStatus::pending, OrderStatus::confirmed, OrderStatus::failed,
+               OrderStatus::cancelled, OrderStatus::shipped, OrderStatus::delivered);
   const auto kind = GENERATE(OperationKind::cancel, OperationKind::ship, OperationKind::deliver);
   const auto expected = expected_move(status, kind);
   CHECK(next_state(order_moves(), kind, status) == expected);
@@ -52,8 +54,9 @@ TEST_CASE("order judge: every status and move is as the contract says", "[order]
 }
 
 TEST_CASE("order judge: a status is written and read the same", "[order]") {
-  const auto status = GENERATE(OrderStatus::pending, OrderStatus::confirmed, OrderStatus::failed,
-                               OrderStatus::cancelled, OrderStatus::shipped, OrderStatus::delivered);
+  const auto status =
+      GENERATE(OrderStatus::pending, OrderStatus::confirmed, OrderStatus::failed,
+               OrderStatus::cancelled, OrderStatus::shipped, OrderStatus::delivered);
   CHECK(parse_order_status(to_string(status)) == status);
   CHECK_THROWS(parse_order_status("LOST"));
 }
@@ -71,7 +74,8 @@ TEST_CASE("order judge: an order that is nowhere is refused for good", "[order]"
   CHECK(vote.final);
 }
 
-TEST_CASE("order judge: two cancels in a group: the second is refused while the first stands", "[order]") {
+TEST_CASE("order judge: two cancels in a group: the second is refused while the first stands",
+          "[order]") {
   const LockedOrders orders({{an_order, OrderStatus::confirmed}});
   const Operations group{on(an_order, OperationKind::cancel), on(an_order, OperationKind::cancel)};
   const Votes both = orders.judge(group, {true, true});
@@ -86,31 +90,33 @@ TEST_CASE("order judge: two cancels in a group: the second is refused while the 
 
 TEST_CASE("order judge: cancel and ship in a group: the first wins", "[order]") {
   const LockedOrders orders({{an_order, OrderStatus::confirmed}});
-  const Votes votes = orders.judge({on(an_order, OperationKind::ship), on(an_order, OperationKind::cancel)},
-                                   {true, true});
+  const Votes votes = orders.judge(
+      {on(an_order, OperationKind::ship), on(an_order, OperationKind::cancel)}, {true, true});
   CHECK(votes[0].answer == Answer::yes);
   CHECK(votes[1].answer == Answer::no);
   CHECK_FALSE(votes[1].final);
 }
 
-TEST_CASE("order judge: what only an earlier operation of the group allows is judged later", "[order][I9]") {
+TEST_CASE("order judge: what only an earlier operation of the group allows is judged later",
+          "[order][I9]") {
   SECTION("deliver behind ship") {
     const LockedOrders orders({{an_order, OrderStatus::confirmed}});
-    const Votes votes = orders.judge({on(an_order, OperationKind::ship), on(an_order, OperationKind::deliver)},
-                                     {true, true});
+    const Votes votes = orders.judge(
+        {on(an_order, OperationKind::ship), on(an_order, OperationKind::deliver)}, {true, true});
     CHECK(votes[0].answer == Answer::yes);
     CHECK(votes[1].answer == Answer::retry);
   }
   SECTION("cancel behind place") {
     const LockedOrders nothing;
-    const Votes votes = nothing.judge({on(an_order, OperationKind::place), on(an_order, OperationKind::cancel)},
-                                      {true, true});
+    const Votes votes = nothing.judge(
+        {on(an_order, OperationKind::place), on(an_order, OperationKind::cancel)}, {true, true});
     CHECK(votes[0].answer == Answer::yes);
     CHECK(votes[1].answer == Answer::retry);
   }
 }
 
-TEST_CASE("order judge: at most one operation of a group moves an order, whatever the group", "[order]") {
+TEST_CASE("order judge: at most one operation of a group moves an order, whatever the group",
+          "[order]") {
   // Every group of three over all kinds and statuses: a yes must not depend on another yes.
   const auto status = GENERATE(OrderStatus::confirmed, OrderStatus::shipped, OrderStatus::delivered,
                                OrderStatus::cancelled);
@@ -134,9 +140,10 @@ TEST_CASE("order judge: at most one operation of a group moves an order, whateve
 }
 
 TEST_CASE("order judge: orders do not disturb each other", "[order]") {
-  const LockedOrders orders({{an_order, OrderStatus::confirmed}, {another, OrderStatus::confirmed}});
-  const Votes votes = orders.judge({on(an_order, OperationKind::cancel), on(another, OperationKind::ship)},
-                                   {true, true});
+  const LockedOrders orders(
+      {{an_order, OrderStatus::confirmed}, {another, OrderStatus::confirmed}});
+  const Votes votes = orders.judge(
+      {on(an_order, OperationKind::cancel), on(another, OperationKind::ship)}, {true, true});
   CHECK(votes[0].answer == Answer::yes);
   CHECK(votes[1].answer == Answer::yes);
 }

@@ -35,13 +35,15 @@ Vote place_to(const std::string& postal_code, const std::string& prefecture) {
 TEST_CASE("shipping judge: postal codes", "[shipping]") {
   CHECK(valid_postal_code("100-0001"));
   CHECK(valid_postal_code("1000001"));
-  for (const char* bad : {"", "100-001", "100-00011", "1000-001", "10a-0001", "100 0001", "１００-０００１", "100-0001 "}) {
+  for (const char* bad : {"", "100-001", "100-00011", "1000-001", "10a-0001", "100 0001",
+                          "１００-０００１", "100-0001 "}) {
     CAPTURE(bad);
     CHECK_FALSE(valid_postal_code(bad));
   }
 }
 
-TEST_CASE("shipping judge: a prefecture by its name, in romaji, with and without suffix", "[shipping]") {
+TEST_CASE("shipping judge: a prefecture by its name, in romaji, with and without suffix",
+          "[shipping]") {
   for (const char* tokyo : {"東京都", "Tokyo", "tokyo", "TOKYO", "Tokyo-to", "tokyo-TO"}) {
     CAPTURE(tokyo);
     const auto found = find_prefecture(tokyo);
@@ -51,7 +53,8 @@ TEST_CASE("shipping judge: a prefecture by its name, in romaji, with and without
   CHECK(find_prefecture("北海道")->romaji == "Hokkaido");
   CHECK(find_prefecture("Osaka-fu")->name == "大阪府");
   CHECK(find_prefecture("Aomori-ken")->name == "青森県");
-  for (const char* nowhere : {"", "東京", "Tokyo-ken", "Tokyoto", "Tokyo-", "Edo", "California", "Hokkaido-to"}) {
+  for (const char* nowhere :
+       {"", "東京", "Tokyo-ken", "Tokyoto", "Tokyo-", "Edo", "California", "Hokkaido-to"}) {
     CAPTURE(nowhere);
     CHECK_FALSE(find_prefecture(nowhere));
   }
@@ -90,18 +93,24 @@ TEST_CASE("shipping judge: every status and move", "[shipping]") {
   CHECK(parse_shipment_status(to_string(status)) == status);
 }
 
-TEST_CASE("shipping judge: a refused place opens nothing for a later operation of the group", "[shipping]") {
+TEST_CASE("shipping judge: a refused place opens nothing for a later operation of the group",
+          "[shipping]") {
   auto refused = on(an_order, OperationKind::place);
   refused->place.address.prefecture = "nowhere";
-  const Votes votes = LockedShipments().judge({refused, on(an_order, OperationKind::cancel)}, {true, true});
+  const Votes votes =
+      LockedShipments().judge({refused, on(an_order, OperationKind::cancel)}, {true, true});
   CHECK(votes[0].answer == Answer::no);
   CHECK(votes[1].answer == Answer::retry);
 }
 
-TEST_CASE("carrier: a tracking number is the carrier's prefix and all of the shipment id", "[shipping]") {
-  CHECK(tracking_number("MS", "00000000-0000-0000-0000-000000000000") == "MS" + std::string(26, '0'));
-  CHECK(tracking_number("MS", "00000000-0000-0000-0000-00000000001f") == "MS" + std::string(25, '0') + "Z");
-  CHECK(tracking_number("MS", "ffffffff-ffff-ffff-ffff-ffffffffffff") == "MS7" + std::string(25, 'Z'));
+TEST_CASE("carrier: a tracking number is the carrier's prefix and all of the shipment id",
+          "[shipping]") {
+  CHECK(tracking_number("MS", "00000000-0000-0000-0000-000000000000") ==
+        "MS" + std::string(26, '0'));
+  CHECK(tracking_number("MS", "00000000-0000-0000-0000-00000000001f") ==
+        "MS" + std::string(25, '0') + "Z");
+  CHECK(tracking_number("MS", "ffffffff-ffff-ffff-ffff-ffffffffffff") ==
+        "MS7" + std::string(25, 'Z'));
   // One bit of the id is always a different number, and a later id a greater one.
   std::set<std::string> numbers;
   std::string last;
@@ -120,8 +129,10 @@ TEST_CASE("carrier: a tracking number is the carrier's prefix and all of the shi
   CHECK(numbers.size() == 128);
 }
 
-TEST_CASE("shipping address: what is stored is read back, and nothing else is accepted", "[shipping]") {
-  ShippingAddress address{"佐藤 \"花子\"", "5300001", "Osaka-fu", "大阪市", "梅田1\\2", "ビル5F", {}};
+TEST_CASE("shipping address: what is stored is read back, and nothing else is accepted",
+          "[shipping]") {
+  ShippingAddress address{"佐藤 \"花子\"", "5300001", "Osaka-fu", "大阪市",
+                          "梅田1\\2",      "ビル5F",  {}};
   const ShippingAddress back = address_from_json(address_to_json(address));
   CHECK(back.name == address.name);
   CHECK(back.line1 == address.line1);

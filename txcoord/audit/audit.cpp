@@ -16,7 +16,8 @@ AuditReport audit(const AuditTargets& targets) {
   AuditReport result;
   const Report report = [&result, &targets](Violation violation) {
     ++result.violations_total;
-    if (result.violations.size() < targets.violations_max) result.violations.push_back(std::move(violation));
+    if (result.violations.size() < targets.violations_max)
+      result.violations.push_back(std::move(violation));
   };
   Suspects suspects;
   {

@@ -1,7 +1,8 @@
 // `txcoord audit`: reads all five databases from outside and tests the invariants that data can
 // show. It knows the tables, not the code that writes them, and only reads.
 //
-// What it tests:  I1 atomic · I2 durable · I3 one decision · I4 nothing without a decision · I5 once
+// What it tests:  I1 atomic · I2 durable · I3 one decision · I4 nothing without a decision · I5
+// once
 //                 I6 conservation · I7 no orphan · I9 no operation judged on unapplied state
 //                 I10 an answer is never contradicted · I11 fenced is fenced
 // I8 has no data yet (sagas). I4's order in time, and what was trimmed, data cannot show: the tests
@@ -29,8 +30,8 @@ namespace txcoord::audit {
 
 struct AuditTargets {
   std::string order, inventory, payment, shipping, log;  // libpq connection strings: never logged
-  // False when the coordinator runs with trim = false: then a missing witness, and a witness without
-  // a decision, are evidence.
+  // False when the coordinator runs with trim = false: then a missing witness, and a witness
+  // without a decision, are evidence.
   bool trimming = true;
   std::chrono::milliseconds orphan_age_max{5000};  // I7
   std::size_t violations_max = 1000;               // kept; the rest is counted
@@ -48,13 +49,13 @@ struct Violation {
 struct AuditReport {
   std::vector<Violation> violations;
   std::uint64_t violations_total = 0;
-  std::uint64_t orders = 0;       // orders seen in any of the databases
-  std::uint64_t operations = 0;   // outcomes in the log
-  std::uint64_t gids = 0;         // decisions, tombstones, witnesses
-  std::uint64_t prepared = 0;     // branches of ours found prepared, of any age
-  std::uint64_t heuristics = 0;   // branches shown as needing a person: what they broke is above
-  std::uint64_t looked_again = 0; // orders that may have moved while they were read
-  std::uint64_t unsettled = 0;    // … and never came to rest: not judged
+  std::uint64_t orders = 0;        // orders seen in any of the databases
+  std::uint64_t operations = 0;    // outcomes in the log
+  std::uint64_t gids = 0;          // decisions, tombstones, witnesses
+  std::uint64_t prepared = 0;      // branches of ours found prepared, of any age
+  std::uint64_t heuristics = 0;    // branches shown as needing a person: what they broke is above
+  std::uint64_t looked_again = 0;  // orders that may have moved while they were read
+  std::uint64_t unsettled = 0;     // … and never came to rest: not judged
   bool clean() const { return violations_total == 0; }
 };
 

@@ -16,7 +16,8 @@
 namespace txcoord::audit {
 namespace {
 
-constexpr pg::Statement read_installation{"audit_installation", "SELECT installation FROM txc_installation"};
+constexpr pg::Statement read_installation{"audit_installation",
+                                          "SELECT installation FROM txc_installation"};
 
 constexpr pg::Statement decision_rows{"audit_decisions", R"(
   SELECT gid, outcome, completed_at IS NOT NULL, array_to_string(participants, ',')
@@ -27,7 +28,8 @@ constexpr pg::Statement decision_rows{"audit_decisions", R"(
 constexpr pg::Statement witness_rows{"audit_witnesses", R"(
   SELECT gid FROM txc_branch WHERE starts_with(gid, {prefix}) ORDER BY gid COLLATE "C")"};
 
-constexpr pg::Statement heuristic_rows{"audit_heuristics", "SELECT gid, participant FROM heuristic_outcomes"};
+constexpr pg::Statement heuristic_rows{"audit_heuristics",
+                                       "SELECT gid, participant FROM heuristic_outcomes"};
 
 // now() is the snapshot's time: what was incomplete then, and for how long it had been.
 constexpr pg::Statement incomplete_rows{"audit_incomplete", R"(
@@ -45,7 +47,8 @@ constexpr pg::Statement prepared_rows{"audit_prepared", R"(
 
 using Heuristics = std::set<std::pair<std::string, std::string>>;  // gid, participant
 
-std::string with_prefix(Snapshot& snapshot, const pg::Statement& statement, const std::string& prefix) {
+std::string with_prefix(Snapshot& snapshot, const pg::Statement& statement,
+                        const std::string& prefix) {
   constexpr std::string_view marker = "{prefix}";
   std::string sql = statement.sql;
   const auto at = sql.find(marker);
@@ -61,7 +64,9 @@ bool names(std::string_view list, std::string_view participant) {
   return false;
 }
 
-std::string seconds(std::int64_t ms) { return std::to_string(ms / 1000) + "." + std::to_string(ms % 1000 / 100) + " s"; }
+std::string seconds(std::int64_t ms) {
+  return std::to_string(ms / 1000) + "." + std::to_string(ms % 1000 / 100) + " s";
+}
 
 struct DecisionSeen {
   bool commit = false, complete = false;
@@ -72,7 +77,8 @@ struct DecisionSeen {
 std::optional<DecisionSeen> take_decision(Cursor& decisions, std::string_view gid) {
   const auto row = decisions.row();
   if (!row || (*row)[0].view() != gid) return std::nullopt;
-  DecisionSeen seen{(*row)[1].view() == "commit", (*row)[2].as<bool>(), (*row)[3].as<std::string>()};
+  DecisionSeen seen{(*row)[1].view() == "commit", (*row)[2].as<bool>(),
+                    (*row)[3].as<std::string>()};
   decisions.next();
   return seen;
 }
@@ -92,37 +98,43 @@ std::array<Branch, 4> branches(Look& look) {
 // One gid: what the log said before and after, and who has its witness. Rules 2 and 3 of
 // orders_check.hpp make each of these certain without a second look.
 void judge_gid(const std::string& gid, const std::optional<DecisionSeen>& before,
-               const std::optional<DecisionSeen>& after, const std::set<std::string_view>& witnesses,
-               const std::array<Branch, 4>& services, const AuditTargets& targets, const Heuristics& heuristics,
-               const Report& report) {
+               const std::optional<DecisionSeen>& after,
+               const std::set<std::string_view>& witnesses, const std::array<Branch, 4>& services,
+               const AuditTargets& targets, const Heuristics& heuristics, const Report& report) {
   for (const std::string_view at : witnesses) {
     const std::string where = "committed in " + std::string(at);
     if (after && !after->commit) {
-      report({"I3", "committed_and_aborted", gid, where + ", and the log holds a tombstone for it"});
+      report(
+          {"I3", "committed_and_aborted", gid, where + ", and the log holds a tombstone for it"});
     } else if (after && !names(after->participants, at)) {
-      report({"I4", "committed_outside_decision", gid, where + "; the decision names " + after->participants});
+      report({"I4", "committed_outside_decision", gid,
+              where + "; the decision names " + after->participants});
     } else if (!after && !before && !targets.trimming) {
       report({"I4", "committed_without_decision", gid, where + ", and the log holds no decision"});
     }
   }
   if (targets.trimming || !before || !before->commit || !before->complete) return;
   for (const Branch& service : services) {
-    if (!names(before->participants, service.participant) || witnesses.contains(service.participant)) continue;
+    if (!names(before->participants, service.participant) ||
+        witnesses.contains(service.participant))
+      continue;
     if (heuristics.contains({gid, std::string(service.participant)})) continue;
-    report({"I1", "witness_missing", gid,
-            "the log says committed everywhere; no witness in " + std::string(service.participant)});
+    report(
+        {"I1", "witness_missing", gid,
+         "the log says committed everywhere; no witness in " + std::string(service.participant)});
   }
 }
 
-void check_gids(Look& look, const std::string& prefix, const AuditTargets& targets, const Heuristics& heuristics,
-                AuditReport& counts, const Report& report) {
+void check_gids(Look& look, const std::string& prefix, const AuditTargets& targets,
+                const Heuristics& heuristics, AuditReport& counts, const Report& report) {
   const std::array<Branch, 4> services = branches(look);
   Cursor before(look.log_before, decision_rows.name, decision_rows.sql);
   Cursor after(look.log_after, decision_rows.name, decision_rows.sql);
   std::array<std::unique_ptr<Cursor>, 4> witnesses;
   for (std::size_t i = 0; i < services.size(); ++i) {
     Snapshot& snapshot = *services[i].snapshot;
-    witnesses[i] = std::make_unique<Cursor>(snapshot, witness_rows.name, with_prefix(snapshot, witness_rows, prefix));
+    witnesses[i] = std::make_unique<Cursor>(snapshot, witness_rows.name,
+                                            with_prefix(snapshot, witness_rows, prefix));
   }
   while (true) {
     std::optional<std::string> first;
@@ -149,13 +161,16 @@ void check_gids(Look& look, const std::string& prefix, const AuditTargets& targe
     if (decided_before && decided_after && decided_before->commit != decided_after->commit) {
       report({"I3", "decision_changed", *first, "commit and abort, one after the other"});
     }
-    judge_gid(*first, decided_before, decided_after, present, services, targets, heuristics, report);
+    judge_gid(*first, decided_before, decided_after, present, services, targets, heuristics,
+              report);
   }
 }
 
 // How long the log and this database have both been up: what I7 counts from.
 std::int64_t up_ms(Snapshot& one, Snapshot& other) {
-  const auto up = [](Snapshot& snapshot) { return snapshot.read(up_since.name, up_since.sql)[0][0].as<std::int64_t>(); };
+  const auto up = [](Snapshot& snapshot) {
+    return snapshot.read(up_since.name, up_since.sql)[0][0].as<std::int64_t>();
+  };
   return std::min(up(one), up(other));
 }
 
@@ -166,44 +181,54 @@ void check_prepared(Look& look, const std::string& prefix, const AuditTargets& t
     Snapshot& snapshot = *service.snapshot;
     const std::int64_t up = up_ms(snapshot, look.log_after);
     const std::string suffix = "_" + std::string(service.participant);
-    for (const pqxx::row& row : snapshot.read(prepared_rows.name, with_prefix(snapshot, prepared_rows, prefix))) {
+    for (const pqxx::row& row :
+         snapshot.read(prepared_rows.name, with_prefix(snapshot, prepared_rows, prefix))) {
       ++counts.prepared;
       const auto branch = row[0].as<std::string>();
       const std::int64_t age = std::min(row[1].as<std::int64_t>(), up);
       if (!branch.ends_with(suffix)) {
-        report({"I7", "prepared_in_wrong_database", branch, "prepared in " + std::string(service.participant)});
+        report({"I7", "prepared_in_wrong_database", branch,
+                "prepared in " + std::string(service.participant)});
         continue;
       }
       const std::string gid = branch.substr(0, branch.size() - suffix.size());
-      if (age <= targets.orphan_age_max.count() || heuristics.contains({gid, std::string(service.participant)})) {
+      if (age <= targets.orphan_age_max.count() ||
+          heuristics.contains({gid, std::string(service.participant)})) {
         continue;
       }
       report({"I7", "prepared_too_long", branch,
-              "prepared in " + std::string(service.participant) + ", could be resolved for " + seconds(age)});
+              "prepared in " + std::string(service.participant) + ", could be resolved for " +
+                  seconds(age)});
     }
   }
 }
 
 // I7, the other side: decided, and not applied everywhere for too long.
-void check_incomplete(Look& look, const AuditTargets& targets, const Heuristics& heuristics, const Report& report) {
+void check_incomplete(Look& look, const AuditTargets& targets, const Heuristics& heuristics,
+                      const Report& report) {
   std::int64_t up = up_ms(look.log_after, look.log_after);
-  for (const Branch& service : branches(look)) up = std::min(up, up_ms(*service.snapshot, look.log_after));
+  for (const Branch& service : branches(look))
+    up = std::min(up, up_ms(*service.snapshot, look.log_after));
   for (const pqxx::row& row : look.log_after.read(incomplete_rows.name, incomplete_rows.sql)) {
     const auto gid = row[0].as<std::string>();
     const std::int64_t age = std::min(row[1].as<std::int64_t>(), up);
     if (age <= targets.orphan_age_max.count()) continue;
     const auto same_gid = heuristics.lower_bound({gid, ""});
     if (same_gid != heuristics.end() && same_gid->first == gid) continue;
-    report({"I7", "decided_not_applied", gid,
-            "decided, and could be applied in " + row[2].as<std::string>() + " for " + seconds(age)});
+    report(
+        {"I7", "decided_not_applied", gid,
+         "decided, and could be applied in " + row[2].as<std::string>() + " for " + seconds(age)});
   }
 }
 
 }  // namespace
 
-void check_branches(Look& look, const AuditTargets& targets, AuditReport& counts, const Report& report) {
-  const pqxx::result installation = look.log_after.read(read_installation.name, read_installation.sql);
-  if (installation.size() != 1) throw std::runtime_error("database 'log' does not say which installation it is");
+void check_branches(Look& look, const AuditTargets& targets, AuditReport& counts,
+                    const Report& report) {
+  const pqxx::result installation =
+      look.log_after.read(read_installation.name, read_installation.sql);
+  if (installation.size() != 1)
+    throw std::runtime_error("database 'log' does not say which installation it is");
   const std::string prefix = "txc_" + installation[0][0].as<std::string>() + "_";
 
   Heuristics heuristics;

@@ -121,8 +121,10 @@ constexpr RowCheck untrimmed_log_checks[] = {
 };
 
 void run(Snapshot& snapshot, const RowCheck& check, const Report& report) {
-  for (Cursor cursor(snapshot, check.check, check.sql); const auto row = cursor.row(); cursor.next()) {
-    report({check.invariant, check.check, (*row)[0].as<std::string>(), (*row)[1].as<std::string>()});
+  for (Cursor cursor(snapshot, check.check, check.sql); const auto row = cursor.row();
+       cursor.next()) {
+    report(
+        {check.invariant, check.check, (*row)[0].as<std::string>(), (*row)[1].as<std::string>()});
   }
 }
 

@@ -1,4 +1,5 @@
-// What one database can show by itself: conservation (I6), and the log's own books (I3, I5, I10, I11).
+// What one database can show by itself: conservation (I6), and the log's own books (I3, I5, I10,
+// I11).
 #pragma once
 
 #include "txcoord/audit/orders_check.hpp"

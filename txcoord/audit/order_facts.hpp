@@ -15,8 +15,8 @@ struct OrderRow {
   std::string status, mode, customer_id, transaction_id;
   std::int64_t total_amount = 0;
   std::int64_t created_us = 0;  // microseconds since 1970
-  std::string items;        // "book-123 x2, book-789 x1": by SKU
-  std::string items_total;  // Σ quantity × unit_price, exact
+  std::string items;            // "book-123 x2, book-789 x1": by SKU
+  std::string items_total;      // Σ quantity × unit_price, exact
 
   bool operator==(const OrderRow&) const = default;
 };
@@ -47,8 +47,9 @@ struct LoggedOperation {
 
 // What the log knows at all: the same for every order of a look.
 struct LogScope {
-  std::string installation_prefix;      // txc_<installation>_
-  std::int64_t complete_since_us = 0;   // orders made later than this have their operation in the log
+  std::string installation_prefix;  // txc_<installation>_
+  std::int64_t complete_since_us =
+      0;  // orders made later than this have their operation in the log
 
   bool operator==(const LogScope&) const = default;
 };

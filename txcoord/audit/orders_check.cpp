@@ -10,7 +10,8 @@
 namespace txcoord::audit {
 namespace {
 
-// {orders} becomes a condition on order_id, or true. Cursors take no parameters: see select_orders().
+// {orders} becomes a condition on order_id, or true. Cursors take no parameters: see
+// select_orders().
 constexpr pg::Statement order_rows{"audit_orders", R"(
   SELECT order_id, o.order_id IS NOT NULL, coalesce(o.status, ''), coalesce(o.mode, ''),
          coalesce(o.customer_id, ''), coalesce(o.transaction_id, ''), coalesce(o.total_amount, 0),
@@ -63,12 +64,14 @@ constexpr pg::Statement log_scope{"audit_log_scope", R"(
 
 LogScope read_log_scope(Snapshot& log) {
   const pqxx::result rows = log.read(log_scope.name, log_scope.sql);
-  if (rows.size() != 1) throw std::runtime_error("database 'log' does not say which installation it is");
+  if (rows.size() != 1)
+    throw std::runtime_error("database 'log' does not say which installation it is");
   return {rows[0][0].as<std::string>(), rows[0][1].as<std::int64_t>()};
 }
 
 // The ids are canonical uuids that a database gave us, so quoting adds nothing but certainty.
-std::string select_orders(Snapshot& snapshot, const pg::Statement& statement, const std::vector<std::string>& only) {
+std::string select_orders(Snapshot& snapshot, const pg::Statement& statement,
+                          const std::vector<std::string>& only) {
   std::string condition = "true";
   if (!only.empty()) {
     std::string ids = "{";
@@ -77,7 +80,8 @@ std::string select_orders(Snapshot& snapshot, const pg::Statement& statement, co
   }
   constexpr std::string_view marker = "{orders}";
   std::string sql = statement.sql;
-  for (auto at = sql.find(marker); at != std::string::npos; at = sql.find(marker, at + condition.size())) {
+  for (auto at = sql.find(marker); at != std::string::npos;
+       at = sql.find(marker, at + condition.size())) {
     sql.replace(at, marker.size(), condition);
   }
   return sql;
@@ -86,7 +90,8 @@ std::string select_orders(Snapshot& snapshot, const pg::Statement& statement, co
 // A stream whose rows start with order_id, sorted by it: canonical text sorts as the uuids do.
 class OrderStream {
  public:
-  OrderStream(Snapshot& snapshot, const pg::Statement& statement, const std::vector<std::string>& only)
+  OrderStream(Snapshot& snapshot, const pg::Statement& statement,
+              const std::vector<std::string>& only)
       : cursor_(snapshot, statement.name, select_orders(snapshot, statement, only)) {}
 
   // The order under the cursor; empty at the end.
@@ -122,11 +127,13 @@ OrderRow order_row(const pqxx::row& row) {
 }
 
 PaymentRow payment_row(const pqxx::row& row) {
-  return {row[1].as<std::string>(), row[2].as<std::string>(), row[3].as<std::string>(), row[4].as<std::int64_t>()};
+  return {row[1].as<std::string>(), row[2].as<std::string>(), row[3].as<std::string>(),
+          row[4].as<std::int64_t>()};
 }
 
 LoggedOperation logged_operation(const pqxx::row& row) {
-  return {row[1].as<std::string>(), row[2].as<std::string>(), row[3].as<std::string>(), row[4].as<bool>()};
+  return {row[1].as<std::string>(), row[2].as<std::string>(), row[3].as<std::string>(),
+          row[4].as<bool>()};
 }
 
 constexpr std::size_t orders_a_look = 1000;  // bounds the text of one condition
@@ -154,7 +161,8 @@ void read_orders(Look& look, const std::vector<std::string>& only,
 
   while (true) {
     std::string_view first;
-    for (const OrderStream* stream : {&before, &orders, &reservations, &payments, &shipments, &after}) {
+    for (const OrderStream* stream :
+         {&before, &orders, &reservations, &payments, &shipments, &after}) {
       const std::string_view id = stream->order_id();
       if (!id.empty() && (first.empty() || id < first)) first = id;
     }
@@ -164,7 +172,8 @@ void read_orders(Look& look, const std::vector<std::string>& only,
     facts.order_id = first;
     facts.log = scope;
     const std::string& id = facts.order_id;
-    before.take(id, [&](const pqxx::row& row) { facts.log_before.push_back(logged_operation(row)); });
+    before.take(id,
+                [&](const pqxx::row& row) { facts.log_before.push_back(logged_operation(row)); });
     orders.take(id, [&](const pqxx::row& row) { facts.order = order_row(row); });
     reservations.take(id, [&](const pqxx::row& row) {
       facts.reservations = ReservationRows{row[1].as<std::string>(), row[2].as<std::string>()};
@@ -176,7 +185,8 @@ void read_orders(Look& look, const std::vector<std::string>& only,
   }
 }
 
-Suspects check_orders(Look& look, const AuditTargets& targets, AuditReport& counts, const Report& report) {
+Suspects check_orders(Look& look, const AuditTargets& targets, AuditReport& counts,
+                      const Report& report) {
   Suspects suspects;
   const auto now = std::chrono::steady_clock::now();
   read_orders(look, {}, [&](const OrderFacts& facts) {
@@ -196,14 +206,16 @@ Suspects check_orders(Look& look, const AuditTargets& targets, AuditReport& coun
   return suspects;
 }
 
-void settle_suspects(Suspects suspects, const AuditTargets& targets, AuditReport& counts, const Report& report) {
+void settle_suspects(Suspects suspects, const AuditTargets& targets, AuditReport& counts,
+                     const Report& report) {
   const auto end = std::chrono::steady_clock::now() + targets.patience;
   while (!suspects.empty() && std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(pause_between_looks);
     Suspects left;
     for (auto from = suspects.cbegin(); from != suspects.cend();) {
       std::vector<std::string> some;
-      for (; from != suspects.cend() && some.size() < orders_a_look; ++from) some.push_back(from->first);
+      for (; from != suspects.cend() && some.size() < orders_a_look; ++from)
+        some.push_back(from->first);
       Look look(targets);
       const auto now = std::chrono::steady_clock::now();
       read_orders(look, some, [&](const OrderFacts& facts) {

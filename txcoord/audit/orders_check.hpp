@@ -11,9 +11,10 @@
 //      services were read while nothing happened to it: what looks wrong then is wrong.
 //   5. An order that looks wrong and does not pass (4) is read again, with new snapshots, until it
 //      does. One that never does within the patience given is counted, not judged.
-//   6. An order that the log does not know (another installation's, or older than the keys kept) can
-//      move unseen: it must look wrong in the same way for orphan_age_max, the time in which whoever
-//      works on it has to be done (I7).
+//   6. An order that the log does not know (another installation's, or older than the keys kept)
+//   can
+//      move unseen: it must look wrong in the same way for orphan_age_max, the time in which
+//      whoever works on it has to be done (I7).
 #pragma once
 
 #include <chrono>
@@ -51,8 +52,10 @@ using Suspects = std::map<std::string, Suspect>;  // by order_id
 
 // All orders: judges those at rest, returns the suspects (at most suspects_max; the rest is counted
 // as unsettled).
-Suspects check_orders(Look& look, const AuditTargets& targets, AuditReport& counts, const Report& report);
+Suspects check_orders(Look& look, const AuditTargets& targets, AuditReport& counts,
+                      const Report& report);
 // Looks again until none is left, or the patience has run out.
-void settle_suspects(Suspects suspects, const AuditTargets& targets, AuditReport& counts, const Report& report);
+void settle_suspects(Suspects suspects, const AuditTargets& targets, AuditReport& counts,
+                     const Report& report);
 
 }  // namespace txcoord::audit

@@ -29,20 +29,25 @@ std::string to_json(const AuditReport& report) {
 }
 
 std::string to_text(const AuditReport& report) {
-  std::string text = "audit: " + std::to_string(report.orders) + " orders, " + std::to_string(report.operations) +
-                     " operations, " + std::to_string(report.gids) + " global transactions, " +
+  std::string text = "audit: " + std::to_string(report.orders) + " orders, " +
+                     std::to_string(report.operations) + " operations, " +
+                     std::to_string(report.gids) + " global transactions, " +
                      std::to_string(report.prepared) + " branches prepared at the moment\n";
   for (const Violation& violation : report.violations) {
-    text += violation.invariant + " " + violation.check + ": " + violation.subject + ": " + violation.found + "\n";
+    text += violation.invariant + " " + violation.check + ": " + violation.subject + ": " +
+            violation.found + "\n";
   }
   if (report.violations_total > report.violations.size()) {
-    text += "… and " + std::to_string(report.violations_total - report.violations.size()) + " more\n";
+    text +=
+        "… and " + std::to_string(report.violations_total - report.violations.size()) + " more\n";
   }
   if (report.heuristics > 0) {
-    text += "audit: " + std::to_string(report.heuristics) + " heuristic outcomes are recorded: see the transactions\n";
+    text += "audit: " + std::to_string(report.heuristics) +
+            " heuristic outcomes are recorded: see the transactions\n";
   }
   if (report.unsettled > 0) {
-    text += "audit: " + std::to_string(report.unsettled) + " orders did not come to rest and were not judged\n";
+    text += "audit: " + std::to_string(report.unsettled) +
+            " orders did not come to rest and were not judged\n";
   }
   text += report.clean() ? "audit: no violation of I1-I7, I9-I11\n"
                          : "audit: " + std::to_string(report.violations_total) + " violations\n";

@@ -14,13 +14,16 @@ pg::SessionSettings session_settings() {
   pg::SessionSettings settings;
   settings.lock_timeout = std::chrono::seconds(5);  // we take no row locks; DDL may hold a table's
   settings.statement_timeout = std::chrono::minutes(30);  // a sort of everything there is
-  settings.idle_in_transaction_timeout = std::chrono::hours(2);  // while the other databases are read
+  settings.idle_in_transaction_timeout =
+      std::chrono::hours(2);  // while the other databases are read
   settings.application_name = "txcoord audit";
   return settings;
 }
 
-std::runtime_error cannot_read(const std::string& database, const char* what, const std::exception& error) {
-  return std::runtime_error("cannot read database '" + database + "' (" + what + "): " + error.what());
+std::runtime_error cannot_read(const std::string& database, const char* what,
+                               const std::exception& error) {
+  return std::runtime_error("cannot read database '" + database + "' (" + what +
+                            "): " + error.what());
 }
 
 }  // namespace
@@ -29,8 +32,8 @@ Snapshot::Snapshot(std::string database, const std::string& dsn) : database_(std
   try {
     session_ = std::make_unique<pg::Session>(dsn, session_settings(), std::chrono::seconds(5));
     // The first query fixes the snapshot.
-    const pqxx::result standby =
-        session_->exec_simple("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_is_in_recovery()");
+    const pqxx::result standby = session_->exec_simple(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_is_in_recovery()");
     if (standby[0][0].as<bool>()) throw std::runtime_error("it is a standby; name the primary");
   } catch (const std::exception& error) {
     throw cannot_read(database_, "connect", error);
@@ -45,7 +48,8 @@ pqxx::result Snapshot::read(const char* what, const std::string& sql) {
   }
 }
 
-Cursor::Cursor(Snapshot& snapshot, const char* what, const std::string& sql) : snapshot_(snapshot), what_(what) {
+Cursor::Cursor(Snapshot& snapshot, const char* what, const std::string& sql)
+    : snapshot_(snapshot), what_(what) {
   const std::string name = "audit_" + std::to_string(++snapshot.cursors_);
   snapshot_.read(what_, "DECLARE " + name + " NO SCROLL CURSOR FOR " + sql);
   fetch_sql_ = "FETCH " + std::to_string(rows_a_fetch) + " FROM " + name;

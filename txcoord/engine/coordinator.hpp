@@ -48,7 +48,8 @@ class Coordinator final : public Engine {
   bool draining() const override { return draining_; }
 
   // What is known of global transactions: what work beside the branches (card settlement) asks
-  // before it gives up what an aborted one took. `aborted` is proven by a tombstone (I3).
+  // before it gives up what an aborted one took. `aborted` here also means complete and trimmed:
+  // either way its branches are at rest.
   asio::awaitable<Result<std::vector<GlobalState>>> global_states(std::vector<protocol::Gid> gids);
 
  private:

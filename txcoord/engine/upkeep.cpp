@@ -155,18 +155,16 @@ asio::awaitable<Result<std::vector<GlobalState>>> Coordinator::global_states(std
 
   std::vector<GlobalState> states;
   for (const auto& gid : gids) {
-    auto outcome = known.find(gid);
-    if (outcome == known.end() && (active.contains(gid) || !protocol::may_finish(gid, view))) {
+    const auto outcome = known.find(gid);
+    if (outcome != known.end()) {
+      states.push_back(outcome->second == DecisionOutcome::commit ? GlobalState::committed : GlobalState::aborted);
+    } else if (active.contains(gid) || !protocol::may_finish(gid, view)) {
       states.push_back(GlobalState::active);
-      continue;
+    } else {
+      // Nobody will decide it any more (rules 1 and 2 of recovery_plan.hpp), or it was complete and
+      // trimmed. No tombstone is written: it would contradict the latter.
+      states.push_back(GlobalState::aborted);
     }
-    if (outcome == known.end()) {
-      auto settle = log_.settle(gid);
-      const auto settled = co_await std::move(settle);
-      if (!settled) co_return settled.failure();
-      outcome = known.emplace(gid, settled.value()).first;
-    }
-    states.push_back(outcome->second == DecisionOutcome::commit ? GlobalState::committed : GlobalState::aborted);
   }
   co_return states;
 }

@@ -14,224 +14,225 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t side_sessions = 4;
 constexpr milliseconds release_ms_max{500};
-constexpr milliseconds trim_ms_max{10000}; // several statements, each with its own limit
+constexpr milliseconds trim_ms_max{10000};  // several statements, each with its own limit
 
 template <class T>
 using Reply = asio::awaitable<Result<T>>;
 
 pg::PoolSettings pool_settings(const DatabaseSettings& database, const char* name,
                                std::size_t sessions) {
-    pg::PoolSettings pool;
-    pool.name = name;
-    pool.dsn = database.dsn;
-    pool.connections_max = sessions;
-    pool.session.lock_timeout = milliseconds(database.lock_ms_max);
-    pool.session.statement_timeout = milliseconds(database.statement_ms_max);
-    pool.session.idle_in_transaction_timeout = milliseconds(database.idle_in_transaction_ms_max);
-    pool.session.application_name = std::string("txcoord-") + name;
-    return pool;
+  pg::PoolSettings pool;
+  pool.name = name;
+  pool.dsn = database.dsn;
+  pool.connections_max = sessions;
+  pool.session.lock_timeout = milliseconds(database.lock_ms_max);
+  pool.session.statement_timeout = milliseconds(database.statement_ms_max);
+  pool.session.idle_in_transaction_timeout = milliseconds(database.idle_in_transaction_ms_max);
+  pool.session.application_name = std::string("txcoord-") + name;
+  return pool;
 }
 
 pg::PoolSettings group_pool(const Settings& settings) {
-    const std::size_t lanes = settings.engine.lanes;
-    return pool_settings(settings.log, "log",
-                         std::max<std::size_t>(settings.log.connections_max, lanes + 2));
+  const std::size_t lanes = settings.engine.lanes;
+  return pool_settings(settings.log, "log",
+                       std::max<std::size_t>(settings.log.connections_max, lanes + 2));
 }
 
 // settle(), raise_epoch() and take_over() wait for decisions in flight, so their locks may take as
 // long as a decision may.
 pg::PoolSettings side_pool(const Settings& settings) {
-    pg::PoolSettings pool = pool_settings(settings.log, "log-side", side_sessions);
-    const milliseconds decide(settings.engine.decide_ms_max);
-    pool.session.lock_timeout = std::max(pool.session.lock_timeout, decide + milliseconds(500));
-    pool.session.statement_timeout =
-        std::max(pool.session.statement_timeout, pool.session.lock_timeout + milliseconds(500));
-    return pool;
+  pg::PoolSettings pool = pool_settings(settings.log, "log-side", side_sessions);
+  const milliseconds decide(settings.engine.decide_ms_max);
+  pool.session.lock_timeout = std::max(pool.session.lock_timeout, decide + milliseconds(500));
+  pool.session.statement_timeout =
+      std::max(pool.session.statement_timeout, pool.session.lock_timeout + milliseconds(500));
+  return pool;
 }
 
 // A renewal that hangs must fail early enough for another before the lease runs out.
 milliseconds renew_ms_max(const Settings& settings) {
-    return milliseconds(std::max<std::uint32_t>(settings.engine.lease_ms / 3, 100));
+  return milliseconds(std::max<std::uint32_t>(settings.engine.lease_ms / 3, 100));
 }
 
 pg::PoolSettings lease_pool(const Settings& settings) {
-    pg::PoolSettings pool = pool_settings(settings.log, "log-lease", 1);
-    pool.connect_timeout = renew_ms_max(settings);
-    return pool;
+  pg::PoolSettings pool = pool_settings(settings.log, "log-lease", 1);
+  pool.connect_timeout = renew_ms_max(settings);
+  return pool;
 }
 
 class PgTransactionLog final : public TransactionLog {
-public:
-    PgTransactionLog(const asio::any_io_executor& io, const Settings& settings, Metrics* metrics)
-        : claim_ms_max_(settings.engine.vote_ms_max), decide_ms_max_(settings.engine.decide_ms_max),
-          side_ms_max_(side_pool(settings).session.statement_timeout + milliseconds(500)),
-          renew_ms_max_(renew_ms_max(settings)), lease_(settings.engine.lease_ms),
-          groups_(io, group_pool(settings)), side_(io, side_pool(settings)),
-          leases_(io, lease_pool(settings)) {
-        if (metrics == nullptr) return;
-        for (pg::Pool* pool : {&groups_, &side_})
-            pool->on_wait([metrics](double seconds) { metrics->pool_wait("log", seconds); });
-    }
+ public:
+  PgTransactionLog(const asio::any_io_executor& io, const Settings& settings, Metrics* metrics)
+      : claim_ms_max_(settings.engine.vote_ms_max),
+        decide_ms_max_(settings.engine.decide_ms_max),
+        side_ms_max_(side_pool(settings).session.statement_timeout + milliseconds(500)),
+        renew_ms_max_(renew_ms_max(settings)),
+        lease_(settings.engine.lease_ms),
+        groups_(io, group_pool(settings)),
+        side_(io, side_pool(settings)),
+        leases_(io, lease_pool(settings)) {
+    if (metrics == nullptr) return;
+    for (pg::Pool* pool : {&groups_, &side_})
+      pool->on_wait([metrics](double seconds) { metrics->pool_wait("log", seconds); });
+  }
 
-    Reply<ClaimReply> claim(protocol::Gid gid, Operations operations) override;
-    Reply<Done> decide(protocol::Gid gid, DecisionRecord record) override;
-    asio::awaitable<void> release(protocol::Gid gid) override;
+  Reply<ClaimReply> claim(protocol::Gid gid, Operations operations) override;
+  Reply<Done> decide(protocol::Gid gid, DecisionRecord record) override;
+  asio::awaitable<void> release(protocol::Gid gid) override;
 
-    Reply<DecisionOutcome> settle(protocol::Gid gid) override {
-        return side([gid](pg::Session& session) { return log_sql::settle(session, gid); });
-    }
-    Reply<std::vector<Decision>> decisions(std::vector<protocol::Gid> gids) override {
-        return side([gids = std::move(gids)](pg::Session& session) {
-            return log_sql::decisions(session, gids);
-        });
-    }
-    Reply<std::vector<Decision>> incomplete_decisions(std::size_t limit) override {
-        return side([limit](pg::Session& session) {
-            return log_sql::incomplete_decisions(session, limit);
-        });
-    }
-    Reply<Done> complete(std::vector<protocol::Gid> gids) override {
-        return side([gids = std::move(gids)](pg::Session& session) {
-            return log_sql::complete(session, gids);
-        });
-    }
-    Reply<Done> record_heuristic(protocol::Gid gid, std::string participant,
-                                 std::string detail) override {
-        return side([gid, participant = std::move(participant),
-                     detail = std::move(detail)](pg::Session& session) {
-            return log_sql::record_heuristic(session, gid, participant, detail);
-        });
-    }
-    Reply<std::string> installation() override { return side(&log_sql::installation); }
-    Reply<std::uint64_t> raise_epoch(std::string coordinator) override {
-        return side([coordinator = std::move(coordinator), lease = lease_](pg::Session& session) {
-            return log_sql::raise_epoch(session, coordinator, lease);
-        });
-    }
-    Reply<Done> renew_lease(std::string coordinator) override {
-        return leases_.run(
-            [coordinator = std::move(coordinator), lease = lease_](pg::Session& session) {
-                return log_sql::renew_lease(session, coordinator, lease);
-            },
-            renew_ms_max_);
-    }
-    Reply<Done> end_lease(std::string coordinator) override {
-        return leases_.run(
-            [coordinator = std::move(coordinator)](pg::Session& session) {
-                return log_sql::end_lease(session, coordinator);
-            },
-            renew_ms_max_);
-    }
-    Reply<std::map<std::string, CoordinatorState>> coordinators() override {
-        return side(&log_sql::coordinators);
-    }
-    Reply<std::vector<std::string>> take_over(std::string coordinator,
-                                              std::vector<std::string> suspects) override {
-        // Each suspect may be waited for; all of them fit into the deadline of one statement more.
-        const milliseconds deadline =
-            side_ms_max_ * static_cast<milliseconds::rep>(suspects.size() + 1);
-        return side_.run(
-            [coordinator = std::move(coordinator),
-             suspects = std::move(suspects)](pg::Session& session) {
-                return log_sql::take_over(session, coordinator, suspects);
-            },
-            deadline);
-    }
-    Reply<std::optional<StoredOutcome>> find_outcome(std::string scope, std::string key) override {
-        return side([scope = std::move(scope), key = std::move(key)](pg::Session& session) {
-            return log_sql::find_outcome(session, scope, key);
-        });
-    }
-    Reply<std::vector<protocol::Gid>> unapplied(std::string order_id) override {
-        return side([order_id = std::move(order_id)](pg::Session& session) {
-            return log_sql::unapplied(session, order_id);
-        });
-    }
-    Reply<std::vector<StoredOutcome>> unapplied_outcomes(std::string order_id) override {
-        return side([order_id = std::move(order_id)](pg::Session& session) {
-            return log_sql::unapplied_outcomes(session, order_id);
-        });
-    }
-    Reply<std::vector<Decision>> list_decisions(std::string state, std::size_t limit) override {
-        return side([state = std::move(state), limit](pg::Session& session) {
-            return log_sql::list_decisions(session, state, limit);
-        });
-    }
-    Reply<LogIdentity> identity() override { return side(&log_sql::identity); }
-    Reply<std::uint64_t> trim(std::chrono::seconds keep, std::chrono::seconds period,
-                              std::chrono::seconds keys_keep) override {
-        return side_.run(
-            [=](pg::Session& session) { return log_sql::trim(session, keep, period, keys_keep); },
-            trim_ms_max);
-    }
+  Reply<DecisionOutcome> settle(protocol::Gid gid) override {
+    return side([gid](pg::Session& session) { return log_sql::settle(session, gid); });
+  }
+  Reply<std::vector<Decision>> decisions(std::vector<protocol::Gid> gids) override {
+    return side([gids = std::move(gids)](pg::Session& session) {
+      return log_sql::decisions(session, gids);
+    });
+  }
+  Reply<std::vector<Decision>> incomplete_decisions(std::size_t limit) override {
+    return side(
+        [limit](pg::Session& session) { return log_sql::incomplete_decisions(session, limit); });
+  }
+  Reply<Done> complete(std::vector<protocol::Gid> gids) override {
+    return side([gids = std::move(gids)](pg::Session& session) {
+      return log_sql::complete(session, gids);
+    });
+  }
+  Reply<Done> record_heuristic(protocol::Gid gid, std::string participant,
+                               std::string detail) override {
+    return side([gid, participant = std::move(participant),
+                 detail = std::move(detail)](pg::Session& session) {
+      return log_sql::record_heuristic(session, gid, participant, detail);
+    });
+  }
+  Reply<std::string> installation() override { return side(&log_sql::installation); }
+  Reply<std::uint64_t> raise_epoch(std::string coordinator) override {
+    return side([coordinator = std::move(coordinator), lease = lease_](pg::Session& session) {
+      return log_sql::raise_epoch(session, coordinator, lease);
+    });
+  }
+  Reply<Done> renew_lease(std::string coordinator) override {
+    return leases_.run(
+        [coordinator = std::move(coordinator), lease = lease_](pg::Session& session) {
+          return log_sql::renew_lease(session, coordinator, lease);
+        },
+        renew_ms_max_);
+  }
+  Reply<Done> end_lease(std::string coordinator) override {
+    return leases_.run(
+        [coordinator = std::move(coordinator)](pg::Session& session) {
+          return log_sql::end_lease(session, coordinator);
+        },
+        renew_ms_max_);
+  }
+  Reply<std::map<std::string, CoordinatorState>> coordinators() override {
+    return side(&log_sql::coordinators);
+  }
+  Reply<std::vector<std::string>> take_over(std::string coordinator,
+                                            std::vector<std::string> suspects) override {
+    // Each suspect may be waited for; all of them fit into the deadline of one statement more.
+    const milliseconds deadline =
+        side_ms_max_ * static_cast<milliseconds::rep>(suspects.size() + 1);
+    return side_.run(
+        [coordinator = std::move(coordinator), suspects = std::move(suspects)](
+            pg::Session& session) { return log_sql::take_over(session, coordinator, suspects); },
+        deadline);
+  }
+  Reply<std::optional<StoredOutcome>> find_outcome(std::string scope, std::string key) override {
+    return side([scope = std::move(scope), key = std::move(key)](pg::Session& session) {
+      return log_sql::find_outcome(session, scope, key);
+    });
+  }
+  Reply<std::vector<protocol::Gid>> unapplied(std::string order_id) override {
+    return side([order_id = std::move(order_id)](pg::Session& session) {
+      return log_sql::unapplied(session, order_id);
+    });
+  }
+  Reply<std::vector<StoredOutcome>> unapplied_outcomes(std::string order_id) override {
+    return side([order_id = std::move(order_id)](pg::Session& session) {
+      return log_sql::unapplied_outcomes(session, order_id);
+    });
+  }
+  Reply<std::vector<Decision>> list_decisions(std::string state, std::size_t limit) override {
+    return side([state = std::move(state), limit](pg::Session& session) {
+      return log_sql::list_decisions(session, state, limit);
+    });
+  }
+  Reply<LogIdentity> identity() override { return side(&log_sql::identity); }
+  Reply<std::uint64_t> trim(std::chrono::seconds keep, std::chrono::seconds period,
+                            std::chrono::seconds keys_keep) override {
+    return side_.run(
+        [=](pg::Session& session) { return log_sql::trim(session, keep, period, keys_keep); },
+        trim_ms_max);
+  }
 
-private:
-    // One group between its claim and its decision.
-    struct OpenGroup {
-        pg::Lease lease; // its session has the transaction open
-        Operations operations;
-        log_sql::Claimed claimed;
-    };
+ private:
+  // One group between its claim and its decision.
+  struct OpenGroup {
+    pg::Lease lease;  // its session has the transaction open
+    Operations operations;
+    log_sql::Claimed claimed;
+  };
 
-    template <class F>
-    Reply<std::invoke_result_t<F, pg::Session&>> side(F work) {
-        return side_.run(std::move(work), side_ms_max_);
-    }
+  template <class F>
+  Reply<std::invoke_result_t<F, pg::Session&>> side(F work) {
+    return side_.run(std::move(work), side_ms_max_);
+  }
 
-    milliseconds claim_ms_max_, decide_ms_max_, side_ms_max_, renew_ms_max_, lease_;
-    pg::Pool groups_, side_, leases_;
-    std::map<protocol::Gid, OpenGroup> open_;
+  milliseconds claim_ms_max_, decide_ms_max_, side_ms_max_, renew_ms_max_, lease_;
+  pg::Pool groups_, side_, leases_;
+  std::map<protocol::Gid, OpenGroup> open_;
 };
 
 Reply<ClaimReply> PgTransactionLog::claim(protocol::Gid gid, Operations operations) {
-    const auto until = std::chrono::steady_clock::now() + claim_ms_max_;
-    Result<pg::Lease> lease = co_await groups_.acquire(claim_ms_max_);
-    if (!lease) co_return lease.failure();
-    const auto left = std::chrono::ceil<milliseconds>(until - std::chrono::steady_clock::now());
-    const auto work = [gid, operations](pg::Session& session) {
-        return log_sql::claim(session, gid, operations);
-    };
-    auto claiming = lease.value().run(work, std::max(left, milliseconds(0)));
-    Result<log_sql::ClaimResult> result = co_await std::move(claiming);
-    // The lease closes a session whose transaction is still open: the claims go with it.
-    if (!result) co_return result.failure();
-    open_.insert_or_assign(gid, OpenGroup{std::move(lease).value(), std::move(operations),
-                                          std::move(result.value().claimed)});
-    co_return std::move(result.value().reply);
+  const auto until = std::chrono::steady_clock::now() + claim_ms_max_;
+  Result<pg::Lease> lease = co_await groups_.acquire(claim_ms_max_);
+  if (!lease) co_return lease.failure();
+  const auto left = std::chrono::ceil<milliseconds>(until - std::chrono::steady_clock::now());
+  const auto work = [gid, operations](pg::Session& session) {
+    return log_sql::claim(session, gid, operations);
+  };
+  auto claiming = lease.value().run(work, std::max(left, milliseconds(0)));
+  Result<log_sql::ClaimResult> result = co_await std::move(claiming);
+  // The lease closes a session whose transaction is still open: the claims go with it.
+  if (!result) co_return result.failure();
+  open_.insert_or_assign(gid, OpenGroup{std::move(lease).value(), std::move(operations),
+                                        std::move(result.value().claimed)});
+  co_return std::move(result.value().reply);
 }
 
 Reply<Done> PgTransactionLog::decide(protocol::Gid gid, DecisionRecord record) {
-    auto node = open_.extract(gid);
-    if (node.empty()) co_return Failure{FailureKind::error, false, "", "decide without a claim"};
-    OpenGroup& group = node.mapped();
-    const auto work = [gid, operations = group.operations, claimed = std::move(group.claimed),
-                       record = std::move(record)](pg::Session& session) {
-        log_sql::decide(session, gid, operations, claimed, record);
-        return Done{};
-    };
-    auto deciding = group.lease.run(work, decide_ms_max_);
-    Result<Done> result = co_await std::move(deciding);
-    if (result) co_return Done{};
-    co_return log_sql::decision_failure(result.failure());
+  auto node = open_.extract(gid);
+  if (node.empty()) co_return Failure{FailureKind::error, false, "", "decide without a claim"};
+  OpenGroup& group = node.mapped();
+  const auto work = [gid, operations = group.operations, claimed = std::move(group.claimed),
+                     record = std::move(record)](pg::Session& session) {
+    log_sql::decide(session, gid, operations, claimed, record);
+    return Done{};
+  };
+  auto deciding = group.lease.run(work, decide_ms_max_);
+  Result<Done> result = co_await std::move(deciding);
+  if (result) co_return Done{};
+  co_return log_sql::decision_failure(result.failure());
 }
 
 asio::awaitable<void> PgTransactionLog::release(protocol::Gid gid) {
-    auto node = open_.extract(gid);
-    if (node.empty()) co_return;
-    // A session that cannot roll back is closed by its lease: the server does it then.
-    const auto work = [](pg::Session& session) {
-        log_sql::roll_back(session);
-        return Done{};
-    };
-    auto releasing = node.mapped().lease.run(work, release_ms_max);
-    co_await std::move(releasing);
+  auto node = open_.extract(gid);
+  if (node.empty()) co_return;
+  // A session that cannot roll back is closed by its lease: the server does it then.
+  const auto work = [](pg::Session& session) {
+    log_sql::roll_back(session);
+    return Done{};
+  };
+  auto releasing = node.mapped().lease.run(work, release_ms_max);
+  co_await std::move(releasing);
 }
 
-} // namespace
+}  // namespace
 
-std::unique_ptr<TransactionLog>
-make_pg_transaction_log(asio::any_io_executor io, const Settings& settings, Metrics* metrics) {
-    return std::make_unique<PgTransactionLog>(io, settings, metrics);
+std::unique_ptr<TransactionLog> make_pg_transaction_log(asio::any_io_executor io,
+                                                        const Settings& settings,
+                                                        Metrics* metrics) {
+  return std::make_unique<PgTransactionLog>(io, settings, metrics);
 }
 
-} // namespace txcoord
+}  // namespace txcoord

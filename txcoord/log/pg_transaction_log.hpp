@@ -18,4 +18,4 @@ class Metrics;
 std::unique_ptr<TransactionLog> make_pg_transaction_log(asio::any_io_executor io,
                                                         const Settings& settings, Metrics* metrics);
 
-} // namespace txcoord
+}  // namespace txcoord

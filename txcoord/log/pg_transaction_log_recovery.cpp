@@ -11,9 +11,9 @@ namespace {
 using pg::Session;
 using pg::Statement;
 
-#define TXC_DECISION_COLUMNS                                                                       \
-    "gid, outcome, array_to_string(participants, ','), array_to_string(order_ids, ','), "          \
-    "completed_at IS NOT NULL, heuristic, (extract(epoch FROM decided_at) * 1000000)::bigint"
+#define TXC_DECISION_COLUMNS                                                            \
+  "gid, outcome, array_to_string(participants, ','), array_to_string(order_ids, ','), " \
+  "completed_at IS NOT NULL, heuristic, (extract(epoch FROM decided_at) * 1000000)::bigint"
 
 constexpr Statement decisions_among{"log_decisions_among",
                                     "SELECT " TXC_DECISION_COLUMNS
@@ -90,130 +90,124 @@ SELECT system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
 FROM pg_control_system())"};
 
 std::vector<std::string> texts(const std::vector<protocol::Gid>& gids) {
-    std::vector<std::string> result;
-    for (const protocol::Gid& gid : gids)
-        result.push_back(protocol::format(gid));
-    return result;
+  std::vector<std::string> result;
+  for (const protocol::Gid& gid : gids) result.push_back(protocol::format(gid));
+  return result;
 }
 
 std::vector<std::string> split(std::string_view text) {
-    std::vector<std::string> parts;
-    while (!text.empty()) {
-        const std::size_t end = std::min(text.find(','), text.size());
-        parts.emplace_back(text.substr(0, end));
-        text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return parts;
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(','), text.size());
+    parts.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return parts;
 }
 
 protocol::Gid gid_of(const pqxx::field& field) {
-    const std::optional<protocol::Gid> gid = protocol::parse_gid(field.as<std::string>());
-    if (!gid) throw std::runtime_error("the log holds a gid that is not ours");
-    return *gid;
+  const std::optional<protocol::Gid> gid = protocol::parse_gid(field.as<std::string>());
+  if (!gid) throw std::runtime_error("the log holds a gid that is not ours");
+  return *gid;
 }
 
 std::vector<Decision> read_decisions(const pqxx::result& rows) {
-    std::vector<Decision> result;
-    for (const auto& row : rows) {
-        Decision decision;
-        decision.gid = gid_of(row.at(0));
-        decision.outcome = row.at(1).as<std::string>() == "commit" ? DecisionOutcome::commit
-                                                                   : DecisionOutcome::abort;
-        decision.participants = split(row.at(2).view());
-        decision.order_ids = split(row.at(3).view());
-        decision.complete = row.at(4).as<bool>();
-        decision.heuristic = row.at(5).as<bool>();
-        decision.decided_at = std::chrono::sys_time<std::chrono::microseconds>(
-            std::chrono::microseconds(row.at(6).as<std::int64_t>()));
-        result.push_back(std::move(decision));
-    }
-    return result;
+  std::vector<Decision> result;
+  for (const auto& row : rows) {
+    Decision decision;
+    decision.gid = gid_of(row.at(0));
+    decision.outcome =
+        row.at(1).as<std::string>() == "commit" ? DecisionOutcome::commit : DecisionOutcome::abort;
+    decision.participants = split(row.at(2).view());
+    decision.order_ids = split(row.at(3).view());
+    decision.complete = row.at(4).as<bool>();
+    decision.heuristic = row.at(5).as<bool>();
+    decision.decided_at = std::chrono::sys_time<std::chrono::microseconds>(
+        std::chrono::microseconds(row.at(6).as<std::int64_t>()));
+    result.push_back(std::move(decision));
+  }
+  return result;
 }
 
-} // namespace
+}  // namespace
 
 std::vector<Decision> decisions(Session& session, const std::vector<protocol::Gid>& gids) {
-    return read_decisions(session.exec(decisions_among, texts(gids)));
+  return read_decisions(session.exec(decisions_among, texts(gids)));
 }
 
 std::vector<Decision> incomplete_decisions(Session& session, std::size_t limit) {
-    return read_decisions(session.exec(incomplete, limit));
+  return read_decisions(session.exec(incomplete, limit));
 }
 
 std::vector<Decision> list_decisions(Session& session, const std::string& state,
                                      std::size_t limit) {
-    return read_decisions(session.exec(list, state, limit));
+  return read_decisions(session.exec(list, state, limit));
 }
 
 std::vector<protocol::Gid> unapplied(Session& session, const std::string& order_id) {
-    std::vector<protocol::Gid> gids;
-    for (const auto& row : session.exec(unapplied_gids, order_id))
-        gids.push_back(gid_of(row.at(0)));
-    return gids;
+  std::vector<protocol::Gid> gids;
+  for (const auto& row : session.exec(unapplied_gids, order_id)) gids.push_back(gid_of(row.at(0)));
+  return gids;
 }
 
 Done complete(Session& session, const std::vector<protocol::Gid>& gids) {
-    session.exec(complete_decisions, texts(gids));
-    return {};
+  session.exec(complete_decisions, texts(gids));
+  return {};
 }
 
 Done record_heuristic(Session& session, const protocol::Gid& gid, const std::string& participant,
                       const std::string& detail) {
-    session.exec(note_heuristic, protocol::format(gid), participant, detail);
-    return {};
+  session.exec(note_heuristic, protocol::format(gid), participant, detail);
+  return {};
 }
 
 std::string installation(Session& session) {
-    return session.exec(read_installation).at(0).at(0).as<std::string>();
+  return session.exec(read_installation).at(0).at(0).as<std::string>();
 }
 
 std::uint64_t raise_epoch(Session& session, const std::string& coordinator, milliseconds lease) {
-    return session.exec(raise_own_epoch, coordinator, lease.count())
-        .at(0)
-        .at(0)
-        .as<std::uint64_t>();
+  return session.exec(raise_own_epoch, coordinator, lease.count()).at(0).at(0).as<std::uint64_t>();
 }
 
 Done renew_lease(Session& session, const std::string& coordinator, milliseconds lease) {
-    if (session.exec(renew, coordinator, lease.count()).affected_rows() == 0)
-        throw std::logic_error("renew_lease: this coordinator never raised its epoch");
-    return {};
+  if (session.exec(renew, coordinator, lease.count()).affected_rows() == 0)
+    throw std::logic_error("renew_lease: this coordinator never raised its epoch");
+  return {};
 }
 
 Done end_lease(Session& session, const std::string& coordinator) {
-    session.exec(give_up, coordinator);
-    return {};
+  session.exec(give_up, coordinator);
+  return {};
 }
 
 std::map<std::string, CoordinatorState> coordinators(Session& session) {
-    std::map<std::string, CoordinatorState> result;
-    for (const auto& row : session.exec(read_coordinators))
-        result[row.at(0).as<std::string>()] = {row.at(1).as<std::uint64_t>(), row.at(2).as<bool>()};
-    return result;
+  std::map<std::string, CoordinatorState> result;
+  for (const auto& row : session.exec(read_coordinators))
+    result[row.at(0).as<std::string>()] = {row.at(1).as<std::uint64_t>(), row.at(2).as<bool>()};
+  return result;
 }
 
 std::vector<std::string> take_over(Session& session, const std::string& coordinator,
                                    const std::vector<std::string>& suspects) {
-    std::vector<std::string> taken;
-    for (const std::string& suspect : suspects) {
-        if (suspect == coordinator) continue;
-        try {
-            if (session.exec(take_over_one, suspect).affected_rows() == 1) taken.push_back(suspect);
-        } catch (const pqxx::sql_error& error) {
-            // A decider of its that hangs holds the epoch row; the next round tries again. One
-            // suspect that cannot be taken over yet must not keep the others from it.
-            if (error.sqlstate() != std::string_view("55P03")) throw;
-            logging::warn("take-over waits for a decision in flight", {{"coordinator", suspect}});
-        }
+  std::vector<std::string> taken;
+  for (const std::string& suspect : suspects) {
+    if (suspect == coordinator) continue;
+    try {
+      if (session.exec(take_over_one, suspect).affected_rows() == 1) taken.push_back(suspect);
+    } catch (const pqxx::sql_error& error) {
+      // A decider of its that hangs holds the epoch row; the next round tries again. One
+      // suspect that cannot be taken over yet must not keep the others from it.
+      if (error.sqlstate() != std::string_view("55P03")) throw;
+      logging::warn("take-over waits for a decision in flight", {{"coordinator", suspect}});
     }
-    return taken;
+  }
+  return taken;
 }
 
 LogIdentity identity(Session& session) {
-    const pqxx::result found = session.exec(read_identity);
-    const auto row = found.at(0);
-    return {row.at(0).as<std::string>(), row.at(1).as<std::int64_t>(),
-            row.at(2).as<std::uint64_t>()};
+  const pqxx::result found = session.exec(read_identity);
+  const auto row = found.at(0);
+  return {row.at(0).as<std::string>(), row.at(1).as<std::int64_t>(), row.at(2).as<std::uint64_t>()};
 }
 
-} // namespace txcoord::log_sql
+}  // namespace txcoord::log_sql

@@ -20,12 +20,12 @@ using std::chrono::milliseconds;
 
 // What claim() leaves for decide(): the rows that the open transaction holds.
 struct Claimed {
-    int period = 0;
-    std::vector<bool> mine; // by operation: its row was inserted by this transaction
+  int period = 0;
+  std::vector<bool> mine;  // by operation: its row was inserted by this transaction
 };
 struct ClaimResult {
-    Claimed claimed;
-    ClaimReply reply;
+  Claimed claimed;
+  ClaimReply reply;
 };
 ClaimResult claim(pg::Session& session, const protocol::Gid& gid, const Operations& operations);
 
@@ -61,9 +61,9 @@ LogIdentity identity(pg::Session& session);
 // --- keys: outcomes, periods, housekeeping (pg_transaction_log_keys.cpp) -------------------------
 
 // The columns of a stored outcome, in the order read_outcome() takes them, of a row called `o`.
-#define TXC_OUTCOME_COLUMNS                                                                        \
-    "encode(o.fingerprint, 'hex'), o.kind, o.outcome = 'confirmed', o.order_id, o.gid, o.reason, " \
-    "o.detail, o.answer"
+#define TXC_OUTCOME_COLUMNS                                                                      \
+  "encode(o.fingerprint, 'hex'), o.kind, o.outcome = 'confirmed', o.order_id, o.gid, o.reason, " \
+  "o.detail, o.answer"
 StoredOutcome read_outcome(const pqxx::row& row, int first_column);
 const char* kind_text(OperationKind kind);
 
@@ -80,4 +80,4 @@ inline constexpr std::size_t trim_rows_max = 5000;
 std::uint64_t trim(pg::Session& session, std::chrono::seconds keep, std::chrono::seconds period,
                    std::chrono::seconds keys_keep);
 
-} // namespace txcoord::log_sql
+}  // namespace txcoord::log_sql

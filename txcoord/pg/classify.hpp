@@ -17,4 +17,4 @@ namespace txcoord::pg {
 // The message is the first line only, without values: rows may hold personal data.
 Failure classify(const std::exception_ptr& error);
 
-} // namespace txcoord::pg
+}  // namespace txcoord::pg

@@ -23,4 +23,4 @@ std::vector<std::string> migrate(const std::string& dsn, std::string_view databa
 std::vector<std::string> pending_migrations(const std::string& dsn, std::string_view database,
                                             std::span<const SchemaFile> files);
 
-} // namespace txcoord::pg
+}  // namespace txcoord::pg

@@ -10,94 +10,82 @@
 namespace txcoord::pg {
 
 Lease::Lease(std::shared_ptr<Worker> worker) : worker_(std::move(worker)) {
-    worker_->lease_begins();
+  worker_->lease_begins();
 }
 Lease::Lease(Lease&&) noexcept = default;
 Lease& Lease::operator=(Lease&& other) noexcept {
-    if (this != &other) {
-        give_back();
-        worker_ = std::move(other.worker_);
-    }
-    return *this;
-}
-Lease::~Lease() {
+  if (this != &other) {
     give_back();
+    worker_ = std::move(other.worker_);
+  }
+  return *this;
 }
+Lease::~Lease() { give_back(); }
 
 void Lease::give_back() noexcept {
-    if (const std::shared_ptr<Worker> worker = std::move(worker_)) worker->lease_ended();
+  if (const std::shared_ptr<Worker> worker = std::move(worker_)) worker->lease_ended();
 }
 
 void Pool::Impl::give_back(std::shared_ptr<Worker> worker) {
-    if (waiters.empty()) {
-        idle.push_back(std::move(worker));
-        return;
-    }
-    const std::shared_ptr<Waiter> next = std::move(waiters.front());
-    waiters.pop_front();
-    next->worker = std::move(worker);
-    next->wake.cancel();
+  if (waiters.empty()) {
+    idle.push_back(std::move(worker));
+    return;
+  }
+  const std::shared_ptr<Waiter> next = std::move(waiters.front());
+  waiters.pop_front();
+  next->worker = std::move(worker);
+  next->wake.cancel();
 }
 
 Pool::Pool(asio::any_io_executor io, PoolSettings settings)
     : impl_(std::make_shared<Impl>(std::move(io), std::move(settings))) {}
 
 Pool::~Pool() {
-    impl_->stopped = true;
-    for (const auto& waiter : impl_->waiters)
-        waiter->wake.cancel();
-    impl_->waiters.clear();
-    for (const auto& worker : impl_->workers)
-        worker->stop();
+  impl_->stopped = true;
+  for (const auto& waiter : impl_->waiters) waiter->wake.cancel();
+  impl_->waiters.clear();
+  for (const auto& worker : impl_->workers) worker->stop();
 }
 
 asio::awaitable<Result<Lease>> Pool::acquire(std::chrono::milliseconds wait) {
-    constexpr auto quiet = asio::as_tuple(asio::use_awaitable);
-    const std::shared_ptr<Impl> pool = impl_; // the Pool may go while we wait
-    const auto started = std::chrono::steady_clock::now();
-    std::shared_ptr<Worker> worker;
-    if (!pool->idle.empty()) {
-        worker = std::move(pool->idle.back());
-        pool->idle.pop_back();
-    } else if (pool->workers.size() < pool->settings->connections_max) {
-        try {
-            worker = std::make_shared<Worker>(pool);
-            pool->workers.push_back(worker);
-        } catch (const std::exception& e) { // no thread to be had: nothing was sent
-            co_return Failure{FailureKind::unavailable, false, "", e.what()};
-        }
-    } else if (pool->waiters.size() >= pool->settings->waiters_max) {
-        co_return Failure{FailureKind::unavailable, false, "",
-                          "too many wait for a database session"};
-    } else {
-        const auto waiter = std::make_shared<Impl::Waiter>(pool->io);
-        pool->waiters.push_back(waiter);
-        waiter->wake.expires_at(started + wait);
-        co_await waiter->wake.async_wait(quiet);
-        std::erase(pool->waiters, waiter);
-        worker = std::move(waiter->worker);
+  constexpr auto quiet = asio::as_tuple(asio::use_awaitable);
+  const std::shared_ptr<Impl> pool = impl_;  // the Pool may go while we wait
+  const auto started = std::chrono::steady_clock::now();
+  std::shared_ptr<Worker> worker;
+  if (!pool->idle.empty()) {
+    worker = std::move(pool->idle.back());
+    pool->idle.pop_back();
+  } else if (pool->workers.size() < pool->settings->connections_max) {
+    try {
+      worker = std::make_shared<Worker>(pool);
+      pool->workers.push_back(worker);
+    } catch (const std::exception& e) {  // no thread to be had: nothing was sent
+      co_return Failure{FailureKind::unavailable, false, "", e.what()};
     }
-    if (pool->on_wait) {
-        const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - started;
-        pool->on_wait(waited.count());
-    }
-    if (pool->stopped)
-        co_return Failure{FailureKind::unavailable, false, "", "the pool is stopped"};
-    if (worker == nullptr)
-        co_return Failure{FailureKind::timeout, false, "", "no database session became free"};
-    co_return Lease(std::move(worker));
+  } else if (pool->waiters.size() >= pool->settings->waiters_max) {
+    co_return Failure{FailureKind::unavailable, false, "", "too many wait for a database session"};
+  } else {
+    const auto waiter = std::make_shared<Impl::Waiter>(pool->io);
+    pool->waiters.push_back(waiter);
+    waiter->wake.expires_at(started + wait);
+    co_await waiter->wake.async_wait(quiet);
+    std::erase(pool->waiters, waiter);
+    worker = std::move(waiter->worker);
+  }
+  if (pool->on_wait) {
+    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - started;
+    pool->on_wait(waited.count());
+  }
+  if (pool->stopped) co_return Failure{FailureKind::unavailable, false, "", "the pool is stopped"};
+  if (worker == nullptr)
+    co_return Failure{FailureKind::timeout, false, "", "no database session became free"};
+  co_return Lease(std::move(worker));
 }
 
-const std::string& Pool::name() const {
-    return impl_->settings->name;
-}
+const std::string& Pool::name() const { return impl_->settings->name; }
 
-std::size_t Pool::sessions_in_use() const {
-    return impl_->workers.size() - impl_->idle.size();
-}
+std::size_t Pool::sessions_in_use() const { return impl_->workers.size() - impl_->idle.size(); }
 
-void Pool::on_wait(std::function<void(double)> hook) {
-    impl_->on_wait = std::move(hook);
-}
+void Pool::on_wait(std::function<void(double)> hook) { impl_->on_wait = std::move(hook); }
 
-} // namespace txcoord::pg
+}  // namespace txcoord::pg

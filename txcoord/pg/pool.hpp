@@ -26,16 +26,15 @@ namespace txcoord::pg {
 namespace asio = boost::asio;
 
 struct PoolSettings {
-    std::string name; // for logs, metrics and application_name
-    std::string dsn;  // libpq connection string
-    std::size_t connections_max = 4;
-    std::size_t waiters_max =
-        1024; // more callers than this waiting for a session get `unavailable`
-    std::chrono::milliseconds connect_timeout{2000};
-    SessionSettings session; // lock_timeout, statement_timeout, …
+  std::string name;  // for logs, metrics and application_name
+  std::string dsn;   // libpq connection string
+  std::size_t connections_max = 4;
+  std::size_t waiters_max = 1024;  // more callers than this waiting for a session get `unavailable`
+  std::chrono::milliseconds connect_timeout{2000};
+  SessionSettings session;  // lock_timeout, statement_timeout, …
 };
 
-class Worker; // one thread, one connection (pool_impl.hpp)
+class Worker;  // one thread, one connection (pool_impl.hpp)
 
 // The exclusive use of one session: what a branch needs between vote and prepare.
 // Move-only. Destroying it gives the session back; a session that still has a transaction open, or
@@ -44,53 +43,53 @@ class Worker; // one thread, one connection (pool_impl.hpp)
 // A lease is one session and never another: once its session is lost, every further run fails with
 // `unavailable`. (A silent reconnect would run the rest of a branch outside its transaction.)
 class Lease {
-public:
-    Lease() = default;
-    explicit Lease(std::shared_ptr<Worker> worker);
-    Lease(Lease&&) noexcept;
-    Lease& operator=(Lease&&) noexcept;
-    ~Lease();
-    explicit operator bool() const { return worker_ != nullptr; }
+ public:
+  Lease() = default;
+  explicit Lease(std::shared_ptr<Worker> worker);
+  Lease(Lease&&) noexcept;
+  Lease& operator=(Lease&&) noexcept;
+  ~Lease();
+  explicit operator bool() const { return worker_ != nullptr; }
 
-    // Runs `work(Session&)` on the session's thread. Exceptions become a Failure (classify.hpp).
-    // At most one run at a time on a lease. `work` returns a value: Done when it has none.
-    template <class F>
-    asio::awaitable<Result<std::invoke_result_t<F, Session&>>>
-    run(F work, std::chrono::milliseconds deadline);
+  // Runs `work(Session&)` on the session's thread. Exceptions become a Failure (classify.hpp).
+  // At most one run at a time on a lease. `work` returns a value: Done when it has none.
+  template <class F>
+  asio::awaitable<Result<std::invoke_result_t<F, Session&>>> run(
+      F work, std::chrono::milliseconds deadline);
 
-private:
-    void give_back() noexcept;
-    std::shared_ptr<Worker> worker_;
+ private:
+  void give_back() noexcept;
+  std::shared_ptr<Worker> worker_;
 };
 
 class Pool {
-public:
-    Pool(asio::any_io_executor io, PoolSettings settings);
-    ~Pool(); // cuts what runs, and joins the workers
-    Pool(const Pool&) = delete;
-    Pool& operator=(const Pool&) = delete;
+ public:
+  Pool(asio::any_io_executor io, PoolSettings settings);
+  ~Pool();  // cuts what runs, and joins the workers
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
 
-    // Waits at most `wait` for a free session, first come first served; then Failure{timeout}.
-    // Does not connect yet: connecting happens in the lease's first run(), and its failure is that
-    // run's failure (kind `unavailable`).
-    asio::awaitable<Result<Lease>> acquire(std::chrono::milliseconds wait);
+  // Waits at most `wait` for a free session, first come first served; then Failure{timeout}.
+  // Does not connect yet: connecting happens in the lease's first run(), and its failure is that
+  // run's failure (kind `unavailable`).
+  asio::awaitable<Result<Lease>> acquire(std::chrono::milliseconds wait);
 
-    // acquire, run, release; `deadline` covers both waits together.
-    template <class F>
-    asio::awaitable<Result<std::invoke_result_t<F, Session&>>>
-    run(F work, std::chrono::milliseconds deadline);
+  // acquire, run, release; `deadline` covers both waits together.
+  template <class F>
+  asio::awaitable<Result<std::invoke_result_t<F, Session&>>> run(
+      F work, std::chrono::milliseconds deadline);
 
-    const std::string& name() const;
-    std::size_t sessions_in_use() const;
-    // Seconds each acquire waited, reported through this hook (set once, before use).
-    void on_wait(std::function<void(double)> hook);
+  const std::string& name() const;
+  std::size_t sessions_in_use() const;
+  // Seconds each acquire waited, reported through this hook (set once, before use).
+  void on_wait(std::function<void(double)> hook);
 
-private:
-    class Impl;
-    friend class Worker;
-    std::shared_ptr<Impl> impl_;
+ private:
+  class Impl;
+  friend class Worker;
+  std::shared_ptr<Impl> impl_;
 };
 
-} // namespace txcoord::pg
+}  // namespace txcoord::pg
 
-#include "txcoord/pg/pool_impl.hpp" // the templates above
+#include "txcoord/pg/pool_impl.hpp"  // the templates above

@@ -11,27 +11,27 @@
 namespace txcoord::pg {
 
 class Pool::Impl {
-public:
-    // A coroutine in acquire(); woken by a session handed over, or by its time limit.
-    struct Waiter {
-        explicit Waiter(const asio::any_io_executor& io) : wake(io) {}
-        asio::steady_timer wake;
-        std::shared_ptr<Worker> worker; // set by the hand-over
-    };
+ public:
+  // A coroutine in acquire(); woken by a session handed over, or by its time limit.
+  struct Waiter {
+    explicit Waiter(const asio::any_io_executor& io) : wake(io) {}
+    asio::steady_timer wake;
+    std::shared_ptr<Worker> worker;  // set by the hand-over
+  };
 
-    Impl(asio::any_io_executor executor, PoolSettings pool_settings)
-        : io(std::move(executor)),
-          settings(std::make_shared<const PoolSettings>(std::move(pool_settings))) {}
+  Impl(asio::any_io_executor executor, PoolSettings pool_settings)
+      : io(std::move(executor)),
+        settings(std::make_shared<const PoolSettings>(std::move(pool_settings))) {}
 
-    void give_back(std::shared_ptr<Worker> worker);
+  void give_back(std::shared_ptr<Worker> worker);
 
-    asio::any_io_executor io;
-    std::shared_ptr<const PoolSettings> settings; // the worker threads read it too
-    std::vector<std::shared_ptr<Worker>> workers; // made when first needed; at most connections_max
-    std::vector<std::shared_ptr<Worker>> idle;    // the last one used first: the warmest session
-    std::deque<std::shared_ptr<Waiter>> waiters; // first come first served; empty while one is idle
-    std::function<void(double)> on_wait;
-    bool stopped = false;
+  asio::any_io_executor io;
+  std::shared_ptr<const PoolSettings> settings;  // the worker threads read it too
+  std::vector<std::shared_ptr<Worker>> workers;  // made when first needed; at most connections_max
+  std::vector<std::shared_ptr<Worker>> idle;     // the last one used first: the warmest session
+  std::deque<std::shared_ptr<Waiter>> waiters;   // first come first served; empty while one is idle
+  std::function<void(double)> on_wait;
+  bool stopped = false;
 };
 
-} // namespace txcoord::pg
+}  // namespace txcoord::pg

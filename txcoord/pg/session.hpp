@@ -15,61 +15,61 @@ namespace txcoord::pg {
 // use in each session. Both texts must be static. Declare as `constexpr Statement
 // lock_stock{"inventory_lock_stock", R"(…)"};`
 struct Statement {
-    const char* name;
-    const char* sql;
+  const char* name;
+  const char* sql;
 };
 
 // Zero means no limit, as in PostgreSQL.
 struct SessionSettings {
-    std::chrono::milliseconds lock_timeout{3000};      // above decide + commit of the group before
-    std::chrono::milliseconds statement_timeout{5000}; // for each statement only
-    std::chrono::milliseconds idle_in_transaction_timeout{15000}; // above the prepare deadline
-    std::chrono::milliseconds client_connection_check_interval{
-        1000}; // ends a dead client's lock wait
-    std::string application_name = "txcoord";
+  std::chrono::milliseconds lock_timeout{3000};       // above decide + commit of the group before
+  std::chrono::milliseconds statement_timeout{5000};  // for each statement only
+  std::chrono::milliseconds idle_in_transaction_timeout{15000};  // above the prepare deadline
+  std::chrono::milliseconds client_connection_check_interval{
+      1000};  // ends a dead client's lock wait
+  std::string application_name = "txcoord";
 };
 
 // The server could not be reached, or refused the session: none of our statements was sent.
 class ConnectFailure : public pqxx::broken_connection {
-public:
-    using pqxx::broken_connection::broken_connection;
+ public:
+  using pqxx::broken_connection::broken_connection;
 };
 
 class Session {
-public:
-    // Connects, with keepalives, tcp_user_timeout, plan_cache_mode=force_custom_plan (a generic
-    // plan made on an empty table keeps its Seq Scan), jit=off. Throws ConnectFailure, within
-    // connect_timeout (to the millisecond: libpq's own timeout has whole seconds, two at least), or
-    // soon after `give_up` becomes true.
-    Session(const std::string& dsn, const SessionSettings& settings,
-            std::chrono::milliseconds connect_timeout, const std::atomic<bool>* give_up = nullptr);
-    ~Session();
-    Session(const Session&) = delete;
-    Session& operator=(const Session&) = delete;
+ public:
+  // Connects, with keepalives, tcp_user_timeout, plan_cache_mode=force_custom_plan (a generic
+  // plan made on an empty table keeps its Seq Scan), jit=off. Throws ConnectFailure, within
+  // connect_timeout (to the millisecond: libpq's own timeout has whole seconds, two at least), or
+  // soon after `give_up` becomes true.
+  Session(const std::string& dsn, const SessionSettings& settings,
+          std::chrono::milliseconds connect_timeout, const std::atomic<bool>* give_up = nullptr);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
-    // Runs a prepared statement with parameters (vectors become PostgreSQL arrays).
-    template <class... Args>
-    pqxx::result exec(const Statement& statement, Args&&... args) {
-        pqxx::params parameters;
-        (parameters.append(std::forward<Args>(args)), ...);
-        return exec_params(statement, parameters);
-    }
-    // Runs one simple-query string, maybe of several statements: stops at its first error, and
-    // returns the last statement's result.
-    pqxx::result exec_simple(std::string_view sql);
+  // Runs a prepared statement with parameters (vectors become PostgreSQL arrays).
+  template <class... Args>
+  pqxx::result exec(const Statement& statement, Args&&... args) {
+    pqxx::params parameters;
+    (parameters.append(std::forward<Args>(args)), ...);
+    return exec_params(statement, parameters);
+  }
+  // Runs one simple-query string, maybe of several statements: stops at its first error, and
+  // returns the last statement's result.
+  pqxx::result exec_simple(std::string_view sql);
 
-    std::string quote(std::string_view text); // as an SQL literal
-    int socket() const;                       // for shutdown() by a deadline
-    int backend_pid() const;
-    bool in_transaction() const; // as the server last told (PQtransactionStatus); failed ones too
-    bool usable() const;         // false once libpq saw the connection break
-    // For a session that was left idle: false if the server hung up meanwhile. Does not block.
-    bool still_connected() const;
+  std::string quote(std::string_view text);  // as an SQL literal
+  int socket() const;                        // for shutdown() by a deadline
+  int backend_pid() const;
+  bool in_transaction() const;  // as the server last told (PQtransactionStatus); failed ones too
+  bool usable() const;          // false once libpq saw the connection break
+  // For a session that was left idle: false if the server hung up meanwhile. Does not block.
+  bool still_connected() const;
 
-private:
-    pqxx::result exec_params(const Statement& statement, const pqxx::params& parameters);
-    class Impl;
-    std::unique_ptr<Impl> impl_;
+ private:
+  pqxx::result exec_params(const Statement& statement, const pqxx::params& parameters);
+  class Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
-} // namespace txcoord::pg
+}  // namespace txcoord::pg

@@ -27,7 +27,9 @@ ActionKind question_of(EventKind answer) {
 }  // namespace
 
 TwoPhase::TwoPhase(GroupPlan plan)
-    : plan_(std::move(plan)), judgement_(plan_.operations), participants_(plan_.participants.size()) {}
+    : plan_(std::move(plan)), judgement_(plan_.operations), participants_(plan_.participants.size()) {
+  check(plan_);
+}
 
 Actions TwoPhase::step(const Event& event) {
   switch (event.kind) {

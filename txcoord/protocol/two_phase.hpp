@@ -75,6 +75,8 @@ struct GroupPlan {
   // How often this work may still be tried whole after a deadlock or a lock timeout.
   std::uint32_t conflict_retries_left = 0;
 };
+// Throws std::invalid_argument for a plan that would leave a part of the group out (I1).
+void check(const GroupPlan& plan);
 
 enum class State : std::uint8_t {
   idle, voting, judging, preparing, deciding, settling, refusing, committing, aborting, burying, done,
@@ -155,6 +157,7 @@ using Actions = std::vector<Action>;
 
 class TwoPhase {
  public:
+  // The plan is checked.
   explicit TwoPhase(GroupPlan plan);
 
   // The one transition function. An event that the current state cannot receive throws

@@ -33,7 +33,8 @@ TEST_CASE("a gid is written field by field") {
 }
 
 TEST_CASE("a gid that is formatted is parsed back") {
-  for (const std::uint64_t number : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{10}, number_max}) {
+  for (const std::uint64_t number :
+       {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{10}, number_max}) {
     for (const char* coordinator : {"a", "c1", "0", "zzzzzzzz"}) {
       const Gid gid{"00000000", coordinator, number, "ffffffff", number_max - number};
       CHECK(parse_gid(format(gid)) == gid);
@@ -76,15 +77,34 @@ TEST_CASE("a branch with one byte changed is refused or is another branch to the
 
 TEST_CASE("what another program could have written is not ours") {
   for (const char* text : {
-           "", "_", "txc", "txc_", "txc_0123abcd_c1_7_89efcdab", "txc_0123abcd_c1_7_89efcdab_",
-           "TXC_0123abcd_c1_7_89efcdab_1", "xtxc_0123abcd_c1_7_89efcdab_1", "txc_0123ABCD_c1_7_89efcdab_1",
-           "txc_0123abc_c1_7_89efcdab_1", "txc_0123abcde_c1_7_89efcdab_1", "txc_0123abcd__7_89efcdab_1",
-           "txc_0123abcd_ninechars_7_89efcdab_1", "txc_0123abcd_C1_7_89efcdab_1", "txc_0123abcd_c1_07_89efcdab_1",
-           "txc_0123abcd_c1_-7_89efcdab_1", "txc_0123abcd_c1_+7_89efcdab_1", "txc_0123abcd_c1_7_89efcdab_01",
-           "txc_0123abcd_c1_7_89efcdab_1 ", "txc_0123abcd_c1_7_89efcdab_1\n", "txc_0123abcd_c1_0x7_89efcdab_1",
-           "txc_0123abcd_c1_18446744073709551616_89efcdab_1", "txc_0123abcd_c1_7_89efcdab_1_order_",
-           "txc_0123abcd_c1_7_89efcdab_1__order", "txc_0123abcd_c1_7_89efcdab_1_Order",
-           "txc_0123abcd_c1_7_89efcdab_1_order2", "citus_0_1234_5_6", "txc_0123abcd_c1_7_89efcdab_1_order_x",
+           "",
+           "_",
+           "txc",
+           "txc_",
+           "txc_0123abcd_c1_7_89efcdab",
+           "txc_0123abcd_c1_7_89efcdab_",
+           "TXC_0123abcd_c1_7_89efcdab_1",
+           "xtxc_0123abcd_c1_7_89efcdab_1",
+           "txc_0123ABCD_c1_7_89efcdab_1",
+           "txc_0123abc_c1_7_89efcdab_1",
+           "txc_0123abcde_c1_7_89efcdab_1",
+           "txc_0123abcd__7_89efcdab_1",
+           "txc_0123abcd_ninechars_7_89efcdab_1",
+           "txc_0123abcd_C1_7_89efcdab_1",
+           "txc_0123abcd_c1_07_89efcdab_1",
+           "txc_0123abcd_c1_-7_89efcdab_1",
+           "txc_0123abcd_c1_+7_89efcdab_1",
+           "txc_0123abcd_c1_7_89efcdab_01",
+           "txc_0123abcd_c1_7_89efcdab_1 ",
+           "txc_0123abcd_c1_7_89efcdab_1\n",
+           "txc_0123abcd_c1_0x7_89efcdab_1",
+           "txc_0123abcd_c1_18446744073709551616_89efcdab_1",
+           "txc_0123abcd_c1_7_89efcdab_1_order_",
+           "txc_0123abcd_c1_7_89efcdab_1__order",
+           "txc_0123abcd_c1_7_89efcdab_1_Order",
+           "txc_0123abcd_c1_7_89efcdab_1_order2",
+           "citus_0_1234_5_6",
+           "txc_0123abcd_c1_7_89efcdab_1_order_x",
        }) {
     INFO(text);
     CHECK_FALSE(parse_gid(text));

@@ -66,7 +66,8 @@ TEST_CASE("a yes past an open operation may turn to no") {
   const Votes first = sim::judge(wants, stock, judgement.candidates(), "SHORT");
   CHECK(first == Votes{yes, short_of, yes});
   CHECK_FALSE(judgement.round({first, {never, yes, yes}}));
-  CHECK(judgement.round({sim::judge(wants, stock, judgement.candidates(), "SHORT"), {yes, yes, yes}}));
+  CHECK(judgement.round(
+      {sim::judge(wants, stock, judgement.candidates(), "SHORT"), {yes, yes, yes}}));
   CHECK(fates(judgement) == std::vector{Fate::refused, Fate::confirmed, Fate::refused});
 }
 
@@ -89,7 +90,8 @@ TEST_CASE("an operation that must be judged later is neither confirmed nor refus
   CHECK(fates(judgement) == std::vector{Fate::retry, Fate::confirmed});
 }
 
-// --- random groups against the serial run ----------------------------------------------------------
+// --- random groups against the serial run
+// ----------------------------------------------------------
 
 struct Group {
   std::vector<std::vector<sim::Want>> wants;  // [voter][operation]; voter 0 is the log
@@ -100,7 +102,9 @@ struct Group {
 std::string reason_of(std::size_t voter) { return "SHORT_AT_" + std::to_string(voter); }
 
 Group random_group(std::mt19937_64& random) {
-  const auto below = [&](std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random); };
+  const auto below = [&](std::size_t n) {
+    return std::uniform_int_distribution<std::size_t>(0, n - 1)(random);
+  };
   Group group;
   group.operations = 1 + below(9);
   const std::size_t voters = 2 + below(4);
@@ -114,7 +118,8 @@ Group random_group(std::mt19937_64& random) {
     for (std::size_t voter = 1; voter < voters; ++voter) {
       sim::Want& want = group.wants[voter][operation];
       if (below(4) == 0) continue;  // the operation does not touch this voter
-      if (below(12) == 0) want.fixed = Vote{Answer::no, true, "NEVER_AT_" + std::to_string(voter), {}};
+      if (below(12) == 0)
+        want.fixed = Vote{Answer::no, true, "NEVER_AT_" + std::to_string(voter), {}};
       if (below(20) == 0) want.fixed = later;
       want.takes[below(2) == 0 ? "a" : "b"] = static_cast<std::int64_t>(1 + below(6));
     }
@@ -122,16 +127,17 @@ Group random_group(std::mt19937_64& random) {
   return group;
 }
 
-// What every voter says to each operation when it counts the confirmed ones before it, and those alone.
+// What every voter says to each operation when it counts the confirmed ones before it, and those
+// alone.
 std::vector<std::vector<Vote>> serial_run(const Group& group) {
   std::vector<std::vector<Vote>> said(group.operations);
   std::vector<sim::Stock> left = group.stocks;
   for (std::size_t operation = 0; operation < group.operations; ++operation) {
     for (std::size_t voter = 0; voter < left.size(); ++voter)
-      said[operation].push_back(
-          sim::vote_on(group.wants[voter][operation], group.stocks[voter], left[voter], reason_of(voter)));
-    const bool confirmed =
-        std::ranges::all_of(said[operation], [](const Vote& vote) { return vote.answer == Answer::yes; });
+      said[operation].push_back(sim::vote_on(group.wants[voter][operation], group.stocks[voter],
+                                             left[voter], reason_of(voter)));
+    const bool confirmed = std::ranges::all_of(
+        said[operation], [](const Vote& vote) { return vote.answer == Answer::yes; });
     for (std::size_t voter = 0; voter < left.size() && confirmed; ++voter)
       sim::take(left[voter], group.wants[voter][operation].takes);
   }
@@ -144,22 +150,23 @@ Judgement judged(const Group& group) {
   while (!settled && judgement.rounds() <= group.operations + 1) {
     std::vector<Votes> votes;
     for (std::size_t voter = 0; voter < group.wants.size(); ++voter)
-      votes.push_back(
-          sim::judge(group.wants[voter], group.stocks[voter], judgement.candidates(), reason_of(voter)));
+      votes.push_back(sim::judge(group.wants[voter], group.stocks[voter], judgement.candidates(),
+                                 reason_of(voter)));
     settled = judgement.round(votes);
   }
   return judgement;
 }
 
-// The verdict is the serial one: confirmed if all said yes, else what one of those who did not said.
-// Who of them is named when several refuse depends on whose refusal was certain first.
+// The verdict is the serial one: confirmed if all said yes, else what one of those who did not
+// said. Who of them is named when several refuse depends on whose refusal was certain first.
 bool agrees(const Verdict& verdict, const std::vector<Vote>& said) {
   const auto refuses = [](const Vote& vote) { return vote.answer != Answer::yes; };
   if (std::ranges::none_of(said, refuses)) return verdict == Verdict{Fate::confirmed, {}, {}};
   if (said[0].answer == Answer::duplicate) return verdict.fate == Fate::duplicate;
   return std::ranges::any_of(said, [&](const Vote& vote) {
     if (!refuses(vote)) return false;
-    return verdict.fate == (vote.answer == Answer::no ? Fate::refused : Fate::retry) && verdict.reason == vote.reason;
+    return verdict.fate == (vote.answer == Answer::no ? Fate::refused : Fate::retry) &&
+           verdict.reason == vote.reason;
   });
 }
 
@@ -171,7 +178,8 @@ TEST_CASE("random groups end as a serial run of their operations does") {
     const Judgement judgement = judged(group);
     const auto said = serial_run(group);
     rounds_max = std::max(rounds_max, judgement.rounds());
-    INFO("seed " << seed << ", " << group.operations << " operations, " << judgement.rounds() << " rounds");
+    INFO("seed " << seed << ", " << group.operations << " operations, " << judgement.rounds()
+                 << " rounds");
     REQUIRE(judgement.rounds() <= group.operations + 1);
     for (std::size_t operation = 0; operation < group.operations; ++operation) {
       INFO("operation " << operation);

@@ -11,8 +11,8 @@ namespace {
 
 // Whose gid it is. Epochs as committed (F): c1 (ourselves) 5, c2 8; c9 never registered.
 enum class Whose { ours, ours_old_epoch, other_live, other_fenced, unknown };
-constexpr Whose everybody[] = {Whose::ours, Whose::ours_old_epoch, Whose::other_live, Whose::other_fenced,
-                               Whose::unknown};
+constexpr Whose everybody[] = {Whose::ours, Whose::ours_old_epoch, Whose::other_live,
+                               Whose::other_fenced, Whose::unknown};
 
 Gid gid_of(Whose whose, std::uint64_t seq = 1) {
   switch (whose) {
@@ -49,7 +49,8 @@ void add(RecoveryView& view, const Gid& gid, const Seen& seen) {
 // The prose, as a predicate.
 std::optional<RecoveryKind> expected(const Seen& seen) {
   const bool still_prepared = seen.before && seen.after;  // rule 3
-  const bool nobody_works_on_it = seen.whose == Whose::ours || seen.whose == Whose::ours_old_epoch ||
+  const bool nobody_works_on_it = seen.whose == Whose::ours ||
+                                  seen.whose == Whose::ours_old_epoch ||
                                   seen.whose == Whose::other_fenced;  // rules 1, 2 and 5
   if (!still_prepared || seen.active || !nobody_works_on_it) return std::nullopt;
   if (!seen.outcome) return RecoveryKind::bury;  // rule 4: never rolled back before it is buried
@@ -63,7 +64,8 @@ void for_every_combination(Visit visit) {
       for (const bool active : {false, true})
         for (const bool after : {false, true})
           for (const std::optional<Outcome> outcome :
-               {std::optional<Outcome>{}, std::optional{Outcome::commit}, std::optional{Outcome::abort}})
+               {std::optional<Outcome>{}, std::optional{Outcome::commit},
+                std::optional{Outcome::abort}})
             visit(Seen{whose, before, active, after, outcome});
 }
 

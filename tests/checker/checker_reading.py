@@ -1,0 +1,145 @@
+"""What the independent checker reads: plain rows of the five databases, by its own SQL."""
+from collections import Counter, defaultdict, namedtuple
+
+import psycopg
+
+SERVICES = ("order", "inventory", "payment", "shipping")
+Operation = namedtuple("Operation", "order_id kind outcome gid key_hash")
+Decision = namedtuple(
+    "Decision", "gid coordinator epoch outcome participants orders complete heuristic decided_at age")
+
+
+class Unreadable(Exception):
+    """A database could not be read; the text names it, and holds no DSN."""
+
+
+class Reader:
+    """One database in one read-only snapshot."""
+
+    def __init__(self, name, dsn):
+        try:
+            self.connection = psycopg.connect(dsn, connect_timeout=5, application_name="txcoord checker",
+                                              autocommit=True)
+            self.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            (standby,) = self.rows("SELECT pg_is_in_recovery()")[0]
+        except psycopg.Error as error:
+            raise Unreadable(f"database '{name}': {error}") from error
+        if standby:
+            raise Unreadable(f"database '{name}' is a standby")
+
+    def rows(self, sql):
+        cursor = self.connection.execute(sql)
+        return cursor.fetchall() if cursor.description else []
+
+    def close(self):
+        self.connection.close()
+
+
+class Log:
+    """What the log says at one moment."""
+
+    def __init__(self, reader):
+        self.installation = reader.rows("SELECT installation FROM txc_installation")[0][0]
+        self.operations = [Operation(str(o), k, r, g, h) for o, k, r, g, h in reader.rows(
+            "SELECT order_id, kind, outcome, gid, md5(scope || chr(1) || idempotency_key) FROM operations"
+            " ORDER BY created_at")]
+        self.decisions = {row[0]: Decision(*row[:5], [str(o) for o in row[5]], *row[6:])
+                          for row in reader.rows(
+            "SELECT gid, coordinator, epoch, outcome, participants, order_ids, completed_at IS NOT NULL,"
+            " heuristic, decided_at, extract(epoch FROM now() - decided_at)::float8 FROM decisions")}
+        self.epochs = dict(reader.rows("SELECT id, epoch FROM coordinator_epoch"))
+        self.heuristics = set(reader.rows("SELECT gid, participant FROM heuristic_outcomes"))
+        self.by_order = defaultdict(list)
+        for operation in self.operations:
+            self.by_order[operation.order_id].append(operation)
+
+    def busy(self, order_id):
+        """Something decided on this order is not applied everywhere."""
+        decisions = (self.decisions.get(operation.gid) for operation in self.by_order.get(order_id, ()))
+        return any(d and d.outcome == "commit" and not d.complete and not d.heuristic for d in decisions)
+
+    def answers(self, order_id):
+        return sorted(self.by_order.get(order_id, ()))
+
+
+class State:
+    """One reading of everything: the log, the services, the log again."""
+
+    def __init__(self, dsns):
+        readers = []
+
+        def open_one(name):
+            readers.append(Reader(name, dsns[name]))
+            return readers[-1]
+
+        try:
+            first = open_one("log")
+            services = {name: open_one(name) for name in SERVICES}
+            second = open_one("log")
+            self.before, self.after = Log(first), Log(second)
+            self.read_services(services)
+            self.read_branches(services, second)
+        except psycopg.Error as error:
+            raise Unreadable(str(error)) from error
+        finally:
+            for reader in readers:
+                reader.close()
+
+    def read_services(self, services):
+        self.orders = {str(row[0]): row[1:] for row in services["order"].rows(
+            "SELECT order_id, status, mode, customer_id, total_amount, transaction_id FROM orders")}
+        self.items = defaultdict(list)
+        for order_id, sku, quantity, price in services["order"].rows(
+                "SELECT order_id, sku, quantity, unit_price FROM order_items"):
+            self.items[str(order_id)].append((sku, quantity, price))
+        self.reservations = defaultdict(list)
+        for order_id, sku, quantity, status in services["inventory"].rows(
+                "SELECT order_id, sku, quantity, status FROM reservations"):
+            self.reservations[str(order_id)].append((sku, quantity, status))
+        self.stock = {row[0]: row[1:] for row in services["inventory"].rows(
+            "SELECT sku, available, reserved, shipped FROM inventory")}
+        self.stock_ledger = services["inventory"].rows("SELECT sku, delta FROM stock_ledger")
+        self.payments = defaultdict(list)
+        for order_id, *payment in services["payment"].rows(
+                "SELECT order_id, status, payment_method, customer_id, amount, payment_id FROM payments"):
+            self.payments[str(order_id)].append(payment)
+        self.wallets = dict(services["payment"].rows("SELECT customer_id, balance FROM wallets"))
+        self.wallet_ledger = services["payment"].rows("SELECT customer_id, delta FROM wallet_ledger")
+        self.captures = {row[0] for row in services["payment"].rows(
+            "SELECT payment_id FROM card_outbox WHERE action = 'CAPTURE'")}
+        self.shipments = defaultdict(list)
+        for order_id, status in services["shipping"].rows("SELECT order_id, status FROM shipments"):
+            self.shipments[str(order_id)].append(status)
+
+    def read_branches(self, services, log):
+        """Witnesses as in the snapshot; prepared branches as they are now, with what they could wait."""
+        up = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8"
+        log_up = log.rows(up)[0][0]
+        ours = f"txc_{self.after.installation}_"
+        self.witnesses, self.prepared, self.up = {}, [], log_up
+        for name, reader in services.items():
+            self.witnesses[name] = {gid for (gid,) in reader.rows("SELECT gid FROM txc_branch")
+                                    if gid.startswith(ours)}
+            service_up = reader.rows(up)[0][0]
+            self.up = min(self.up, service_up)
+            for branch, age in reader.rows(
+                    "SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::float8"
+                    " FROM pg_prepared_xacts WHERE database = current_database()"):
+                if branch.startswith(ours):
+                    self.prepared.append((name, branch, min(age, service_up, log_up)))
+
+    def moving(self, order_id):
+        return (self.before.answers(order_id) != self.after.answers(order_id) or self.before.busy(order_id)
+                or self.after.busy(order_id))
+
+    def seen_orders(self):
+        return (set(self.orders) | set(self.items) | set(self.reservations) | set(self.payments)
+                | set(self.shipments) | set(self.after.by_order))
+
+    def parts(self, order_id):
+        """Which services hold something of this order."""
+        tables = zip(SERVICES, (self.orders, self.reservations, self.payments, self.shipments))
+        return [name for name, table in tables if table.get(order_id)]
+
+    def confirmed(self, order_id):
+        return Counter(o.kind for o in self.after.by_order.get(order_id, ()) if o.outcome == "confirmed")

@@ -1,0 +1,100 @@
+// A real server on ephemeral loopback ports over the test doubles, and a raw client that shows every
+// byte. The server's I/O thread runs apart; tests reach the doubles through on_io().
+#pragma once
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/json/value.hpp>
+#include <functional>
+#include <future>
+#include <map>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "tests/http/fakes.hpp"
+#include "txcoord/http/server.hpp"
+
+namespace txcoord::testing {
+
+namespace json = boost::json;
+
+struct Response {
+  int status = 0;
+  std::multimap<std::string, std::string> headers;  // lower-case names
+  std::string body;
+
+  std::string header(const std::string& name) const;
+  bool has(const std::string& name) const { return headers.contains(name); }
+  json::value parsed() const;
+};
+
+// One connection, blocking, with a deadline on each read so that a broken server fails a test and does
+// not hang it.
+class Client {
+ public:
+  explicit Client(std::uint16_t port);
+  void send(std::string_view bytes);
+  Response receive(bool head = false);
+  // True when the server has ended the connection and sent nothing more.
+  bool closed();
+  // The raw bytes up to and with `mark`.
+  std::string receive_until(std::string_view mark);
+
+  Response request(std::string_view method, std::string_view path, std::string_view body = {},
+                   std::string_view more_headers = {});
+
+ private:
+  bool fill();
+
+  boost::asio::io_context io_;
+  boost::asio::ip::tcp::socket socket_;
+  std::string buffer_;
+};
+
+class TestServer {
+ public:
+  explicit TestServer(std::function<void(Settings&)> adjust = {});
+  ~TestServer();
+
+  Client connect() const { return Client(server_->port()); }
+  Client connect_admin() const { return Client(server_->admin_port()); }
+  std::uint16_t port() const { return server_->port(); }
+
+  // Runs on the I/O thread and waits for it.
+  template <class F>
+  auto on_io(F work) {
+    std::packaged_task<std::invoke_result_t<F>()> task(std::move(work));
+    auto done = task.get_future();
+    boost::asio::post(io_, [&task] { task(); });
+    return done.get();
+  }
+  // Runs the coroutine on the I/O thread; the future is ready when it is done.
+  std::future<void> spawn(boost::asio::awaitable<void> work);
+
+  FakeWorld world;
+  FakeEngine engine{world};
+  Metrics metrics;
+  http::Server& server() { return *server_; }
+
+ private:
+  Settings settings_;
+  FakeOrders orders_{world};
+  FakeInventory inventory_{world};
+  FakePayments payments_{world};
+  FakeShipping shipping_{world};
+  FakeLog log_{world};
+  boost::asio::io_context io_{1};
+  // The thread stays for on_io() when the server has nothing left to do.
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};
+  std::unique_ptr<http::Server> server_;
+  std::thread thread_;
+};
+
+// A body that POST /v1/orders takes; `fields` replace or add members, given as JSON text by name. An
+// empty text takes the member out.
+std::string order_body(const std::map<std::string, std::string>& fields = {});
+std::string key_header(std::string_view key);
+
+}  // namespace txcoord::testing
