@@ -44,6 +44,12 @@ foreach(heavy tests_pg)
   endif()
 endforeach()
 
+# The independent checker's own test: every kind of violation planted, each named.
+add_test(NAME checker COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/python3 tests/checker/test_checker.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(checker PROPERTIES LABELS pg TIMEOUT 120 SKIP_RETURN_CODE 77
+  ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
+
 # --- e2e: the shipped binary, real servers, one Python file a test
 if(TARGET txcoord)
   file(GLOB e2e_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/test_*.py)

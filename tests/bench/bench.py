@@ -87,10 +87,9 @@ class Processors:
         return result
 
     @staticmethod
-    def shares(before, after, seconds):
-        """Processors kept busy, by process; what used none is left out."""
-        return {name: round((after[name] - before[name]) / seconds, 3) for name in after
-                if after[name] - before[name] >= 0.01 * seconds}
+    def grown(before, after):
+        """Processor seconds by process; those that used next to nothing are left out."""
+        return {name: round(after[name] - before[name], 3) for name in after if after[name] - before[name] >= 0.02}
 
 
 # --- the two sides ---------------------------------------------------------------------------------
@@ -111,7 +110,8 @@ class Bench:
             command += ["-c", text]
         for file in files:
             command += ["-f", str(file)]
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        environment = {**os.environ, "PGOPTIONS": "-c client_min_messages=error"}
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
     def products(self, variant):
         return self.options.products if variant == "cold" else HOT_PRODUCTS
@@ -152,10 +152,16 @@ class Bench:
                 re.findall(r"^(txcoord_[^\s]+) (\S+)$", text, flags=re.MULTILINE)}
 
     def measured(self, work):
-        """Runs one measurement; adds what each process used of the processors meanwhile."""
+        """Runs one measurement; adds what each process used of the processors meanwhile, and what an
+        order cost its side, the load generator apart: that hardly depends on who else is at work."""
         before, begun = self.processors.used(), time.monotonic()
         result = work()
-        result["processors"] = Processors.shares(before, self.processors.used(), time.monotonic() - begun)
+        wall = time.monotonic() - begun
+        time.sleep(0.5)  # backends that have just ended: their parent has to count them first
+        used = Processors.grown(before, self.processors.used())
+        cost = sum(seconds for name, seconds in used.items() if name not in ("load generator", "whole machine"))
+        result.update(processor_seconds=used, wall_seconds=round(wall, 3),
+                      processor_us_per_order=round(1e6 * cost / max(result["orders"], 1), 1))
         return result
 
     def txcoord(self, variant, connections, seconds):
@@ -174,7 +180,8 @@ class Bench:
             after = self.metrics()
             grown = {name: value - before.get(name, 0) for name, value in after.items()}
             result.update(self.answers(grown), inside=self.inside(grown))
-            result["orders_per_s"] = round((result["answers"] - result["not_2xx"]) / result["seconds"], 1)
+            result["orders"] = result["answers"] - result["not_2xx"]
+            result["orders_per_s"] = round(result["orders"] / result["seconds"], 1)
             return result
 
         return self.measured(work)
@@ -269,7 +276,7 @@ def measure(bench, options):
 
 def medians(rounds):
     return {name: round(statistics.median(r[name] for r in rounds), 3)
-            for name in ("orders_per_s", "p50_ms", "p90_ms", "p99_ms")}
+            for name in ("orders_per_s", "p50_ms", "p90_ms", "p99_ms", "processor_us_per_order")}
 
 
 def summarise(results, options):
@@ -295,16 +302,17 @@ def show(rows, results, options, about):
           f"8 KiB durable in {about['fdatasync_8k_ms']} ms")
     print(f"medians of {options.rounds} rounds of {options.seconds:g} s; cold: {options.products} products, "
           f"hot: {HOT_PRODUCTS}; 2 items an order\n")
-    print(f"{'':28} {'':5} {'clients':>7} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8}   txcoord is")
+    print(f"{'':28} {'':5} {'clients':>7} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8} "
+          f"{'CPU µs/order':>13}   txcoord is")
     for row in rows:
         times = f"{row['txcoord_is_times']:.2f} times" if "txcoord_is_times" in row else ""
         print(f"{row['side']:28} {row['variant']:5} {row['load']:>7} {row['orders_per_s']:>9,.0f} "
-              f"{row['p50_ms']:>8.2f} {row['p99_ms']:>8.2f}   {times}".rstrip())
+              f"{row['p50_ms']:>8.2f} {row['p99_ms']:>8.2f} {row['processor_us_per_order']:>13,.0f}   {times}".rstrip())
     last = results[("txcoord", "cold", options.connections)][-1]
     print(f"\nin the last cold round: groups of {last['inside']['group_operations'] or 0:.1f} operations; "
           "processors kept busy:")
-    for name, share in sorted(last["processors"].items(), key=lambda pair: -pair[1]):
-        print(f"  {name:22} {share:5.2f}")
+    for name, seconds in sorted(last["processor_seconds"].items(), key=lambda pair: -pair[1]):
+        print(f"  {name:22} {seconds / last['wall_seconds']:5.2f}   {1e6 * seconds / last['orders']:6,.0f} µs an order")
 
 
 def refusals(results):

@@ -127,7 +127,14 @@ class Database:
 
     def freeze(self):
         """Silence: connections stay open, nothing answers."""
-        self._frozen = self._stop_processes()
+        self._frozen += self._stop_processes()
+
+    def silence(self, pids):
+        """Freezes single sessions; the rest of the server works on."""
+        assert pids, "no session to silence"
+        for pid in pids:
+            send_signal(pid, signal.SIGSTOP)
+        self._frozen += pids
 
     def thaw(self):
         for pid in self._frozen:

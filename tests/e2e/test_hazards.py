@@ -1,6 +1,5 @@
 """Hazards that need the whole program: what comes between the decision and COMMIT PREPARED, a
 prepared state that was lost, and sessions with the log that die or fall silent at the decision."""
-import os
 import signal
 import threading
 import time
@@ -8,7 +7,7 @@ import unittest
 
 import stack as harness
 from load import Client, ConnectionLost, Load, Memory, Shop, cancel, drive, place, send
-from servers import send_signal, wait_until
+from servers import wait_until
 from stack import LEASE_SECONDS, SECONDS_TO_SETTLE, SHORT_LEASE
 from verdict import Rows, audit, outside, verify
 
@@ -27,25 +26,17 @@ class Hazard(unittest.TestCase):
         self.memory = Memory()
         self.client = Client(self.coordinator.port)
         self.addCleanup(self.client.close)
-        self.silenced = []
-        self.addCleanup(self.speak)
 
     def order(self):
         return place(self.shop.order(sorted(self.shop.products)[:2]))
 
-    def silence(self, database, application):
-        """Stops the sessions of this kind: the rest of the server works on."""
-        pids = self.stack.databases[database].backends(application)
-        self.assertTrue(pids, f"no session {application}")
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        self.silenced += pids
-        return pids
+    def silence(self, name, application):
+        database = self.stack.databases[name]
+        database.silence(database.backends(application))
 
     def speak(self):
-        for pid in self.silenced:
-            send_signal(pid, signal.SIGCONT)
-        self.silenced = []
+        for database in self.stack.databases.values():
+            database.thaw()
 
     def verify(self):
         verify(self.stack, self.coordinator, self.memory)

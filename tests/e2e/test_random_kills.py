@@ -7,7 +7,7 @@ import time
 import unittest
 
 import stack as harness
-from load import Load, Shop
+from load import Load, Mix, Shop
 from servers import wait_until
 from stack import LEASE_SECONDS, SECONDS_TO_SETTLE, SHORT_LEASE
 from verdict import verify
@@ -63,21 +63,30 @@ class RandomKills(unittest.TestCase):
         verify(self.stack, second, load.stop())
 
     def test_silent_coordinator_is_fenced_when_it_speaks_again(self):
-        first, second = self.two()
+        """It finds requests at its door, and its session for the lease is mute: only the fence in the
+        decision itself is left to stop it."""
+        log = self.stack.databases["log"]
+        first = self.stack.coordinator("c1", SHORT_LEASE).start()
+        leases = log.backends("txcoord-log-lease")
+        second = self.stack.coordinator("c2", SHORT_LEASE).start()
         shop = Shop(second.port)
         load = Load([first.port], shop, clients=8, seed=self.seed)
         wait_until("orders flow", lambda: len(load.memory.of(outcome="confirmed")) > 50, 10)
         self.freeze_with_work(first)
         load.pause()
+        late = Load([first.port], shop, clients=4, seed=self.seed + 1, mix=Mix.PLAIN, memory=load.memory)
         wait_until("c2 resolves what c1 prepared", lambda: not self.of("c1"),
                    LEASE_SECONDS + SECONDS_TO_SETTLE)
         before = self.commits_of("c1")
+        log.silence(leases)
         first.signal(signal.SIGCONT)
         self.assertEqual(4, first.wait_exit(15), "exit code of a fenced coordinator")
+        log.thaw()
         self.assertEqual(before, self.commits_of("c1"), "I11: a fenced coordinator decided")
         # Its clients come back with their keys to a new c1, whose epoch is above the fence.
         first.start()
         load.resume()
+        late.stop(30)
         verify(self.stack, second, load.stop(30))
 
     def test_silent_coordinator_while_another_serves_the_same_rows(self):

@@ -13,9 +13,10 @@ from wire import DELIVER_LATE, LOSE, LOSE_ANSWER, PASS, Tap
 # Short deadlines, so that what is held back is given up soon.
 SOON = {"engine.vote_ms_max": 500, "engine.prepare_ms_max": 500, "engine.decide_ms_max": 500,
         "engine.commit_ms_max": 500}
-# What an order itself sends; the background's sessions have other names.
+# The sessions that an order uses, and what the background's recovery sends over them.
 APPLICATIONS = {"txcoord-log",
                 *(f"txcoord_{name}_{use}" for name in PARTICIPANTS for use in ("branch", "finish"))}
+BACKGROUND = re.compile("branch_(list|gauges|witness)|parse ")
 DECISION = re.compile(r"INSERT INTO decisions \(.*?\) VALUES \('(txc_[^']+)'.*COMMIT$", re.DOTALL)
 COMMIT_PREPARED = re.compile(r"COMMIT PREPARED '(txc_\w+)_[a-z]+'")
 PREPARE = re.compile(r"PREPARE TRANSACTION '(txc_\w+)_[a-z]+'")
@@ -67,7 +68,8 @@ class Wire(unittest.TestCase):
             self.stack.settled()
         labels = []
         for turn in self.tap.turns()[first:]:
-            if turn.application in APPLICATIONS and turn.label not in labels:
+            mine = turn.application in APPLICATIONS and not BACKGROUND.search(turn.text)
+            if mine and turn.label not in labels:
                 labels.append(turn.label)
         return labels
 

@@ -25,9 +25,12 @@ std::string text(const std::vector<http::FieldError>& errors) {
 
 }  // namespace
 
-void check_contract(std::string_view method, std::string_view path_template, const Response& response) {
+void check_contract(std::string_view method, std::string_view path_template,
+                    const Response& response) {
   const http::Route& route = route_of(method, path_template);
-  const auto declared = [&](const http::Success& success) { return success.status == response.status; };
+  const auto declared = [&](const http::Success& success) {
+    return success.status == response.status;
+  };
   const auto success = std::find_if(route.successes.begin(), route.successes.end(), declared);
   INFO(method << ' ' << path_template << " answered " << response.status << ' ' << response.body);
   REQUIRE(success != route.successes.end());

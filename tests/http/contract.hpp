@@ -1,4 +1,5 @@
-// Holds replies against the route table and its schemas: what /openapi.json promises is what is sent.
+// Holds replies against the route table and its schemas: what /openapi.json promises is what is
+// sent.
 #pragma once
 
 #include <string_view>
@@ -8,7 +9,8 @@
 namespace txcoord::testing {
 
 // The reply's status is declared for the route, and its body keeps to the schema declared for it.
-void check_contract(std::string_view method, std::string_view path_template, const Response& response);
+void check_contract(std::string_view method, std::string_view path_template,
+                    const Response& response);
 
 // A well-formed problem with this reason.
 void check_problem(const Response& response, std::string_view reason, bool retryable);

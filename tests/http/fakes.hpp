@@ -1,10 +1,9 @@
-// Test doubles of what the REST layer stands on: an engine, four services and a log, in memory. They
-// behave like the real ones where the layer can tell; a test scripts the rest. I/O thread only.
+// Test doubles of what the REST layer reads: four services and a log, in memory. They behave like
+// the real ones where the layer can tell; a test breaks them by name. I/O thread only.
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
-#include <deque>
-#include <functional>
+#include <boost/asio/use_awaitable.hpp>
 #include <map>
 #include <set>
 #include <stdexcept>
@@ -13,7 +12,6 @@
 
 #include "participants/services.hpp"
 #include "txcoord/base/time.hpp"
-#include "txcoord/engine/engine.hpp"
 #include "txcoord/log/transaction_log.hpp"
 
 namespace txcoord::testing {
@@ -24,7 +22,10 @@ inline constexpr const char* test_gid = "txc_0a1b2c3d_c1_1_00ff00ff_7";
 inline constexpr const char* unknown_uuid = "01890000-0000-7000-8000-000000000000";
 
 inline Failure away(std::string_view who) {
-  return {.kind = FailureKind::unavailable, .outcome_unknown = false, .sqlstate = "08006", .message = std::string(who)};
+  return {.kind = FailureKind::unavailable,
+          .outcome_unknown = false,
+          .sqlstate = "08006",
+          .message = std::string(who)};
 }
 
 // Rows of all four services and the switches that break them.
@@ -35,11 +36,12 @@ struct FakeWorld {
   std::map<std::string, ReservationView> reservations;
   std::map<std::string, PaymentView> payments;
   std::map<std::string, ShipmentView> shipments;
-  std::map<std::string, std::vector<EventView>> order_events, stock_events, payment_events, shipping_events;
+  std::map<std::string, std::vector<EventView>> order_events, stock_events, payment_events,
+      shipping_events;
   std::map<std::string, RestockReply> restocks;  // by scope and key
   std::map<std::string, std::array<std::uint8_t, 32>> restock_fingerprints;
-  std::set<std::string> away;     // services that fail
-  std::set<std::string> silent;   // services that never answer
+  std::set<std::string> away;    // services that fail
+  std::set<std::string> silent;  // services that never answer
   std::vector<StoredOutcome> unapplied;
   std::vector<Decision> decisions;
   std::map<std::string, StoredOutcome> outcomes;  // by scope and key
@@ -50,7 +52,8 @@ template <class F>
 asio::awaitable<Result<std::invoke_result_t<F>>> served(FakeWorld& world, std::string who, F read) {
   if (world.away.contains(who)) co_return away(who);
   if (world.silent.contains(who)) {
-    asio::steady_timer never(co_await asio::this_coro::executor, asio::steady_timer::time_point::max());
+    asio::steady_timer never(co_await asio::this_coro::executor,
+                             asio::steady_timer::time_point::max());
     co_await never.async_wait(asio::use_awaitable);
   }
   co_return read();
@@ -78,7 +81,8 @@ class FakeOrders final : public OrderService {
   asio::awaitable<Result<std::optional<OrderView>>> order(std::string id) override {
     return served(w_, "order", [this, id] { return find_in(w_.orders, id); });
   }
-  asio::awaitable<Result<std::vector<OrderView>>> orders(OrderFilter filter, PageRequest page) override {
+  asio::awaitable<Result<std::vector<OrderView>>> orders(OrderFilter filter,
+                                                         PageRequest page) override {
     return served(w_, "order", [this, filter, page] {
       std::vector<OrderView> rows;
       for (auto it = w_.orders.rbegin(); it != w_.orders.rend() && rows.size() < page.limit; ++it) {
@@ -126,13 +130,15 @@ class FakeInventory final : public InventoryService {
       return row;
     });
   }
-  asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity, RequestKey key) override {
+  asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity,
+                                                RequestKey key) override {
     return served(w_, "inventory", [this, sku, quantity, key] {
       const std::string id = key.scope + "|" + key.key;
       RestockReply reply;
       if (const auto before = w_.restocks.find(id); before != w_.restocks.end()) {
         reply = before->second;
-        reply.status = w_.restock_fingerprints[id] == key.fingerprint ? KeyedStatus::replayed : KeyedStatus::key_reused;
+        reply.status = w_.restock_fingerprints[id] == key.fingerprint ? KeyedStatus::replayed
+                                                                      : KeyedStatus::key_reused;
         return reply;
       }
       const auto row = w_.stock.find(sku);
@@ -168,7 +174,9 @@ class FakePayments final : public PaymentService {
     return served(w_, "payment", [this, id] { return find_in(w_.wallets, id); });
   }
   asio::awaitable<Result<WalletView>> put_wallet(std::string id, Money balance) override {
-    return served(w_, "payment", [this, id, balance] { return w_.wallets[id] = WalletView{id, balance}; });
+    return served(w_, "payment", [this, id, balance] {
+      return w_.wallets[id] = WalletView{id, balance};
+    });
   }
   asio::awaitable<Result<std::optional<PaymentView>>> payment(std::string id) override {
     return served(w_, "payment", [this, id] { return find_in(w_.payments, id); });
@@ -176,10 +184,12 @@ class FakePayments final : public PaymentService {
   asio::awaitable<Result<std::vector<PaymentView>>> payments_of_order(std::string id) override {
     return served(w_, "payment", [this, id] { return of_order(w_.payments, id); });
   }
-  asio::awaitable<Result<std::vector<PaymentView>>> payments_of_customer(std::string id, PageRequest page) override {
+  asio::awaitable<Result<std::vector<PaymentView>>> payments_of_customer(
+      std::string id, PageRequest page) override {
     return served(w_, "payment", [this, id, page] {
       std::vector<PaymentView> rows;
-      for (auto it = w_.payments.rbegin(); it != w_.payments.rend() && rows.size() < page.limit; ++it) {
+      for (auto it = w_.payments.rbegin(); it != w_.payments.rend() && rows.size() < page.limit;
+           ++it) {
         const bool after = page.after.empty() || it->first < page.after;
         if (after && it->second.customer_id == id) rows.push_back(it->second);
       }
@@ -216,7 +226,8 @@ class FakeLog final : public TransactionLog {
  public:
   explicit FakeLog(FakeWorld& world) : w_(world) {}
 
-  asio::awaitable<Result<std::vector<Decision>>> decisions(std::vector<protocol::Gid> gids) override {
+  asio::awaitable<Result<std::vector<Decision>>> decisions(
+      std::vector<protocol::Gid> gids) override {
     return served(w_, "log", [this, gids] {
       std::vector<Decision> found;
       for (const Decision& decision : w_.decisions) {
@@ -225,8 +236,10 @@ class FakeLog final : public TransactionLog {
       return found;
     });
   }
-  asio::awaitable<Result<std::optional<StoredOutcome>>> find_outcome(std::string scope, std::string key) override {
-    return served(w_, "log", [this, scope, key] { return find_in(w_.outcomes, scope + "|" + key); });
+  asio::awaitable<Result<std::optional<StoredOutcome>>> find_outcome(std::string scope,
+                                                                     std::string key) override {
+    return served(w_, "log",
+                  [this, scope, key] { return find_in(w_.outcomes, scope + "|" + key); });
   }
   asio::awaitable<Result<std::vector<protocol::Gid>>> unapplied(std::string order_id) override {
     return served(w_, "log", [this, order_id] {
@@ -237,7 +250,8 @@ class FakeLog final : public TransactionLog {
       return gids;
     });
   }
-  asio::awaitable<Result<std::vector<StoredOutcome>>> unapplied_outcomes(std::string order_id) override {
+  asio::awaitable<Result<std::vector<StoredOutcome>>> unapplied_outcomes(
+      std::string order_id) override {
     return served(w_, "log", [this, order_id] {
       std::vector<StoredOutcome> outcomes;
       for (const StoredOutcome& outcome : w_.unapplied) {
@@ -246,12 +260,14 @@ class FakeLog final : public TransactionLog {
       return outcomes;
     });
   }
-  asio::awaitable<Result<std::vector<Decision>>> list_decisions(std::string state, std::size_t limit) override {
+  asio::awaitable<Result<std::vector<Decision>>> list_decisions(std::string state,
+                                                                std::size_t limit) override {
     return served(w_, "log", [this, state, limit] {
       std::vector<Decision> found;
       for (const Decision& decision : w_.decisions) {
         const bool completed = decision.complete && decision.outcome == DecisionOutcome::commit;
-        if ((state.empty() || (state == "completed") == completed) && found.size() < limit) found.push_back(decision);
+        if ((state.empty() || (state == "completed") == completed) && found.size() < limit)
+          found.push_back(decision);
       }
       return found;
     });
@@ -261,15 +277,22 @@ class FakeLog final : public TransactionLog {
   asio::awaitable<Result<Done>> decide(protocol::Gid, DecisionRecord) override { unexpected(); }
   asio::awaitable<void> release(protocol::Gid) override { unexpected(); }
   asio::awaitable<Result<DecisionOutcome>> settle(protocol::Gid) override { unexpected(); }
-  asio::awaitable<Result<std::vector<Decision>>> incomplete_decisions(std::size_t) override { unexpected(); }
+  asio::awaitable<Result<std::vector<Decision>>> incomplete_decisions(std::size_t) override {
+    unexpected();
+  }
   asio::awaitable<Result<Done>> complete(std::vector<protocol::Gid>) override { unexpected(); }
-  asio::awaitable<Result<Done>> record_heuristic(protocol::Gid, std::string, std::string) override { unexpected(); }
+  asio::awaitable<Result<Done>> record_heuristic(protocol::Gid, std::string, std::string) override {
+    unexpected();
+  }
   asio::awaitable<Result<std::string>> installation() override { unexpected(); }
   asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string) override { unexpected(); }
   asio::awaitable<Result<Done>> renew_lease(std::string) override { unexpected(); }
   asio::awaitable<Result<Done>> end_lease(std::string) override { unexpected(); }
-  asio::awaitable<Result<std::map<std::string, CoordinatorState>>> coordinators() override { unexpected(); }
-  asio::awaitable<Result<std::vector<std::string>>> take_over(std::string, std::vector<std::string>) override {
+  asio::awaitable<Result<std::map<std::string, CoordinatorState>>> coordinators() override {
+    unexpected();
+  }
+  asio::awaitable<Result<std::vector<std::string>>> take_over(std::string,
+                                                              std::vector<std::string>) override {
     unexpected();
   }
   asio::awaitable<Result<LogIdentity>> identity() override { unexpected(); }
@@ -282,150 +305,5 @@ class FakeLog final : public TransactionLog {
   [[noreturn]] static void unexpected() { throw std::logic_error("not for the REST layer"); }
   FakeWorld& w_;
 };
-
-// Confirms everything at once and applies it to the world, unless told otherwise.
-class FakeEngine final : public engine::Engine {
- public:
-  explicit FakeEngine(FakeWorld& world) : w_(world) {}
-
-  std::deque<engine::SubmitResult> scripted;  // the next answers; they change nothing
-  bool apply = true;                          // false: decided, but no service shows it yet
-  bool hold = false;                          // true: submit waits until let_go()
-  bool throws = false;
-  bool is_ready = true, is_draining = false;
-  std::vector<std::shared_ptr<const Operation>> submitted;
-  std::vector<engine::SubmitOptions> options_seen;
-  std::map<std::string, engine::PendingOrder> pending_orders;
-  std::vector<engine::ActiveTransaction> active_transactions;
-  std::map<std::string, engine::ParticipantHealth> health_map;
-
-  void let_go() {
-    hold = false;
-    if (gate_) gate_->cancel();
-  }
-
-  asio::awaitable<engine::SubmitResult> submit(std::shared_ptr<const Operation> operation,
-                                               engine::SubmitOptions options) override {
-    submitted.push_back(operation);
-    options_seen.push_back(options);
-    if (throws) throw std::runtime_error("as told");
-    const std::string key = operation->scope + "|" + operation->idempotency_key;
-    if (keys_.contains(key)) co_return engine::SubmitResult{.status = engine::SubmitStatus::in_flight};
-    if (const auto known = w_.outcomes.find(key); known != w_.outcomes.end()) {
-      engine::SubmitResult replay;
-      const bool same = known->second.fingerprint == operation->fingerprint;
-      replay.status = same ? engine::SubmitStatus::replayed : engine::SubmitStatus::key_reused;
-      if (same) replay.stored = known->second;
-      co_return replay;
-    }
-    if (hold) {
-      keys_.insert(key);
-      engine::PendingOrder pending;
-      pending.kind = operation->kind;
-      pending.operation = operation;
-      pending_orders[operation->order_id] = pending;
-      gate_ = std::make_unique<asio::steady_timer>(co_await asio::this_coro::executor,
-                                                   asio::steady_timer::time_point::max());
-      boost::system::error_code ignored;
-      co_await gate_->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-      pending_orders.erase(operation->order_id);
-      keys_.erase(key);
-    }
-    co_return finish(*operation, key, operation);
-  }
-
-  std::optional<engine::PendingOrder> pending(const std::string& order_id) const override {
-    return find_in(pending_orders, order_id);
-  }
-  std::vector<engine::ActiveTransaction> active() const override { return active_transactions; }
-  std::map<std::string, engine::ParticipantHealth> health() const override { return health_map; }
-  bool ready() const override { return is_ready; }
-  bool draining() const override { return is_draining; }
-
-  // As COMMIT PREPARED would, in every service.
-  void apply_now(const Operation& operation);
-
- private:
-  engine::SubmitResult finish(const Operation& operation, const std::string& key,
-                              std::shared_ptr<const Operation> shared) {
-    engine::SubmitResult result;
-    if (!scripted.empty()) {
-      result = scripted.front();
-      scripted.pop_front();
-      const bool recorded = result.status == engine::SubmitStatus::refused ||
-                            result.status == engine::SubmitStatus::invalid;
-      if (recorded) {
-        w_.outcomes[key] = {operation.fingerprint, operation.kind, false, operation.order_id, {}, result.reason,
-                            result.detail, {}};
-      }
-      return result;
-    }
-    result.status = engine::SubmitStatus::confirmed;
-    result.transaction_id = test_gid;
-    result.applied = apply;
-    w_.outcomes[key] = {operation.fingerprint, operation.kind, true, operation.order_id, test_gid, {}, {},
-                        operation.answer};
-    if (apply) {
-      apply_now(operation);
-    } else {
-      engine::PendingOrder pending;
-      pending.decided = true;
-      pending.kind = operation.kind;
-      pending.operation = std::move(shared);
-      pending.transaction_id = test_gid;
-      pending.waiting_for = {"order", "inventory", "payment", "shipping"};
-      pending_orders[operation.order_id] = pending;
-      engine::ActiveTransaction active;
-      active.gid = test_gid;
-      active.state = "committing";
-      active.operations = 1;
-      active.order_ids = {operation.order_id};
-      active.participants = active.waiting_for = pending.waiting_for;
-      active.started_at = operation.created_at;
-      active_transactions = {active};
-    }
-    return result;
-  }
-
-  FakeWorld& w_;
-  std::set<std::string> keys_;
-  std::unique_ptr<asio::steady_timer> gate_;
-};
-
-inline void FakeEngine::apply_now(const Operation& operation) {
-  const UtcTime at = operation.created_at;
-  const std::string& id = operation.order_id;
-  const auto event = [&](const char* type) { return EventView{type, operation.correlation_id, at}; };
-  if (operation.kind == OperationKind::place) {
-    const PlaceOrder& place = operation.place;
-    w_.orders[id] = {id, place.customer_id, "CONFIRMED", "2pc", "", test_gid, operation.correlation_id,
-                     place.total_amount, place.items, at, at};
-    for (const OrderItem& item : place.items) {
-      w_.reservations[item.reservation_id] = {item.reservation_id, id, item.sku, "RESERVED", item.quantity, at, {}};
-    }
-    const char* paid = place.payment_method == PaymentMethod::card ? "AUTHORIZED" : "CAPTURED";
-    w_.payments[place.payment_id] = {place.payment_id, id, place.customer_id,
-                                     std::string(to_string(place.payment_method)), paid, "", place.total_amount, at, at};
-    w_.shipments[place.shipment_id] = {place.shipment_id, id, "TRK-1", "yamato", "ARRANGED", place.address, at, at};
-    w_.order_events[id].push_back(event("OrderConfirmed"));
-    w_.stock_events[id].push_back(event("StockReserved"));
-    w_.payment_events[id].push_back(event("PaymentCaptured"));
-    w_.shipping_events[id].push_back(event("ShippingArranged"));
-    return;
-  }
-  const bool cancel = operation.kind == OperationKind::cancel;
-  const char* status = cancel ? "CANCELLED" : operation.kind == OperationKind::ship ? "SHIPPED" : "DELIVERED";
-  w_.orders[id].status = status;
-  w_.order_events[id].push_back(event(cancel ? "OrderCancelled" : "OrderShipped"));
-  for (auto& [key, row] : w_.shipments) {
-    if (row.order_id == id) row.status = status;
-  }
-  for (auto& [key, row] : w_.reservations) {
-    if (row.order_id == id) row.status = cancel ? "RELEASED" : "SHIPPED";
-  }
-  for (auto& [key, row] : w_.payments) {
-    if (row.order_id == id && cancel) row.status = "REFUNDED";
-  }
-}
 
 }  // namespace txcoord::testing

@@ -1,5 +1,5 @@
-// What a hostile or broken peer sends, byte by byte: each is refused with a problem and the connection
-// ends, so that nothing after it can be taken for another request.
+// What a hostile or broken peer sends, byte by byte: each is refused with a problem and the
+// connection ends, so that nothing after it can be taken for another request.
 #include <catch2/catch_test_macros.hpp>
 
 #include "tests/http/contract.hpp"
@@ -24,13 +24,18 @@ std::vector<Attack> attacks() {
   return {
       {"a coding that is not chunked", post + "Transfer-Encoding: gzip\r\n\r\n"},
       {"chunked that is not alone", post + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"},
-      {"chunked named twice in one line", post + "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"},
-      {"chunked in two lines", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+      {"chunked named twice in one line",
+       post + "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"},
+      {"chunked in two lines",
+       post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
       {"a coding with a parameter", post + "Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n"},
-      {"a coding with a vertical tab", post + "Transfer-Encoding: \x0b" "chunked\r\n\r\n0\r\n\r\n"},
+      {"a coding with a vertical tab", post + "Transfer-Encoding: \x0b"
+                                              "chunked\r\n\r\n0\r\n\r\n"},
       {"an empty coding", post + "Transfer-Encoding:\r\n\r\n"},
-      {"chunked under HTTP/1.0", "POST /v1/orders HTTP/1.0\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-      {"chunked and a length", post + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+      {"chunked under HTTP/1.0",
+       "POST /v1/orders HTTP/1.0\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+      {"chunked and a length",
+       post + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
       {"a length given twice", post + "Content-Length: 0\r\nContent-Length: 0\r\n\r\n"},
       {"two lengths in one line", post + "Content-Length: 0, 0\r\n\r\n"},
       {"a length with a sign", post + "Content-Length: +0\r\n\r\n"},
@@ -57,7 +62,8 @@ std::vector<Attack> attacks() {
       {"a version in lower case", "GET /livez http/1.1\r\nHost: t\r\n\r\n"},
       {"not HTTP at all", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"},
       {"a chunk size that is not one", post + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"},
-      {"a chunk longer than it says", post + "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n"},
+      {"a chunk longer than it says",
+       post + "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n"},
       {"a chunk header without end",
        post + "Transfer-Encoding: chunked\r\n\r\n1;" + std::string(20'000, 'x')},
       {"an expectation that is not known", get + "Expect: a-miracle\r\n\r\n", 417},
@@ -107,7 +113,9 @@ TEST_CASE("a header longer than its limit is 431") {
 
 TEST_CASE("a body longer than its limit is 413") {
   TestServer server;
-  const std::string post = "POST /v1/orders HTTP/1.1\r\nHost: t\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\n";
+  const std::string post =
+      "POST /v1/orders HTTP/1.1\r\nHost: t\r\nIdempotency-Key: k\r\nContent-Type: "
+      "application/json\r\n";
   SECTION("told by its length, before any of it is read") {
     Client client = server.connect();
     client.send(post + "Content-Length: 65537\r\n\r\n");
@@ -138,8 +146,10 @@ TEST_CASE("a chunked body is read; its trailer adds nothing to the request") {
   const std::string body = order_body();
   char size[16];
   std::snprintf(size, sizeof size, "%zx", body.size());
-  client.send("POST /v1/orders HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: Chunked\r\n\r\n" +
-              std::string(size) + "\r\n" + body + "\r\n0\r\nIdempotency-Key: k\r\n\r\n");
+  client.send(
+      "POST /v1/orders HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+      "Chunked\r\n\r\n" +
+      std::string(size) + "\r\n" + body + "\r\n0\r\nIdempotency-Key: k\r\n\r\n");
   const Response response = client.receive();
   CHECK(response.status == 400);
   check_problem(response, "KEY_MISSING", false);
@@ -211,9 +221,12 @@ TEST_CASE("connections are bounded for each peer, and a closed one makes room") 
 TEST_CASE("pipelined requests are answered in order") {
   TestServer server;
   Client client = server.connect();
-  const std::string post = "PUT /v1/wallets/c1 HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n"
-                           R"({"balance":70})";
-  client.send(live + post + "GET /v1/wallets/c1 HTTP/1.1\r\nHost: t\r\n\r\n" + "HEAD /livez HTTP/1.1\r\nHost: t\r\n\r\n" + live);
+  const std::string post =
+      "PUT /v1/wallets/c1 HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: "
+      "14\r\n\r\n"
+      R"({"balance":70})";
+  client.send(live + post + "GET /v1/wallets/c1 HTTP/1.1\r\nHost: t\r\n\r\n" +
+              "HEAD /livez HTTP/1.1\r\nHost: t\r\n\r\n" + live);
   CHECK(client.receive().body == R"({"status":"live"})");
   CHECK(client.receive().status == 200);
   CHECK(client.receive().parsed().at("balance").as_int64() == 70);
@@ -257,8 +270,10 @@ TEST_CASE("keep-alive follows the version and Connection") {
 TEST_CASE("Expect: 100-continue is answered before the body is sent") {
   TestServer server;
   Client client = server.connect();
-  client.send("PUT /v1/wallets/c1 HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 14\r\n"
-              "Expect: 100-continue\r\n\r\n");
+  client.send(
+      "PUT /v1/wallets/c1 HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: "
+      "14\r\n"
+      "Expect: 100-continue\r\n\r\n");
   CHECK(client.receive_until("\r\n\r\n") == "HTTP/1.1 100 Continue\r\n\r\n");
   client.send(R"({"balance":70})");
   CHECK(client.receive().status == 200);
@@ -267,7 +282,9 @@ TEST_CASE("Expect: 100-continue is answered before the body is sent") {
 TEST_CASE("a refusal is sent in place of 100 Continue") {
   TestServer server;
   Client client = server.connect();
-  client.send("PUT /v1/wallets/c1 HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n");
+  client.send(
+      "PUT /v1/wallets/c1 HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\nExpect: "
+      "100-continue\r\n\r\n");
   CHECK(client.receive().status == 413);
 }
 
@@ -287,8 +304,10 @@ TEST_CASE("draining lets nothing new in and closes idle connections and answers 
   CHECK(idle.request("GET", "/livez").status == 200);
   Client busy = server.connect();
   const std::string body = order_body();
-  busy.send("POST /v1/orders HTTP/1.1\r\nHost: t\r\nIdempotency-Key: k1\r\nContent-Type: application/json\r\nContent-Length: " +
-            std::to_string(body.size()) + "\r\n\r\n" + body);
+  busy.send(
+      "POST /v1/orders HTTP/1.1\r\nHost: t\r\nIdempotency-Key: k1\r\nContent-Type: "
+      "application/json\r\nContent-Length: " +
+      std::to_string(body.size()) + "\r\n\r\n" + body);
   while (server.on_io([&] { return server.engine.submitted.empty(); })) std::this_thread::yield();
   auto drained = server.spawn(server.server().drain());
   CHECK(idle.closed());
@@ -306,8 +325,10 @@ TEST_CASE("draining ends at its deadline, whatever a handler waits for") {
   server.on_io([&] { server.engine.hold = true; });
   Client busy = server.connect();
   const std::string body = order_body();
-  busy.send("POST /v1/orders HTTP/1.1\r\nHost: t\r\nIdempotency-Key: k1\r\nContent-Type: application/json\r\nContent-Length: " +
-            std::to_string(body.size()) + "\r\n\r\n" + body);
+  busy.send(
+      "POST /v1/orders HTTP/1.1\r\nHost: t\r\nIdempotency-Key: k1\r\nContent-Type: "
+      "application/json\r\nContent-Length: " +
+      std::to_string(body.size()) + "\r\n\r\n" + body);
   while (server.on_io([&] { return server.engine.submitted.empty(); })) std::this_thread::yield();
   server.spawn(server.server().drain()).get();
   CHECK(busy.closed());

@@ -46,13 +46,15 @@ TEST_CASE("a confirmed order is 201 with its location, transaction and whether i
   CHECK(order.at("payment").at("status").as_string() == "CAPTURED");
   CHECK(response.header("location") == "/v1/orders/" + order_id_of(response));
   CHECK_FALSE(response.has("idempotency-replayed"));
-  CHECK(response.body.find("千代田") == std::string::npos);  // the answer goes to the log: no personal data in it
+  CHECK(response.body.find("千代田") ==
+        std::string::npos);  // the answer goes to the log: no personal data in it
 }
 
 TEST_CASE("the operation carries everything the engine needs") {
   TestServer server;
   Client client = server.connect();
-  place(client, "\"quoted\"", order_body({{"payment_method", R"("card")"}}), "X-Correlation-ID: trace-7\r\n");
+  place(client, "\"quoted\"", order_body({{"payment_method", R"("card")"}}),
+        "X-Correlation-ID: trace-7\r\n");
   const auto operation = server.on_io([&] { return server.engine.submitted.at(0); });
   CHECK(operation->idempotency_key == "quoted");
   CHECK(operation->scope == "- POST /v1/orders");
@@ -81,7 +83,8 @@ TEST_CASE("a replay of a request that spells its defaults out is still the same 
   Client client = server.connect();
   place(client, "k1", order_body({{"payment_method", R"("card")"}}));
   const Response again = place(client, "k1",
-                               order_body({{"payment_method", R"("card")"}, {"payment_token", R"("tok_ok")"},
+                               order_body({{"payment_method", R"("card")"},
+                                           {"payment_token", R"("tok_ok")"},
                                            {"mode", R"("2pc")"}}));
   CHECK(again.header("idempotency-replayed") == "true");
 }
@@ -97,7 +100,10 @@ TEST_CASE("the same key with another body is 422 KEY_REUSED") {
 
 TEST_CASE("a business refusal is 409 with its reason, and is replayed to the byte") {
   TestServer server;
-  server.on_io([&] { server.engine.scripted.push_back(answer(SubmitStatus::refused, "OUT_OF_STOCK", "book-123: 1 left")); });
+  server.on_io([&] {
+    server.engine.scripted.push_back(
+        answer(SubmitStatus::refused, "OUT_OF_STOCK", "book-123: 1 left"));
+  });
   Client client = server.connect();
   const Response refused = place(client, "k1");
   CHECK(refused.status == 409);
@@ -111,7 +117,9 @@ TEST_CASE("a business refusal is 409 with its reason, and is replayed to the byt
 
 TEST_CASE("a poison operation is 422") {
   TestServer server;
-  server.on_io([&] { server.engine.scripted.push_back(answer(SubmitStatus::invalid, "VALIDATION_FAILED", "no")); });
+  server.on_io([&] {
+    server.engine.scripted.push_back(answer(SubmitStatus::invalid, "VALIDATION_FAILED", "no"));
+  });
   Client client = server.connect();
   const Response refused = place(client, "k1");
   CHECK(refused.status == 422);
@@ -121,7 +129,8 @@ TEST_CASE("a poison operation is 422") {
 TEST_CASE("unavailable and overloaded are 503 with Retry-After in whole seconds") {
   TestServer server;
   server.on_io([&] {
-    server.engine.scripted.push_back(answer(SubmitStatus::unavailable, "PARTICIPANT_UNAVAILABLE", "away: payment"));
+    server.engine.scripted.push_back(
+        answer(SubmitStatus::unavailable, "PARTICIPANT_UNAVAILABLE", "away: payment"));
     server.engine.scripted.push_back(answer(SubmitStatus::overloaded, "OVERLOADED"));
     server.engine.scripted.back().retry_after = std::chrono::milliseconds(1200);
   });
@@ -158,8 +167,11 @@ TEST_CASE("a key in flight is 409 REQUEST_IN_FLIGHT") {
   server.on_io([&] { server.engine.hold = true; });
   Client first = server.connect();
   const std::string body = order_body();
-  first.send("POST /v1/orders HTTP/1.1\r\nHost: t\r\nIdempotency-Key: k1\r\nContent-Type: application/json\r\n"
-             "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  first.send(
+      "POST /v1/orders HTTP/1.1\r\nHost: t\r\nIdempotency-Key: k1\r\nContent-Type: "
+      "application/json\r\n"
+      "Content-Length: " +
+      std::to_string(body.size()) + "\r\n\r\n" + body);
   while (server.on_io([&] { return server.engine.submitted.empty(); })) std::this_thread::yield();
   Client second = server.connect();
   const Response response = place(second, "k1");
@@ -195,7 +207,8 @@ TEST_CASE("Prefer: respond-async is 202 at once; the order is PENDING, then CONF
   CHECK(pending.parsed().at("status").as_string() == "PENDING");
   CHECK(place(client, "k1", order_body(), "Prefer: respond-async\r\n").status == 409);
   server.on_io([&] { server.engine.let_go(); });
-  while (client.request("GET", path).parsed().at("status").as_string() == "PENDING") std::this_thread::yield();
+  while (client.request("GET", path).parsed().at("status").as_string() == "PENDING")
+    std::this_thread::yield();
   CHECK(client.request("GET", path).parsed().at("status").as_string() == "CONFIRMED");
   const Response again = place(client, "k1", order_body(), "Prefer: respond-async\r\n");
   CHECK(again.status == 201);
@@ -209,10 +222,12 @@ TEST_CASE("an order accepted by respond-async and refused later is FAILED with i
     server.engine.scripted.push_back(answer(SubmitStatus::refused, "OUT_OF_STOCK"));
   });
   Client client = server.connect();
-  const std::string path = place(client, "k1", order_body(), "Prefer: respond-async\r\n").header("location");
+  const std::string path =
+      place(client, "k1", order_body(), "Prefer: respond-async\r\n").header("location");
   server.on_io([&] { server.engine.let_go(); });
   Response seen = client.request("GET", path);
-  while (seen.status == 200 && seen.parsed().at("status").as_string() == "PENDING") seen = client.request("GET", path);
+  while (seen.status == 200 && seen.parsed().at("status").as_string() == "PENDING")
+    seen = client.request("GET", path);
   REQUIRE(seen.status == 200);
   check_contract("GET", "/v1/orders/{order_id}", seen);
   CHECK(seen.parsed().at("status").as_string() == "FAILED");
@@ -272,12 +287,15 @@ TEST_CASE("an illegal cancel is 409, an unknown order 404") {
   TestServer server;
   Client client = server.connect();
   const std::string path = place(client, "k1").header("location");
-  server.on_io([&] { server.engine.scripted.push_back(answer(SubmitStatus::refused, "ILLEGAL_STATE", "it is SHIPPED")); });
+  server.on_io([&] {
+    server.engine.scripted.push_back(
+        answer(SubmitStatus::refused, "ILLEGAL_STATE", "it is SHIPPED"));
+  });
   const Response shipped = client.request("POST", path + "/cancel", {}, key_header("c1"));
   CHECK(shipped.status == 409);
   check_problem(shipped, "ILLEGAL_STATE", false);
-  const Response unknown =
-      client.request("POST", std::string("/v1/orders/") + unknown_uuid + "/cancel", {}, key_header("c2"));
+  const Response unknown = client.request(
+      "POST", std::string("/v1/orders/") + unknown_uuid + "/cancel", {}, key_header("c2"));
   CHECK(unknown.status == 404);
   check_problem(unknown, "NOT_FOUND", false);
   CHECK(client.request("POST", "/v1/orders/nonsense/cancel", {}, key_header("c3")).status == 404);
@@ -309,12 +327,16 @@ TEST_CASE("a shipment is shipped and delivered by PATCH") {
   const Response reused =
       client.request("PATCH", "/v1/shipments/" + id, R"({"status":"DELIVERED"})", key_header("s1"));
   check_problem(reused, "KEY_REUSED", false);
-  CHECK(client.request("PATCH", "/v1/shipments/" + id, R"({"status":"DELIVERED"})", key_header("s2")).status == 200);
-  CHECK(client.request("GET", "/v1/shipments/" + id).parsed().at("status").as_string() == "DELIVERED");
+  CHECK(
+      client.request("PATCH", "/v1/shipments/" + id, R"({"status":"DELIVERED"})", key_header("s2"))
+          .status == 200);
+  CHECK(client.request("GET", "/v1/shipments/" + id).parsed().at("status").as_string() ==
+        "DELIVERED");
   const Response lost = client.request("PATCH", std::string("/v1/shipments/") + unknown_uuid,
                                        R"({"status":"SHIPPED"})", key_header("s3"));
   CHECK(lost.status == 404);
-  const Response wrong = client.request("PATCH", "/v1/shipments/" + id, R"({"status":"LOST"})", key_header("s4"));
+  const Response wrong =
+      client.request("PATCH", "/v1/shipments/" + id, R"({"status":"LOST"})", key_header("s4"));
   CHECK(wrong.status == 422);
   check_problem(wrong, "VALIDATION_FAILED", false);
 }

@@ -14,7 +14,9 @@ Response place(Client& client, std::string_view key, const std::string& body = o
   return client.request("POST", "/v1/orders", body, key_header(key));
 }
 
-std::string text_at(const json::value& value, const char* name) { return value.at(name).as_string().c_str(); }
+std::string text_at(const json::value& value, const char* name) {
+  return value.at(name).as_string().c_str();
+}
 
 void check_order(const Response& response, const char* status, bool applied) {
   INFO(response.body);
@@ -40,7 +42,8 @@ TEST_CASE("an order is one view of all four services, with its timeline") {
   CHECK(order.at("waiting_for").as_array().empty());
 }
 
-TEST_CASE("I9: decided and not applied is CONFIRMED, applied false, with its payment and shipment") {
+TEST_CASE(
+    "I9: decided and not applied is CONFIRMED, applied false, with its payment and shipment") {
   TestServer server;
   server.on_io([&] { server.engine.apply = false; });
   Client client = server.connect();
@@ -61,12 +64,15 @@ TEST_CASE("I9: decided and not applied is CONFIRMED, applied false, with its pay
   CHECK(list("/v1/shipments", "shipments").size() == 1);
   CHECK(list("/v1/reservations", "reservations").size() == 2);
   const json::value order = placed.parsed();
-  const auto get = [&](const std::string& path, const std::string& id) { return client.request("GET", path + id); };
+  const auto get = [&](const std::string& path, const std::string& id) {
+    return client.request("GET", path + id);
+  };
   const Response payment = get("/v1/payments/", text_at(order.at("payment"), "payment_id"));
   check_contract("GET", "/v1/payments/{payment_id}", payment);
   const Response shipment = get("/v1/shipments/", text_at(order.at("shipment"), "shipment_id"));
   check_contract("GET", "/v1/shipments/{shipment_id}", shipment);
-  const Response reservation = get("/v1/reservations/", text_at(order.at("items").at(0), "reservation_id"));
+  const Response reservation =
+      get("/v1/reservations/", text_at(order.at("items").at(0), "reservation_id"));
   check_contract("GET", "/v1/reservations/{reservation_id}", reservation);
   const Response listed = client.request("GET", "/v1/orders");
   check_contract("GET", "/v1/orders", listed);
@@ -133,17 +139,43 @@ TEST_CASE("a cancel that is decided and not applied is CANCELLED everywhere in t
   CHECK(text_at(seen.parsed().at("items").at(0), "reservation_status") == "RELEASED");
   const Response listed = client.request("GET", "/v1/orders?status=CANCELLED");
   CHECK(listed.parsed().at("orders").as_array().size() == 0);  // the row's filter is the database's
-  CHECK(text_at(client.request("GET", "/v1/orders").parsed().at("orders").at(0), "status") == "CANCELLED");
+  CHECK(text_at(client.request("GET", "/v1/orders").parsed().at("orders").at(0), "status") ==
+        "CANCELLED");
 }
 
-TEST_CASE("an order can be cancelled and shipped before its place is applied") {
+TEST_CASE("an order can be cancelled or shipped before its place is applied") {
   TestServer server;
   server.on_io([&] { server.engine.apply = false; });
   Client client = server.connect();
   const Response placed = place(client, "k1");
-  const std::string shipment = text_at(placed.parsed().at("shipment"), "shipment_id");
-  CHECK(client.request("PATCH", "/v1/shipments/" + shipment, R"({"status":"SHIPPED"})", key_header("s1")).status == 200);
-  CHECK(client.request("POST", placed.header("location") + "/cancel", {}, key_header("c1")).status == 200);
+  SECTION("cancelled") {
+    CHECK(client.request("POST", placed.header("location") + "/cancel", {}, key_header("c1"))
+              .status == 200);
+  }
+  SECTION("shipped") {
+    const std::string path =
+        "/v1/shipments/" + text_at(placed.parsed().at("shipment"), "shipment_id");
+    CHECK(client.request("PATCH", path, R"({"status":"SHIPPED"})", key_header("s1")).status == 200);
+  }
+}
+
+TEST_CASE(
+    "a page has room for what is decided and not applied, and the next one goes on after it") {
+  TestServer server;
+  Client client = server.connect();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 2; ++i)
+    ids.push_back(text_at(place(client, "k" + std::to_string(i)).parsed(), "order_id"));
+  server.on_io([&] { server.engine.apply = false; });
+  ids.push_back(text_at(place(client, "k2").parsed(), "order_id"));
+  const json::value first = client.request("GET", "/v1/orders?limit=1").parsed();
+  CHECK(text_at(first.at("orders").at(0), "order_id") == ids[2]);
+  CHECK_FALSE(first.at("orders").at(0).at("applied").as_bool());
+  const json::value rest =
+      client.request("GET", "/v1/orders?cursor=" + text_at(first, "next_cursor")).parsed();
+  REQUIRE(rest.at("orders").as_array().size() == 2);
+  CHECK(text_at(rest.at("orders").at(1), "order_id") == ids[0]);
+  CHECK_FALSE(rest.as_object().contains("next_cursor"));
 }
 
 TEST_CASE("a service that is away or silent is 503 with Retry-After") {
@@ -187,15 +219,18 @@ TEST_CASE("orders are listed newest first, filtered and paged") {
   std::vector<std::string> ids;
   for (int i = 0; i < 5; ++i) {
     const std::string customer = i % 2 == 0 ? R"("even")" : R"("odd")";
-    ids.push_back(text_at(place(client, "k" + std::to_string(i), order_body({{"customer_id", customer}})).parsed(), "order_id"));
+    ids.push_back(text_at(
+        place(client, "k" + std::to_string(i), order_body({{"customer_id", customer}})).parsed(),
+        "order_id"));
   }
   std::vector<std::string> seen;
   std::string path = "/v1/orders?limit=2";
   for (int pages = 0; pages < 4; ++pages) {
     const Response page = client.request("GET", path);
     check_contract("GET", "/v1/orders", page);
-    for (const auto& order : page.parsed().at("orders").as_array()) seen.push_back(text_at(order, "order_id"));
     const json::value body = page.parsed();
+    for (const auto& order : body.at("orders").as_array())
+      seen.push_back(text_at(order, "order_id"));
     if (!body.as_object().contains("next_cursor")) break;
     path = "/v1/orders?limit=2&cursor=" + text_at(body, "next_cursor");
   }
@@ -204,29 +239,37 @@ TEST_CASE("orders are listed newest first, filtered and paged") {
   CHECK(even.parsed().at("orders").as_array().size() == 3);
 }
 
-TEST_CASE("stock: PUT sets what it names and makes what is missing, restock adds once for each key") {
+TEST_CASE(
+    "stock: PUT sets what it names and makes what is missing, restock adds once for each key") {
   TestServer server;
   Client client = server.connect();
   CHECK(client.request("GET", "/v1/inventory/book-1").status == 404);
-  const Response made = client.request("PUT", "/v1/inventory/book-1", R"({"title":"本","available":5,"unit_price":3500})");
+  const Response made = client.request("PUT", "/v1/inventory/book-1",
+                                       R"({"title":"本","available":5,"unit_price":3500})");
   CHECK(made.status == 200);
   check_contract("PUT", "/v1/inventory/{sku}", made);
   const Response renamed = client.request("PUT", "/v1/inventory/book-1", R"({"title":"書"})");
   CHECK(renamed.parsed().at("available").as_int64() == 5);
-  const Response added = client.request("POST", "/v1/inventory/book-1/restock", R"({"quantity":3})", key_header("r1"));
+  const Response added =
+      client.request("POST", "/v1/inventory/book-1/restock", R"({"quantity":3})", key_header("r1"));
   CHECK(added.parsed().at("available").as_int64() == 8);
   check_contract("POST", "/v1/inventory/{sku}/restock", added);
-  const Response again = client.request("POST", "/v1/inventory/book-1/restock", R"({"quantity":3})", key_header("r1"));
+  const Response again =
+      client.request("POST", "/v1/inventory/book-1/restock", R"({"quantity":3})", key_header("r1"));
   CHECK(again.body == added.body);
   CHECK(again.header("idempotency-replayed") == "true");
-  check_problem(client.request("POST", "/v1/inventory/book-1/restock", R"({"quantity":4})", key_header("r1")),
-                "KEY_REUSED", false);
-  check_problem(client.request("POST", "/v1/inventory/book-1/restock", R"({"quantity":4})"), "KEY_MISSING", false);
-  CHECK(client.request("POST", "/v1/inventory/none/restock", R"({"quantity":4})", key_header("r2")).status == 404);
+  check_problem(
+      client.request("POST", "/v1/inventory/book-1/restock", R"({"quantity":4})", key_header("r1")),
+      "KEY_REUSED", false);
+  check_problem(client.request("POST", "/v1/inventory/book-1/restock", R"({"quantity":4})"),
+                "KEY_MISSING", false);
+  CHECK(client.request("POST", "/v1/inventory/none/restock", R"({"quantity":4})", key_header("r2"))
+            .status == 404);
   check_contract("GET", "/v1/inventory/{sku}", client.request("GET", "/v1/inventory/book-1"));
   const Response page = client.request("GET", "/v1/inventory?limit=1");
   check_contract("GET", "/v1/inventory", page);
-  const Response rest = client.request("GET", "/v1/inventory?cursor=" + text_at(page.parsed(), "next_cursor"));
+  const Response rest =
+      client.request("GET", "/v1/inventory?cursor=" + text_at(page.parsed(), "next_cursor"));
   CHECK(rest.parsed().at("inventory").as_array().empty());
 }
 
@@ -246,14 +289,16 @@ TEST_CASE("histories keep to the contract, by order, by customer and by id") {
   Client client = server.connect();
   const json::value order = place(client, "k1").parsed();
   const std::string id = text_at(order, "order_id");
-  check_contract("GET", "/v1/reservations", client.request("GET", "/v1/reservations?order_id=" + id));
+  check_contract("GET", "/v1/reservations",
+                 client.request("GET", "/v1/reservations?order_id=" + id));
   check_contract("GET", "/v1/payments", client.request("GET", "/v1/payments?order_id=" + id));
   check_contract("GET", "/v1/shipments", client.request("GET", "/v1/shipments?order_id=" + id));
   const Response history = client.request("GET", "/v1/payments?customer_id=customer-001&limit=1");
   check_contract("GET", "/v1/payments", history);
   CHECK(history.parsed().as_object().contains("next_cursor"));
   CHECK(client.request("GET", "/v1/payments?customer_id=a&order_id=" + id).status == 400);
-  for (const char* path : {"/v1/payments/", "/v1/shipments/", "/v1/reservations/", "/v1/orders/", "/v1/sagas/"}) {
+  for (const char* path :
+       {"/v1/payments/", "/v1/shipments/", "/v1/reservations/", "/v1/orders/", "/v1/sagas/"}) {
     const Response unknown = client.request("GET", std::string(path) + unknown_uuid);
     CHECK(unknown.status == 404);
     check_problem(unknown, "NOT_FOUND", false);
@@ -282,7 +327,11 @@ TEST_CASE("transactions: the engine's, then the log's, each once") {
   CHECK(all.parsed().at("transactions").as_array().size() == 2);
   const Response done = client.request("GET", "/v1/transactions?state=completed");
   CHECK(done.parsed().at("transactions").as_array().size() == 1);
-  CHECK(client.request("GET", "/v1/transactions?state=voting").parsed().at("transactions").as_array().empty());
+  CHECK(client.request("GET", "/v1/transactions?state=voting")
+            .parsed()
+            .at("transactions")
+            .as_array()
+            .empty());
   const Response active = client.request("GET", std::string("/v1/transactions/") + test_gid);
   check_contract("GET", "/v1/transactions/{transaction_id}", active);
   CHECK(text_at(active.parsed(), "state") == "committing");

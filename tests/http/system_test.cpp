@@ -1,4 +1,5 @@
-// Health, metrics, the admin port, and /openapi.json held against the route table and against itself.
+// Health, metrics, the admin port, and /openapi.json held against the route table and against
+// itself.
 #include <catch2/catch_test_macros.hpp>
 #include <set>
 
@@ -44,7 +45,8 @@ TEST_CASE("requests are counted by route template, never by id") {
   const Response metrics = client.request("GET", "/metrics");
   check_contract("GET", "/metrics", metrics);
   const auto has = [&](const char* text) { return metrics.body.find(text) != std::string::npos; };
-  CHECK(has(R"(txcoord_http_requests_total{code="404",method="GET",route="/v1/orders/{order_id}"} 1)"));
+  CHECK(has(
+      R"(txcoord_http_requests_total{code="404",method="GET",route="/v1/orders/{order_id}"} 1)"));
   CHECK(has(R"(txcoord_http_requests_total{code="404",method="GET",route="unmatched"} 1)"));
   CHECK(has(R"(txcoord_http_requests_total{code="404",method="other",route="unmatched"} 1)"));
   CHECK_FALSE(has("nowhere"));
@@ -56,8 +58,10 @@ TEST_CASE("the admin port serves the admin routes and not the public ones") {
   check_contract("GET", "/admin/v1/transactions", admin.request("GET", "/admin/v1/transactions"));
   CHECK(admin.request("GET", std::string("/admin/v1/transactions/") + test_gid).status == 404);
   CHECK(admin.request("GET", "/v1/orders").status == 404);
-  for (const char* path : {"/metrics", "/livez", "/readyz", "/openapi.json"}) CHECK(admin.request("GET", path).status == 200);
-  const Response fault = admin.request("PUT", "/admin/v1/faults/payment", R"({"failure_rate":100})");
+  for (const char* path : {"/metrics", "/livez", "/readyz", "/openapi.json"})
+    CHECK(admin.request("GET", path).status == 200);
+  const Response fault =
+      admin.request("PUT", "/admin/v1/faults/payment", R"({"failure_rate":100})");
   CHECK(fault.status == 501);
   check_problem(fault, "MODE_NOT_AVAILABLE", false);
   CHECK(admin.request("DELETE", "/admin/v1/faults/payment").status == 501);
@@ -97,10 +101,12 @@ void check_schema(const json::value& schema, const json::object& named, const st
       CHECK(members.at("properties").as_object().contains(required.as_string()));
     }
   }
-  if (members.at("type").as_string() == "array") check_schema(members.at("items"), named, where + "[]");
+  if (members.at("type").as_string() == "array")
+    check_schema(members.at("items"), named, where + "[]");
 }
 
-void check_content(const json::object& holder, const json::object& named, const std::string& where) {
+void check_content(const json::object& holder, const json::object& named,
+                   const std::string& where) {
   if (!holder.contains("content")) return;
   for (const auto& media : holder.at("content").as_object()) {
     check_schema(media.value().at("schema"), named, where + " " + std::string(media.key()));
@@ -125,22 +131,27 @@ TEST_CASE("openapi.json is 3.1, has every route, and leaves no object open or un
     for (char& c : method) c = static_cast<char>(c | 0x20);
     const std::string where = method + " " + std::string(route.path);
     INFO(where);
-    const json::object& operation =
-        document.at("paths").at(json::string_view(route.path.data(), route.path.size())).at(method).as_object();
+    const json::object& operation = document.at("paths")
+                                        .at(json::string_view(route.path.data(), route.path.size()))
+                                        .at(method)
+                                        .as_object();
     CHECK(operation_ids.insert(operation.at("operationId").as_string().c_str()).second);
     CHECK(operation.contains("requestBody") == (route.request != nullptr));
-    if (operation.contains("requestBody")) check_content(operation.at("requestBody").as_object(), named, where);
+    if (operation.contains("requestBody"))
+      check_content(operation.at("requestBody").as_object(), named, where);
     std::set<std::string> parameters;
     for (const auto& parameter : operation.at("parameters").as_array()) {
       parameters.insert(parameter.at("name").as_string().c_str());
       check_schema(parameter.at("schema"), named, where);
     }
     CHECK(parameters.contains("Idempotency-Key") == route.key_required);
-    for (const http::QueryParameter& query : route.query) CHECK(parameters.contains(std::string(query.name)));
+    for (const http::QueryParameter& query : route.query)
+      CHECK(parameters.contains(std::string(query.name)));
     for (const auto& answer : operation.at("responses").as_object()) {
       check_content(answer.value().as_object(), named, where);
     }
-    for (const int status : route.problems) CHECK(operation.at("responses").as_object().contains(std::to_string(status)));
+    for (const int status : route.problems)
+      CHECK(operation.at("responses").as_object().contains(std::to_string(status)));
   }
 }
 

@@ -21,7 +21,8 @@ using tcp = asio::ip::tcp;
 constexpr timeval read_deadline{.tv_sec = 10, .tv_usec = 0};
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   return text;
 }
 
@@ -36,11 +37,13 @@ json::value Response::parsed() const { return json::parse(body); }
 
 Client::Client(std::uint16_t port) : socket_(io_) {
   socket_.connect(tcp::endpoint(asio::ip::address_v4::loopback(), port));
-  ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &read_deadline, sizeof read_deadline);
+  ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &read_deadline,
+               sizeof read_deadline);
 }
 
 void Client::send(std::string_view bytes) {
-  boost::system::error_code ignored;  // the server may have refused and closed already: what it said counts
+  boost::system::error_code
+      ignored;  // the server may have refused and closed already: what it said counts
   asio::write(socket_, asio::buffer(bytes.data(), bytes.size()), ignored);
 }
 
@@ -48,7 +51,8 @@ void Client::send(std::string_view bytes) {
 bool Client::fill() {
   char bytes[8192];
   const ssize_t got = ::recv(socket_.native_handle(), bytes, sizeof bytes, 0);
-  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) throw std::runtime_error("the server said nothing for 10 s");
+  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+    throw std::runtime_error("the server said nothing for 10 s");
   if (got <= 0) return false;
   buffer_.append(bytes, static_cast<std::size_t>(got));
   return true;
@@ -86,16 +90,20 @@ Response Client::receive(bool head) {
   return response;
 }
 
-bool Client::closed() {
-  return buffer_.empty() && !fill();
-}
+bool Client::closed() { return buffer_.empty() && !fill(); }
 
 Response Client::request(std::string_view method, std::string_view path, std::string_view body,
                          std::string_view more_headers) {
   std::string bytes;
-  bytes.append(method).append(" ").append(path).append(" HTTP/1.1\r\nHost: test\r\n").append(more_headers);
+  bytes.append(method)
+      .append(" ")
+      .append(path)
+      .append(" HTTP/1.1\r\nHost: test\r\n")
+      .append(more_headers);
   if (!body.empty()) {
-    bytes.append("Content-Type: application/json\r\nContent-Length: ").append(std::to_string(body.size())).append("\r\n");
+    bytes.append("Content-Type: application/json\r\nContent-Length: ")
+        .append(std::to_string(body.size()))
+        .append("\r\n");
   }
   bytes.append("\r\n").append(body);
   send(bytes);
@@ -107,8 +115,8 @@ TestServer::TestServer(std::function<void(Settings&)> adjust) {
   settings_.http.read_wait_ms_max = 300;
   if (adjust) adjust(settings_);
   server_ = std::make_unique<http::Server>(
-      io_.get_executor(),
-      http::HttpDependencies{engine, orders_, inventory_, payments_, shipping_, log_, metrics, settings_});
+      io_.get_executor(), http::HttpDependencies{engine, orders_, inventory_, payments_, shipping_,
+                                                 log_, metrics, settings_});
   server_->start();
   thread_ = std::thread([this] { io_.run(); });
 }
@@ -125,7 +133,8 @@ std::future<void> TestServer::spawn(asio::awaitable<void> work) {
 std::string order_body(const std::map<std::string, std::string>& fields) {
   std::map<std::string, std::string> members = {
       {"customer_id", R"("customer-001")"},
-      {"items", R"([{"sku":"book-123","quantity":2,"unit_price":3500},{"sku":"book-789","quantity":1,"unit_price":2800}])"},
+      {"items",
+       R"([{"sku":"book-123","quantity":2,"unit_price":3500},{"sku":"book-789","quantity":1,"unit_price":2800}])"},
       {"shipping_address",
        R"({"name":"田中太郎","postal_code":"100-0001","prefecture":"東京都","city":"千代田区","line1":"1-1"})"},
       {"payment_method", R"("wallet")"}};
@@ -139,6 +148,8 @@ std::string order_body(const std::map<std::string, std::string>& fields) {
   return body + "}";
 }
 
-std::string key_header(std::string_view key) { return "Idempotency-Key: " + std::string(key) + "\r\n"; }
+std::string key_header(std::string_view key) {
+  return "Idempotency-Key: " + std::string(key) + "\r\n";
+}
 
 }  // namespace txcoord::testing

@@ -1,5 +1,5 @@
-// A real server on ephemeral loopback ports over the test doubles, and a raw client that shows every
-// byte. The server's I/O thread runs apart; tests reach the doubles through on_io().
+// A real server on ephemeral loopback ports over the test doubles, and a raw client that shows
+// every byte. The server's I/O thread runs apart; tests reach the doubles through on_io().
 #pragma once
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -13,7 +13,7 @@
 #include <string_view>
 #include <thread>
 
-#include "tests/http/fakes.hpp"
+#include "tests/http/fake_engine.hpp"
 #include "txcoord/http/server.hpp"
 
 namespace txcoord::testing {
@@ -30,8 +30,8 @@ struct Response {
   json::value parsed() const;
 };
 
-// One connection, blocking, with a deadline on each read so that a broken server fails a test and does
-// not hang it.
+// One connection, blocking, with a deadline on each read so that a broken server fails a test and
+// does not hang it.
 class Client {
  public:
   explicit Client(std::uint16_t port);
@@ -87,13 +87,14 @@ class TestServer {
   FakeLog log_{world};
   boost::asio::io_context io_{1};
   // The thread stays for on_io() when the server has nothing left to do.
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{
+      io_.get_executor()};
   std::unique_ptr<http::Server> server_;
   std::thread thread_;
 };
 
-// A body that POST /v1/orders takes; `fields` replace or add members, given as JSON text by name. An
-// empty text takes the member out.
+// A body that POST /v1/orders takes; `fields` replace or add members, given as JSON text by name.
+// An empty text takes the member out.
 std::string order_body(const std::map<std::string, std::string>& fields = {});
 std::string key_header(std::string_view key);
 

@@ -40,10 +40,11 @@ TEST_CASE("uuid_v7 never repeats between threads") {
 
 TEST_CASE("valid_uuid takes the canonical form only") {
   CHECK(valid_uuid("01890000-0000-7000-8000-000000000000"));
-  for (const char* wrong : {"", "01890000000070008000000000000000", "01890000-0000-7000-8000-00000000000",
-                            "01890000-0000-7000-8000-0000000000000", "01890000-0000-7000-8000-00000000000g",
-                            "01890000-0000-7000-8000-00000000000A", "{1890000-0000-7000-8000-00000000000}",
-                            "01890000_0000-7000-8000-000000000000"}) {
+  for (const char* wrong :
+       {"", "01890000000070008000000000000000", "01890000-0000-7000-8000-00000000000",
+        "01890000-0000-7000-8000-0000000000000", "01890000-0000-7000-8000-00000000000g",
+        "01890000-0000-7000-8000-00000000000A", "{1890000-0000-7000-8000-00000000000}",
+        "01890000_0000-7000-8000-000000000000"}) {
     INFO(wrong);
     CHECK_FALSE(valid_uuid(wrong));
   }
@@ -60,13 +61,15 @@ TEST_CASE("random_hex has the digits asked for") {
 
 TEST_CASE("sha256 agrees with FIPS 180-4's examples") {
   CHECK(to_hex(sha256("")) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  CHECK(to_hex(sha256("abc")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  CHECK(to_hex(sha256("abc")) ==
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 TEST_CASE("UTF-8 is checked to the letter") {
-  for (const char* right : {"", "abc", "é", "漢字", "😀", "\xEF\xBF\xBD", "\xF4\x8F\xBF\xBF"}) CHECK(valid_utf8(right));
-  for (const char* wrong : {"\x80", "\xC0\xAF", "\xC3", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80",
-                            "a\xFF", "\xE6\xBC"}) {
+  for (const char* right : {"", "abc", "é", "漢字", "😀", "\xEF\xBF\xBD", "\xF4\x8F\xBF\xBF"})
+    CHECK(valid_utf8(right));
+  for (const char* wrong : {"\x80", "\xC0\xAF", "\xC3", "\xE0\x80\xAF", "\xED\xA0\x80",
+                            "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80", "a\xFF", "\xE6\xBC"}) {
     CHECK_FALSE(valid_utf8(wrong));
   }
 }

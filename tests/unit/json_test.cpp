@@ -18,7 +18,14 @@ std::string quoted(std::string_view text) {
 
 TEST_CASE("JSON is written compactly, commas where they are due") {
   JsonWriter out;
-  out.begin_object().field("a", 1).field("b", "x").field("c", true).key("d").begin_array().value(1).value(2);
+  out.begin_object()
+      .field("a", 1)
+      .field("b", "x")
+      .field("c", true)
+      .key("d")
+      .begin_array()
+      .value(1)
+      .value(2);
   out.begin_object().end_object().begin_array().end_array().raw("null").end_array();
   out.field_if("left_out", "").field_if("kept", "k").field_set("none", std::nullopt).end_object();
   CHECK(out.text() == R"({"a":1,"b":"x","c":true,"d":[1,2,{},[],null],"kept":"k"})");
@@ -37,8 +44,9 @@ TEST_CASE("strings that end like brackets and colons do not confuse the commas")
 }
 
 TEST_CASE("every text becomes a JSON string that reads back as itself") {
-  for (const std::string text : {std::string("plain"), std::string("\"\\/\b\f\n\r\t"), std::string("a\0b", 3),
-                                 std::string("漢字 é 😀"), std::string("\x01\x1f\x7f"), std::string("</script>")}) {
+  for (const std::string text :
+       {std::string("plain"), std::string("\"\\/\b\f\n\r\t"), std::string("a\0b", 3),
+        std::string("漢字 é 😀"), std::string("\x01\x1f\x7f"), std::string("</script>")}) {
     const auto value = boost::json::parse(quoted(text));
     CHECK(std::string(value.as_string().data(), value.as_string().size()) == text);
   }
@@ -46,8 +54,9 @@ TEST_CASE("every text becomes a JSON string that reads back as itself") {
 
 TEST_CASE("bytes that are not UTF-8 become U+FFFD") {
   CHECK(quoted("a\xff"
-               "b") == "\"a\xEF\xBF\xBD"
-                       "b\"");
+               "b") ==
+        "\"a\xEF\xBF\xBD"
+        "b\"");
   CHECK_NOTHROW(boost::json::parse(quoted("\xE6\xBC")));
   CHECK_NOTHROW(boost::json::parse(quoted("\xED\xA0\x80")));
 }

@@ -41,12 +41,14 @@ void touch_everything(Metrics& metrics) {
   metrics.pool_wait("order", 0.001);
 }
 
-bool shows(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool shows(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
-// A rename is a change of the public interface: change tests/unit/metrics_golden.txt, the dashboards, the
-// alerts and the changelog together.
+// A rename is a change of the public interface: change tests/unit/metrics_golden.txt, the
+// dashboards, the alerts and the changelog together.
 TEST_CASE("the declared metrics are those of the golden list") {
   std::string declared;
   for (const MetricDeclaration& metric : metric_declarations()) {
@@ -116,6 +118,7 @@ TEST_CASE("buckets go from half a millisecond to ten seconds") {
   Metrics metrics;
   metrics.phase("2pc", "vote", 0.01);
   const std::string text = metrics.serialize();
-  CHECK(shows(text, R"(txcoord_phase_duration_seconds_bucket{mode="2pc",phase="vote",le="0.0005"} 0)"));
+  CHECK(shows(text,
+              R"(txcoord_phase_duration_seconds_bucket{mode="2pc",phase="vote",le="0.0005"} 0)"));
   CHECK(shows(text, R"(txcoord_phase_duration_seconds_bucket{mode="2pc",phase="vote",le="10"} 1)"));
 }

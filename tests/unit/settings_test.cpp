@@ -19,7 +19,8 @@ using Flags = std::map<std::string, std::string>;
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& text) {
-    std::string name = (std::filesystem::temp_directory_path() / "txcoord-settings-XXXXXX").string();
+    std::string name =
+        (std::filesystem::temp_directory_path() / "txcoord-settings-XXXXXX").string();
     const int handle = ::mkstemp(name.data());
     REQUIRE(handle >= 0);
     ::close(handle);
@@ -76,7 +77,9 @@ std::string refusal(const std::string& text, const Flags& flags = {}) {
   return "";
 }
 
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool holds(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -111,9 +114,12 @@ TEST_CASE("a secret's file that is not there is told by its variable") {
 }
 
 TEST_CASE("unknown keys are errors that name the nearest known one") {
-  CHECK(holds(refusal("defualt_mode = \"2pc\"\n"), "defualt_mode is not a setting (line 1): did you mean default_mode?"));
-  CHECK(holds(refusal("[http]\nprot = 1\n"), "http.prot is not a setting (line 2): did you mean http.port?"));
-  CHECK(holds(refusal("", {{"htp.port", "1"}}), "flag htp.port is not a setting: did you mean http.port?"));
+  CHECK(holds(refusal("defualt_mode = \"2pc\"\n"),
+              "defualt_mode is not a setting (line 1): did you mean default_mode?"));
+  CHECK(holds(refusal("[http]\nprot = 1\n"),
+              "http.prot is not a setting (line 2): did you mean http.port?"));
+  CHECK(holds(refusal("", {{"htp.port", "1"}}),
+              "flag htp.port is not a setting: did you mean http.port?"));
   const Variable variable("TXCOORD_HTTP_PROT", "1");
   CHECK(holds(refusal(""), "TXCOORD_HTTP_PROT is not a setting: did you mean TXCOORD_HTTP_PORT?"));
 }
@@ -124,7 +130,8 @@ TEST_CASE("variables of the scripts around the program are left alone") {
 }
 
 TEST_CASE("values of the wrong kind or out of bounds are told with what would be right") {
-  CHECK(holds(refusal("[http]\nport = 65536\n"), "http.port must be a whole number from 0 to 65535"));
+  CHECK(
+      holds(refusal("[http]\nport = 65536\n"), "http.port must be a whole number from 0 to 65535"));
   CHECK(holds(refusal("[http]\nport = -1\n"), "http.port must be a whole number"));
   CHECK(holds(refusal("[http]\nport = \"80\"\n"), "http.port must be a whole number"));
   CHECK(holds(refusal("[http]\nport = 1.5\n"), "http.port must be a whole number"));
@@ -136,13 +143,17 @@ TEST_CASE("values of the wrong kind or out of bounds are told with what would be
 }
 
 TEST_CASE("settings that contradict each other are refused with both names") {
-  CHECK(holds(refusal("coordinator_id = \"C-1\"\n"), "coordinator_id must be 1 to 8 of a-z and 0-9"));
+  CHECK(
+      holds(refusal("coordinator_id = \"C-1\"\n"), "coordinator_id must be 1 to 8 of a-z and 0-9"));
   CHECK(holds(refusal("default_mode = \"3pc\"\n"), "default_mode must be 2pc or saga"));
   CHECK(holds(refusal("currency = \"yen\"\n"), "currency must be"));
   CHECK(holds(refusal("log_level = \"loud\"\n"), "log_level must be"));
-  CHECK(holds(refusal("[http]\nport = 9\nadmin_port = 9\n"), "http.admin_port must differ from http.port"));
-  CHECK(holds(refusal("[engine]\nkeys_keep_s = 3600\n"), "engine.keys_keep_s must be a whole number from 86400"));
-  CHECK(holds(refusal("[engine]\nvote_ms_max = 20000\n"), "idle_in_transaction_ms_max is 15000: it must be above"));
+  CHECK(holds(refusal("[http]\nport = 9\nadmin_port = 9\n"),
+              "http.admin_port must differ from http.port"));
+  CHECK(holds(refusal("[engine]\nkeys_keep_s = 3600\n"),
+              "engine.keys_keep_s must be a whole number from 86400"));
+  CHECK(holds(refusal("[engine]\nvote_ms_max = 20000\n"),
+              "idle_in_transaction_ms_max is 15000: it must be above"));
   CHECK(holds(refusal("[engine]\nlease_ms = 1000\n"), "engine.lease_ms must be at least twice"));
 }
 
@@ -161,7 +172,8 @@ TEST_CASE("a file that cannot be read is told by its path") {
 }
 
 TEST_CASE("describe shows every setting and hides passwords") {
-  const std::string text = describe(load("", {{"log.dsn", "host=db user=u password='s3 cret' dbname=log"}}));
+  const std::string text =
+      describe(load("", {{"log.dsn", "host=db user=u password='s3 cret' dbname=log"}}));
   CHECK(holds(text, "port = 8080"));
   CHECK(holds(text, "[participants.shipping]"));
   CHECK(holds(text, R"(dsn = "host=db user=u password=*** dbname=log")"));
@@ -181,7 +193,8 @@ TEST_CASE("passwords are hidden in each form of connection string") {
   CHECK(hide_password("password=a\\ b host=c") == "password=*** host=c");
   CHECK(hide_password("secret") == "***");
   CHECK(hide_password("postgresql://u:p@h:5432/d") == "postgresql://u:***@h:5432/d");
-  CHECK(hide_password("postgres://u@h/d?password=p&sslmode=require") == "postgres://u@h/d?password=***&sslmode=require");
+  CHECK(hide_password("postgres://u@h/d?password=p&sslmode=require") ==
+        "postgres://u@h/d?password=***&sslmode=require");
   CHECK(hide_password("postgresql://u:p@x@h/d") == "postgresql://u:***@h/d");
   CHECK(hide_password("postgresql:///d?host=/tmp") == "postgresql:///d?host=/tmp");
 }

@@ -1,6 +1,6 @@
-// Writes compact JSON into one string, in the order it is told: for answers, log lines and canonical
-// forms, where a tree of values would only be built to be thrown away. Knows no floating point:
-// money and counts are int64.
+// Writes compact JSON into one string, in the order it is told: for answers, log lines and
+// canonical forms, where a tree of values would only be built to be thrown away. Knows no floating
+// point: money and counts are int64.
 #pragma once
 
 #include <concepts>
@@ -11,8 +11,8 @@
 
 namespace txcoord {
 
-// Appends the text as a JSON string. Bytes that are not UTF-8 become U+FFFD: the result is valid JSON
-// whatever comes in.
+// Appends the text as a JSON string. Bytes that are not UTF-8 become U+FFFD: the result is valid
+// JSON whatever comes in.
 void append_json_string(std::string& out, std::string_view text);
 
 class JsonWriter {

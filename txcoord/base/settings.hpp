@@ -34,28 +34,29 @@ struct HttpSettings {
 
 struct EngineSettings {
   std::uint32_t group_operations_max = 128;
-  std::uint32_t group_rows_max = 2000;    // order items in one group
-  std::uint32_t lanes = 2;                // groups under way at once, before their commit phase
+  std::uint32_t group_rows_max = 2000;  // order items in one group
+  std::uint32_t lanes = 2;              // groups under way at once, before their commit phase
   std::uint32_t queue_operations_max = 20000;
-  std::uint32_t unfinished_groups_max = 24;  // decided or aborted, not yet finished: below the prepared slots
+  std::uint32_t unfinished_groups_max =
+      24;  // decided or aborted, not yet finished: below the prepared slots
   std::uint32_t vote_ms_max = 1500;
   std::uint32_t prepare_ms_max = 2000;
   std::uint32_t decide_ms_max = 3000;
-  std::uint32_t commit_ms_max = 2000;     // one try; retried until done
-  std::uint32_t queue_wait_ms_max = 1500; // an operation that waited longer gets 503
-  std::uint32_t conflict_retries_max = 5; // deadlock, lock_timeout: whole group again
+  std::uint32_t commit_ms_max = 2000;      // one try; retried until done
+  std::uint32_t queue_wait_ms_max = 1500;  // an operation that waited longer gets 503
+  std::uint32_t conflict_retries_max = 5;  // deadlock, lock_timeout: whole group again
   std::uint32_t recovery_interval_ms = 1000;
-  std::uint32_t lease_ms = 5000;          // a coordinator silent for longer may be taken over
-  std::uint32_t decisions_keep_s = 60;    // complete decisions, before they are deleted
+  std::uint32_t lease_ms = 5000;        // a coordinator silent for longer may be taken over
+  std::uint32_t decisions_keep_s = 60;  // complete decisions, before they are deleted
   std::uint32_t key_period_s = 86400;
-  std::uint32_t keys_keep_s = 172800;     // ≥ 24 h
-  bool trim = true;                       // off for audits of I1, I3, I4
+  std::uint32_t keys_keep_s = 172800;  // ≥ 24 h
+  bool trim = true;                    // off for audits of I1, I3, I4
 };
 
 struct DatabaseSettings {
   std::string dsn;  // may hold a password: never logged
   std::uint32_t connections_max = 8;
-  std::uint32_t lock_ms_max = 1200;            // above decide + commit of the group before
+  std::uint32_t lock_ms_max = 1200;  // above decide + commit of the group before
   std::uint32_t statement_ms_max = 3000;
   std::uint32_t idle_in_transaction_ms_max = 15000;
 };
@@ -80,7 +81,8 @@ class SettingsError : public std::runtime_error {
 
 // `toml_file` may be empty: no file. `flags` and the file use the names above ("http.port",
 // "participants.order.dsn"). Throws SettingsError.
-Settings load_settings(const std::filesystem::path& toml_file, const std::map<std::string, std::string>& flags);
+Settings load_settings(const std::filesystem::path& toml_file,
+                       const std::map<std::string, std::string>& flags);
 
 // For `txcoord config`: every setting with its value, passwords hidden.
 std::string describe(const Settings& settings);

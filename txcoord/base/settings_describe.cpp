@@ -37,7 +37,8 @@ std::string hide_in_keywords(std::string_view dsn) {
       continue;
     }
     const std::size_t equals = dsn.find('=', at);
-    if (equals == std::string_view::npos) return out + std::string(hidden);  // no keyword: show nothing of it
+    if (equals == std::string_view::npos)
+      return out + std::string(hidden);  // no keyword: show nothing of it
     std::string_view keyword = dsn.substr(at, equals - at);
     while (!keyword.empty() && ends_word(keyword.back())) keyword.remove_suffix(1);
     std::size_t start = equals + 1;
@@ -68,9 +69,11 @@ std::string hide_in_uri(std::string_view dsn) {
   out.append(dsn.substr(rest, query == std::string_view::npos ? query : query - rest));
   for (std::size_t part = query; part != std::string_view::npos && part < dsn.size();) {
     const std::size_t next = dsn.find('&', part + 1);
-    const std::string_view pair = dsn.substr(part, next == std::string_view::npos ? next : next - part);
+    const std::string_view pair =
+        dsn.substr(part, next == std::string_view::npos ? next : next - part);
     const std::size_t equals = pair.find('=');
-    const bool secret = equals != std::string_view::npos && secret_keyword(pair.substr(1, equals - 1));
+    const bool secret =
+        equals != std::string_view::npos && secret_keyword(pair.substr(1, equals - 1));
     out.append(secret ? pair.substr(0, equals + 1) : pair);
     if (secret) out.append(hidden);
     part = next;

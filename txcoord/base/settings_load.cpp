@@ -39,7 +39,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
 std::string variable_of(std::string_view name) {
   std::string variable = "TXCOORD_";
   for (const char c : name) {
-    variable.push_back(c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c))));
+    variable.push_back(c == '.' ? '_'
+                                : static_cast<char>(std::toupper(static_cast<unsigned char>(c))));
   }
   return variable;
 }
@@ -57,15 +58,16 @@ std::string nearest(const Rows& rows, std::string_view unknown, Spell spell) {
 }
 
 const SettingRow* find(const Rows& rows, std::string_view name) {
-  const auto row = std::find_if(rows.begin(), rows.end(), [&](const SettingRow& r) { return r.name == name; });
+  const auto row =
+      std::find_if(rows.begin(), rows.end(), [&](const SettingRow& r) { return r.name == name; });
   return row == rows.end() ? nullptr : &*row;
 }
 
 // `source` is what a person must change: a key of the file, a variable, a flag. Values are never
 // quoted back: one of them may be a secret put in the wrong place.
 [[noreturn]] void bad_number(const SettingRow& row, const std::string& source) {
-  throw SettingsError(source + " must be a whole number from " + std::to_string(row.least) + " to " +
-                      std::to_string(row.most));
+  throw SettingsError(source + " must be a whole number from " + std::to_string(row.least) +
+                      " to " + std::to_string(row.most));
 }
 
 void assign_number(const SettingRow& row, std::uint64_t value, const std::string& source) {
@@ -107,7 +109,8 @@ void assign_toml(const SettingRow& row, const toml::node& node, const std::strin
   }
 }
 
-void read_table(const Rows& rows, const toml::table& table, const std::string& prefix, const std::string& file) {
+void read_table(const Rows& rows, const toml::table& table, const std::string& prefix,
+                const std::string& file) {
   for (const auto& [key, node] : table) {
     const std::string name = prefix + std::string(key.str());
     const std::string source = file + ": " + name;
@@ -116,27 +119,30 @@ void read_table(const Rows& rows, const toml::table& table, const std::string& p
       continue;
     }
     const std::string inside = name + ".";
-    const bool section = std::any_of(rows.begin(), rows.end(),
-                                     [&](const SettingRow& row) { return row.name.starts_with(inside); });
+    const bool section = std::any_of(rows.begin(), rows.end(), [&](const SettingRow& row) {
+      return row.name.starts_with(inside);
+    });
     if (section && node.is_table()) {
       read_table(rows, *node.as_table(), inside, file);
       continue;
     }
     if (section) throw SettingsError(source + " must be a table: [" + name + "]");
-    throw SettingsError(source + " is not a setting (line " + std::to_string(node.source().begin.line) +
-                        "): did you mean " + nearest(rows, name, [](const std::string& n) { return n; }) + "?");
+    throw SettingsError(source + " is not a setting (line " +
+                        std::to_string(node.source().begin.line) + "): did you mean " +
+                        nearest(rows, name, [](const std::string& n) { return n; }) + "?");
   }
 }
 
 void read_file(const Rows& rows, const std::filesystem::path& path) {
   std::ifstream stream(path);
-  if (!stream) throw SettingsError(path.string() + ": cannot be read: give the path of a TOML file");
+  if (!stream)
+    throw SettingsError(path.string() + ": cannot be read: give the path of a TOML file");
   try {
     const toml::table table = toml::parse(stream, path.string());
     read_table(rows, table, "", path.string());
   } catch (const toml::parse_error& error) {
-    throw SettingsError(path.string() + ": line " + std::to_string(error.source().begin.line) + ": " +
-                        std::string(error.description()));
+    throw SettingsError(path.string() + ": line " + std::to_string(error.source().begin.line) +
+                        ": " + std::string(error.description()));
   }
 }
 
@@ -146,7 +152,8 @@ std::string read_value_file(const std::string& variable, const std::string& path
   std::string text(value_file_bytes_max + 1, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(stream.gcount()));
-  if (text.size() > value_file_bytes_max) throw SettingsError(variable + ": the file it names is too long");
+  if (text.size() > value_file_bytes_max)
+    throw SettingsError(variable + ": the file it names is too long");
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
   return text;
 }
@@ -162,18 +169,22 @@ std::map<std::string, std::string> environment() {
   return variables;
 }
 
-// A variable under one of our sections that names no setting is a slip of the pen. Others that begin
-// with TXCOORD_ belong to the scripts around the program (TXCOORD_STATE_DIR, TXCOORD_CRASH_AT).
-void refuse_unknown_variables(const Rows& rows, const std::map<std::string, std::string>& variables) {
+// A variable under one of our sections that names no setting is a slip of the pen. Others that
+// begin with TXCOORD_ belong to the scripts around the program (TXCOORD_STATE_DIR,
+// TXCOORD_CRASH_AT).
+void refuse_unknown_variables(const Rows& rows,
+                              const std::map<std::string, std::string>& variables) {
   for (const auto& [variable, value] : variables) {
-    const bool ours = variable.starts_with("TXCOORD_HTTP_") || variable.starts_with("TXCOORD_ENGINE_") ||
-                      variable.starts_with("TXCOORD_LOG_") || variable.starts_with("TXCOORD_PARTICIPANTS_");
+    const bool ours =
+        variable.starts_with("TXCOORD_HTTP_") || variable.starts_with("TXCOORD_ENGINE_") ||
+        variable.starts_with("TXCOORD_LOG_") || variable.starts_with("TXCOORD_PARTICIPANTS_");
     const auto spells = [&](const SettingRow& row) {
       const std::string known = variable_of(row.name);
       return variable == known || variable == known + "_FILE";
     };
     if (!ours || std::any_of(rows.begin(), rows.end(), spells)) continue;
-    throw SettingsError(variable + " is not a setting: did you mean " + nearest(rows, variable, variable_of) + "?");
+    throw SettingsError(variable + " is not a setting: did you mean " +
+                        nearest(rows, variable, variable_of) + "?");
   }
 }
 
@@ -203,7 +214,8 @@ void read_environment(const Rows& rows) {
 
 }  // namespace
 
-Settings load_settings(const std::filesystem::path& toml_file, const std::map<std::string, std::string>& flags) {
+Settings load_settings(const std::filesystem::path& toml_file,
+                       const std::map<std::string, std::string>& flags) {
   Settings settings;
   const Rows rows = detail::setting_rows(settings);
   if (!toml_file.empty()) read_file(rows, toml_file);

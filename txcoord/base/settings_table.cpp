@@ -11,74 +11,84 @@ constexpr std::uint64_t hour_ms = 3'600'000;
 constexpr std::uint64_t year_s = 366ULL * 86'400ULL;
 
 void http_rows(std::vector<SettingRow>& rows, HttpSettings& http) {
-  rows.insert(rows.end(), {
-      {"http.address", &http.address},
-      {"http.port", &http.port, 0, 65535},
-      {"http.admin_address", &http.admin_address},
-      {"http.admin_port", &http.admin_port, 0, 65535},
-      {"http.connections_max", &http.connections_max, 1, 100'000},
-      {"http.connections_per_peer_max", &http.connections_per_peer_max, 1, 100'000},
-      {"http.header_bytes_max", &http.header_bytes_max, 1024, 65'536},
-      {"http.body_bytes_max", &http.body_bytes_max, 1024, 1'048'576},
-      {"http.header_read_ms_max", &http.header_read_ms_max, 1, hour_ms},
-      {"http.body_read_ms_max", &http.body_read_ms_max, 1, hour_ms},
-      {"http.idle_ms_max", &http.idle_ms_max, 1, hour_ms},
-      {"http.write_ms_max", &http.write_ms_max, 1, hour_ms},
-      {"http.request_wait_ms_max", &http.request_wait_ms_max, 1, hour_ms},
-      {"http.read_wait_ms_max", &http.read_wait_ms_max, 1, hour_ms},
-      {"http.drain_ms_max", &http.drain_ms_max, 0, hour_ms},
-  });
+  rows.insert(rows.end(),
+              {
+                  {"http.address", &http.address},
+                  {"http.port", &http.port, 0, 65535},
+                  {"http.admin_address", &http.admin_address},
+                  {"http.admin_port", &http.admin_port, 0, 65535},
+                  {"http.connections_max", &http.connections_max, 1, 100'000},
+                  {"http.connections_per_peer_max", &http.connections_per_peer_max, 1, 100'000},
+                  {"http.header_bytes_max", &http.header_bytes_max, 1024, 65'536},
+                  {"http.body_bytes_max", &http.body_bytes_max, 1024, 1'048'576},
+                  {"http.header_read_ms_max", &http.header_read_ms_max, 1, hour_ms},
+                  {"http.body_read_ms_max", &http.body_read_ms_max, 1, hour_ms},
+                  {"http.idle_ms_max", &http.idle_ms_max, 1, hour_ms},
+                  {"http.write_ms_max", &http.write_ms_max, 1, hour_ms},
+                  {"http.request_wait_ms_max", &http.request_wait_ms_max, 1, hour_ms},
+                  {"http.read_wait_ms_max", &http.read_wait_ms_max, 1, hour_ms},
+                  {"http.drain_ms_max", &http.drain_ms_max, 0, hour_ms},
+              });
 }
 
 void engine_rows(std::vector<SettingRow>& rows, EngineSettings& engine) {
-  rows.insert(rows.end(), {
-      {"engine.group_operations_max", &engine.group_operations_max, 1, 10'000},
-      {"engine.group_rows_max", &engine.group_rows_max, 100, 100'000},
-      {"engine.lanes", &engine.lanes, 1, 2},
-      {"engine.queue_operations_max", &engine.queue_operations_max, 1, 1'000'000},
-      {"engine.unfinished_groups_max", &engine.unfinished_groups_max, 1, 10'000},
-      {"engine.vote_ms_max", &engine.vote_ms_max, 1, hour_ms},
-      {"engine.prepare_ms_max", &engine.prepare_ms_max, 1, hour_ms},
-      {"engine.decide_ms_max", &engine.decide_ms_max, 1, hour_ms},
-      {"engine.commit_ms_max", &engine.commit_ms_max, 1, hour_ms},
-      {"engine.queue_wait_ms_max", &engine.queue_wait_ms_max, 1, hour_ms},
-      {"engine.conflict_retries_max", &engine.conflict_retries_max, 0, 100},
-      {"engine.recovery_interval_ms", &engine.recovery_interval_ms, 10, hour_ms},
-      {"engine.lease_ms", &engine.lease_ms, 100, hour_ms},
-      {"engine.decisions_keep_s", &engine.decisions_keep_s, 1, year_s},
-      {"engine.key_period_s", &engine.key_period_s, 60, year_s},
-      {"engine.keys_keep_s", &engine.keys_keep_s, 86'400, year_s},
-      {"engine.trim", &engine.trim},
-  });
+  rows.insert(rows.end(),
+              {
+                  {"engine.group_operations_max", &engine.group_operations_max, 1, 10'000},
+                  {"engine.group_rows_max", &engine.group_rows_max, 100, 100'000},
+                  {"engine.lanes", &engine.lanes, 1, 2},
+                  {"engine.queue_operations_max", &engine.queue_operations_max, 1, 1'000'000},
+                  {"engine.unfinished_groups_max", &engine.unfinished_groups_max, 1, 10'000},
+                  {"engine.vote_ms_max", &engine.vote_ms_max, 1, hour_ms},
+                  {"engine.prepare_ms_max", &engine.prepare_ms_max, 1, hour_ms},
+                  {"engine.decide_ms_max", &engine.decide_ms_max, 1, hour_ms},
+                  {"engine.commit_ms_max", &engine.commit_ms_max, 1, hour_ms},
+                  {"engine.queue_wait_ms_max", &engine.queue_wait_ms_max, 1, hour_ms},
+                  {"engine.conflict_retries_max", &engine.conflict_retries_max, 0, 100},
+                  {"engine.recovery_interval_ms", &engine.recovery_interval_ms, 10, hour_ms},
+                  {"engine.lease_ms", &engine.lease_ms, 100, hour_ms},
+                  {"engine.decisions_keep_s", &engine.decisions_keep_s, 1, year_s},
+                  {"engine.key_period_s", &engine.key_period_s, 60, year_s},
+                  {"engine.keys_keep_s", &engine.keys_keep_s, 86'400, year_s},
+                  {"engine.trim", &engine.trim},
+              });
 }
 
-void database_rows(std::vector<SettingRow>& rows, const std::string& prefix, DatabaseSettings& database) {
-  rows.insert(rows.end(), {
-      {prefix + ".dsn", &database.dsn, 0, 0, true},
-      {prefix + ".connections_max", &database.connections_max, 1, 1000},
-      {prefix + ".lock_ms_max", &database.lock_ms_max, 1, hour_ms},
-      {prefix + ".statement_ms_max", &database.statement_ms_max, 1, hour_ms},
-      {prefix + ".idle_in_transaction_ms_max", &database.idle_in_transaction_ms_max, 1, hour_ms},
-  });
+void database_rows(std::vector<SettingRow>& rows, const std::string& prefix,
+                   DatabaseSettings& database) {
+  rows.insert(rows.end(),
+              {
+                  {prefix + ".dsn", &database.dsn, 0, 0, true},
+                  {prefix + ".connections_max", &database.connections_max, 1, 1000},
+                  {prefix + ".lock_ms_max", &database.lock_ms_max, 1, hour_ms},
+                  {prefix + ".statement_ms_max", &database.statement_ms_max, 1, hour_ms},
+                  {prefix + ".idle_in_transaction_ms_max", &database.idle_in_transaction_ms_max, 1,
+                   hour_ms},
+              });
 }
 
 void check(bool holds, const std::string& message) {
   if (!holds) throw SettingsError(message);
 }
 
-void check_database(const std::string& name, const DatabaseSettings& database, const EngineSettings& engine) {
+void check_database(const std::string& name, const DatabaseSettings& database,
+                    const EngineSettings& engine) {
   std::string variable = "TXCOORD_" + name + ".dsn";
   std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) {
     return c == '.' ? '_' : static_cast<char>(std::toupper(c));
   });
-  check(!database.dsn.empty(), name + ".dsn is not set: give the libpq connection string of that database in the " +
-                                   "file, or in " + variable + ", or the name of a file that holds it in " +
-                                   variable + "_FILE");
-  // A branch idles between its vote and its prepare: the server must not end it before our deadline does.
+  check(!database.dsn.empty(),
+        name + ".dsn is not set: give the libpq connection string of that database in the " +
+            "file, or in " + variable + ", or the name of a file that holds it in " + variable +
+            "_FILE");
+  // A branch idles between its vote and its prepare: the server must not end it before our deadline
+  // does.
   const std::uint64_t between = std::uint64_t{engine.vote_ms_max} + engine.prepare_ms_max;
   check(database.idle_in_transaction_ms_max > between,
-        name + ".idle_in_transaction_ms_max is " + std::to_string(database.idle_in_transaction_ms_max) +
-            ": it must be above engine.vote_ms_max + engine.prepare_ms_max (" + std::to_string(between) + ")");
+        name + ".idle_in_transaction_ms_max is " +
+            std::to_string(database.idle_in_transaction_ms_max) +
+            ": it must be above engine.vote_ms_max + engine.prepare_ms_max (" +
+            std::to_string(between) + ")");
 }
 
 }  // namespace
@@ -95,42 +105,55 @@ std::vector<SettingRow> setting_rows(Settings& settings) {
   engine_rows(rows, settings.engine);
   database_rows(rows, "log", settings.log);
   for (const std::string_view name : participant_names) {
-    database_rows(rows, "participants." + std::string(name), settings.participants[std::string(name)]);
+    database_rows(rows, "participants." + std::string(name),
+                  settings.participants[std::string(name)]);
   }
   return rows;
 }
 
 void check_settings(const Settings& settings) {
-  const auto id_byte = [](unsigned char c) { return std::isdigit(c) != 0 || (c >= 'a' && c <= 'z'); };
+  const auto id_byte = [](unsigned char c) {
+    return std::isdigit(c) != 0 || (c >= 'a' && c <= 'z');
+  };
   const std::string& id = settings.coordinator_id;
   check(!id.empty() && id.size() <= 8 && std::all_of(id.begin(), id.end(), id_byte),
-        "coordinator_id must be 1 to 8 of a-z and 0-9, and different for each coordinator on one log");
-  check(settings.default_mode == "2pc" || settings.default_mode == "saga", "default_mode must be 2pc or saga");
+        "coordinator_id must be 1 to 8 of a-z and 0-9, and different for each coordinator on one "
+        "log");
+  check(settings.default_mode == "2pc" || settings.default_mode == "saga",
+        "default_mode must be 2pc or saga");
   const auto upper = [](unsigned char c) { return c >= 'A' && c <= 'Z'; };
-  check(settings.currency.size() == 3 && std::all_of(settings.currency.begin(), settings.currency.end(), upper),
+  check(settings.currency.size() == 3 &&
+            std::all_of(settings.currency.begin(), settings.currency.end(), upper),
         "currency must be a code of three capital letters, such as JPY");
   const std::string& level = settings.log_level;
   check(level == "debug" || level == "info" || level == "warn" || level == "error",
         "log_level must be debug, info, warn or error");
 
   const HttpSettings& http = settings.http;
-  check(!http.address.empty(), "http.address must not be empty: 127.0.0.1, or 0.0.0.0 for every interface");
-  check(!http.admin_address.empty(), "http.admin_address must not be empty: 127.0.0.1 keeps it on this machine");
-  check(http.port != 65535 || http.admin_port != 0, "http.port 65535 leaves no port + 1: set http.admin_port");
-  check(http.port == 0 || http.port != http.admin_port, "http.admin_port must differ from http.port");
+  check(!http.address.empty(),
+        "http.address must not be empty: 127.0.0.1, or 0.0.0.0 for every interface");
+  check(!http.admin_address.empty(),
+        "http.admin_address must not be empty: 127.0.0.1 keeps it on this machine");
+  check(http.port != 65535 || http.admin_port != 0,
+        "http.port 65535 leaves no port + 1: set http.admin_port");
+  check(http.port == 0 || http.port != http.admin_port,
+        "http.admin_port must differ from http.port");
 
   const EngineSettings& engine = settings.engine;
   check(engine.unfinished_groups_max >= engine.lanes,
-        "engine.unfinished_groups_max must be at least engine.lanes (" + std::to_string(engine.lanes) + ")");
+        "engine.unfinished_groups_max must be at least engine.lanes (" +
+            std::to_string(engine.lanes) + ")");
   check(engine.keys_keep_s >= engine.key_period_s,
-        "engine.keys_keep_s must be at least engine.key_period_s (" + std::to_string(engine.key_period_s) +
-            "): keys are dropped a whole period at a time");
+        "engine.keys_keep_s must be at least engine.key_period_s (" +
+            std::to_string(engine.key_period_s) + "): keys are dropped a whole period at a time");
   check(engine.lease_ms >= 2 * std::uint64_t{engine.recovery_interval_ms},
-        "engine.lease_ms must be at least twice engine.recovery_interval_ms, or a healthy coordinator loses it");
+        "engine.lease_ms must be at least twice engine.recovery_interval_ms, or a healthy "
+        "coordinator loses it");
 
   check_database("log", settings.log, engine);
   for (const std::string_view name : participant_names) {
-    check_database("participants." + std::string(name), settings.participants.at(std::string(name)), engine);
+    check_database("participants." + std::string(name), settings.participants.at(std::string(name)),
+                   engine);
   }
 }
 

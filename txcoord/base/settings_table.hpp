@@ -19,7 +19,8 @@ struct SettingRow {
   bool secret = false;                // a DSN: may hold a password
 };
 
-inline constexpr std::string_view participant_names[] = {"order", "inventory", "payment", "shipping"};
+inline constexpr std::string_view participant_names[] = {"order", "inventory", "payment",
+                                                         "shipping"};
 
 // The rows point into `settings`, which must outlive them. Makes the four participants' entries.
 std::vector<SettingRow> setting_rows(Settings& settings);

@@ -113,8 +113,9 @@ std::optional<Time> parse_time(std::string_view text) {
                                          std::chrono::month{static_cast<unsigned>(*month)},
                                          std::chrono::day{static_cast<unsigned>(*day)}};
   if (!date.ok()) return std::nullopt;
-  return Time{std::chrono::sys_days{date}} + std::chrono::hours{*hour} + std::chrono::minutes{*minute} +
-         std::chrono::seconds{*second} + std::chrono::microseconds{*micros};
+  return Time{std::chrono::sys_days{date}} + std::chrono::hours{*hour} +
+         std::chrono::minutes{*minute} + std::chrono::seconds{*second} +
+         std::chrono::microseconds{*micros};
 }
 
 }  // namespace txcoord

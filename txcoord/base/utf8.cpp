@@ -4,7 +4,9 @@
 namespace txcoord {
 
 CodePoint decode_utf8(std::string_view text) {
-  const auto byte = [&](std::size_t i) -> std::uint32_t { return static_cast<unsigned char>(text[i]); };
+  const auto byte = [&](std::size_t i) -> std::uint32_t {
+    return static_cast<unsigned char>(text[i]);
+  };
   const std::uint32_t first = byte(0);
   if (first < 0x80) return {first, 1};
   std::size_t count = 0;

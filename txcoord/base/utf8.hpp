@@ -1,4 +1,5 @@
-// UTF-8, checked to the letter (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF.
+// UTF-8, checked to the letter (RFC 3629): no overlong forms, no surrogates, nothing above
+// U+10FFFF.
 #pragma once
 
 #include <cstddef>

@@ -11,7 +11,8 @@ namespace txcoord::http {
 namespace {
 
 Reply not_built(std::string detail) {
-  return problem_reply({.status = 501, .reason = "MODE_NOT_AVAILABLE", .detail = std::move(detail)});
+  return problem_reply(
+      {.status = 501, .reason = "MODE_NOT_AVAILABLE", .detail = std::move(detail)});
 }
 
 // Cursors are the last id in hex behind a version: opaque, so that what they hold may change.
@@ -41,7 +42,8 @@ std::optional<std::string> read_cursor(std::string_view cursor, bool ids_are_uui
 }  // namespace
 
 std::string Call::query_value(std::string_view name) const {
-  const auto found = std::find_if(query.begin(), query.end(), [&](const auto& pair) { return pair.first == name; });
+  const auto found = std::find_if(query.begin(), query.end(),
+                                  [&](const auto& pair) { return pair.first == name; });
   return found == query.end() ? std::string() : found->second;
 }
 
@@ -89,20 +91,24 @@ asio::awaitable<Reply> Api::immediate(Call& call) {
     case Endpoint::put_fault:
     case Endpoint::delete_fault: co_return not_built("faults cannot be set yet");
     case Endpoint::metrics:
-      co_return Reply{.body = d_.metrics.serialize(), .content_type = call.route->successes[0].media};
+      co_return Reply{.body = d_.metrics.serialize(),
+                      .content_type = call.route->successes[0].media};
     case Endpoint::live: co_return json_reply(R"({"status":"live"})");
     case Endpoint::ready: co_return ready(call);
     case Endpoint::openapi: co_return json_reply(openapi_);
     default: break;
   }
-  co_return problem_reply({.status = 500, .reason = "OUTCOME_UNKNOWN", .detail = "this endpoint has no handler"});
+  co_return problem_reply(
+      {.status = 500, .reason = "OUTCOME_UNKNOWN", .detail = "this endpoint has no handler"});
 }
 
 std::chrono::milliseconds Api::read_wait() const {
   return std::chrono::milliseconds(d_.settings.http.read_wait_ms_max);
 }
 
-Reply json_reply(std::string body, int status) { return {.status = status, .body = std::move(body)}; }
+Reply json_reply(std::string body, int status) {
+  return {.status = status, .body = std::move(body)};
+}
 
 std::string make_cursor(std::string_view last_id) {
   constexpr char digits[] = "0123456789abcdef";
@@ -125,7 +131,8 @@ PageOrProblem read_page(const Call& call, bool ids_are_uuids) {
     if (after) {
       result.page.after = std::move(*after);
     } else {
-      result.problem = validation_problem(400, "the cursor is not one of ours", {{"cursor", "is not valid"}});
+      result.problem =
+          validation_problem(400, "the cursor is not one of ours", {{"cursor", "is not valid"}});
     }
   }
   return result;

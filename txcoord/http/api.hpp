@@ -1,5 +1,5 @@
-// The handlers: what each endpoint does, on top of the engine, the services and the log. A handler gets
-// a call whose parameters and body already keep to their schemas.
+// The handlers: what each endpoint does, on top of the engine, the services and the log. A handler
+// gets a call whose parameters and body already keep to their schemas.
 #pragma once
 
 #include <array>
@@ -73,25 +73,29 @@ class Api {
 
   // Submits and waits as the client prefers; with respond-async answers 202 at once.
   Answer submit(Call& call, std::shared_ptr<const Operation> operation);
-  Answer submit_async(Call& call, std::shared_ptr<const Operation> operation, engine::SubmitOptions options);
+  Answer submit_async(Call& call, std::shared_ptr<const Operation> operation,
+                      engine::SubmitOptions options);
   struct LeftBehind {  // between a 202 and the operation that goes on behind it
     std::optional<engine::SubmitResult> result;
     bool answered = false;
   };
-  asio::awaitable<void> submit_behind(std::shared_ptr<const Operation> operation, engine::SubmitOptions options,
+  asio::awaitable<void> submit_behind(std::shared_ptr<const Operation> operation,
+                                      engine::SubmitOptions options,
                                       std::shared_ptr<LeftBehind> left);
   Answer reply_to(Call& call, const Operation& operation, const engine::SubmitResult& result);
   Answer reply_stored(Call& call, const StoredOutcome& stored, bool applied);
   Reply accepted(Call& call, const Operation& operation, std::string_view reason,
                  const std::string& transaction_id) const;
-  std::shared_ptr<Operation> new_operation(const Call& call, OperationKind kind, std::string order_id,
-                                           std::string_view canonical) const;
+  std::shared_ptr<Operation> new_operation(const Call& call, OperationKind kind,
+                                           std::string order_id, std::string_view canonical) const;
 
-  // What is decided on an order and not applied yet; nothing: what the services say is all there is.
+  // What is decided on an order and not applied yet; nothing: what the services say is all there
+  // is.
   asio::awaitable<Result<Overlay>> overlay(std::string order_id);
   // The same, but without a place that is not decided yet.
   asio::awaitable<Result<Overlay>> decided_place(std::string order_id);
-  // Places that are decided here and not applied yet; the one that carries what `matches` looks for.
+  // Places that are decided here and not applied yet; the one that carries what `matches` looks
+  // for.
   std::vector<engine::PendingOrder> unapplied_places() const;
   using PlaceFilter = std::function<bool(const PlaceOrder&)>;
   std::optional<engine::PendingOrder> find_pending(const PlaceFilter& matches) const;

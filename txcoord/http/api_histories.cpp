@@ -1,5 +1,5 @@
-// Reservations, payments and shipments: what each service keeps. Where a service does not show a decided
-// order yet, the order's own document stands in: never a missing payment.
+// Reservations, payments and shipments: what each service keeps. Where a service does not show a
+// decided order yet, the order's own document stands in: never a missing payment.
 #include <algorithm>
 
 #include "txcoord/base/json_writer.hpp"
@@ -58,7 +58,9 @@ void write(JsonWriter& out, const ShipmentView& row) {
         .field_set("phone", address.phone)
         .end_object();
   }
-  out.field("created_at", rfc3339(row.created_at)).field("updated_at", rfc3339(row.updated_at)).end_object();
+  out.field("created_at", rfc3339(row.created_at))
+      .field("updated_at", rfc3339(row.updated_at))
+      .end_object();
 }
 
 // What a decided order says of itself, as its services' rows.
@@ -137,12 +139,14 @@ asio::awaitable<Reply> Api::get_reservation(Call& call) {
                          [&](const OrderItem& item) { return item.reservation_id == call.id; });
     };
     if (const auto pending = find_pending(matches)) {
-      for (ReservationView& made : reservations_of(document_of(*pending->operation, d_.settings.currency))) {
+      for (ReservationView& made :
+           reservations_of(document_of(*pending->operation, d_.settings.currency))) {
         if (made.reservation_id == call.id) row = std::move(made);
       }
     }
   }
-  if (!row && !found) co_return problem_reply(participant_unavailable("inventory", found.failure()));
+  if (!row && !found)
+    co_return problem_reply(participant_unavailable("inventory", found.failure()));
   if (!row) co_return problem_reply(not_found("there is no such reservation"));
   JsonWriter out;
   write(out, *row);
@@ -185,7 +189,8 @@ asio::awaitable<Reply> Api::get_payment(Call& call) {
   std::optional<PaymentView> row;
   if (found.ok()) row = found.value();
   if (!row) {
-    if (const auto pending = find_pending([&](const PlaceOrder& place) { return place.payment_id == call.id; })) {
+    if (const auto pending =
+            find_pending([&](const PlaceOrder& place) { return place.payment_id == call.id; })) {
       row = payments_of(document_of(*pending->operation, d_.settings.currency)).front();
     }
   }
@@ -203,7 +208,8 @@ asio::awaitable<Reply> Api::list_shipments(Call& call) {
   if (!rows.ok() || rows.value().empty()) {
     auto looking = decided_place(order_id);
     const auto over = co_await std::move(looking);
-    if (over.ok() && over.value().placed) rows = shipments_of(*over.value().placed, over.value().place.get());
+    if (over.ok() && over.value().placed)
+      rows = shipments_of(*over.value().placed, over.value().place.get());
   }
   if (!rows) co_return problem_reply(participant_unavailable("shipping", rows.failure()));
   JsonWriter out;
@@ -219,7 +225,8 @@ asio::awaitable<Reply> Api::get_shipment(Call& call) {
   std::optional<ShipmentView> row;
   if (found.ok()) row = found.value();
   if (!row) {
-    if (const auto pending = find_pending([&](const PlaceOrder& place) { return place.shipment_id == call.id; })) {
+    if (const auto pending =
+            find_pending([&](const PlaceOrder& place) { return place.shipment_id == call.id; })) {
       const OrderDocument order = document_of(*pending->operation, d_.settings.currency);
       row = shipments_of(order, pending->operation.get()).front();
     }

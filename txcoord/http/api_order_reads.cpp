@@ -1,13 +1,16 @@
 // Orders as seen over all four services, with what is decided and not applied yet laid over them.
 //
-// A commit is atomic but not atomically visible: between two COMMIT PREPAREDs one database is ahead of
-// another. What makes the view right:
-//   1. The overlay (engine, then log) is read before the services. A decision that is complete by then is
+// A commit is atomic but not atomically visible: between two COMMIT PREPAREDs one database is ahead
+// of another. What makes the view right:
+//   1. The overlay (engine, then log) is read before the services. A decision that is complete by
+//   then is
 //      in every service's answer; one that is not is in the overlay.
-//   2. Each part is compared with what the order's newest status calls for. A part that is behind puts its
+//   2. Each part is compared with what the order's newest status calls for. A part that is behind
+//   puts its
 //      service in waiting_for, and `applied` is false.
 //   3. Behind without an overlay means that the decision fell between the two reads: look again.
 #include <algorithm>
+#include <iterator>
 
 #include "txcoord/base/json_writer.hpp"
 #include "txcoord/base/time.hpp"
@@ -62,12 +65,14 @@ void add_rows(OrderDocument& order, const Parts& parts) {
   }
   if (const auto& rows = std::get<3>(parts); rows.ok() && !rows.value().empty()) {
     const ShipmentView& row = rows.value().front();
-    order.shipment = ShipmentDocument{row.shipment_id, row.status, row.carrier, row.tracking_number};
+    order.shipment =
+        ShipmentDocument{row.shipment_id, row.status, row.carrier, row.tracking_number};
   }
 }
 
 // Whether the parts that a service answered for are behind the order's newest status.
-bool inventory_behind(const std::vector<ReservationView>& rows, std::size_t items, std::string_view status) {
+bool inventory_behind(const std::vector<ReservationView>& rows, std::size_t items,
+                      std::string_view status) {
   if (status == "CONFIRMED") return rows.size() < items;
   const auto reserved = [](const ReservationView& row) { return row.status == "RESERVED"; };
   return rows.size() < items || std::any_of(rows.begin(), rows.end(), reserved);
@@ -92,7 +97,8 @@ std::vector<std::string> behind(const Parts& parts, std::size_t items, std::stri
   const auto& payments = std::get<2>(parts);
   const auto& shipments = std::get<3>(parts);
   if (!order.ok() || !order.value() || order.value()->status != status) late.emplace_back(names[0]);
-  if (!reservations.ok() || inventory_behind(reservations.value(), items, status)) late.emplace_back(names[1]);
+  if (!reservations.ok() || inventory_behind(reservations.value(), items, status))
+    late.emplace_back(names[1]);
   if (!payments.ok() || payment_behind(payments.value(), status)) late.emplace_back(names[2]);
   if (!shipments.ok() || shipping_behind(shipments.value(), status)) late.emplace_back(names[3]);
   return late;
@@ -114,8 +120,9 @@ std::vector<TimelineEntry> timeline(const Parts& parts) {
   add(names[1], std::get<5>(parts));
   add(names[2], std::get<6>(parts));
   add(names[3], std::get<7>(parts));
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const TimelineEntry& a, const TimelineEntry& b) { return a.event.at < b.event.at; });
+  std::stable_sort(
+      entries.begin(), entries.end(),
+      [](const TimelineEntry& a, const TimelineEntry& b) { return a.event.at < b.event.at; });
   return entries;
 }
 
@@ -149,7 +156,9 @@ Look look_at(const Parts& parts, const Overlay& over, std::string_view currency)
   }
   if (over.decided) apply_status(order, over.status);
   look.state.transaction_id = have_row ? row.value()->transaction_id : over.transaction_id;
-  look.state.waiting_for = order.status == "PENDING" ? over.waiting_for : behind(parts, order.items.size(), order.status);
+  look.state.waiting_for = order.status == "PENDING"
+                               ? over.waiting_for
+                               : behind(parts, order.items.size(), order.status);
   look.state.applied = order.status != "PENDING" && look.state.waiting_for.empty();
   look.state.timeline = timeline(parts);
   look.state.with_history = true;
@@ -196,14 +205,15 @@ asio::awaitable<Reply> Api::get_order(Call& call) {
     const auto over = co_await std::move(looking);
     if (!over) co_return problem_reply(participant_unavailable("log", over.failure()));
     auto gathering = gather(io_, read_wait(), d_.orders.order(id), d_.inventory.reservations(id),
-                            d_.payments.payments_of_order(id), d_.shipping.shipments(id), d_.orders.order_events(id),
-                            d_.inventory.stock_events(id), d_.payments.payment_events(id),
-                            d_.shipping.shipping_events(id));
+                            d_.payments.payments_of_order(id), d_.shipping.shipments(id),
+                            d_.orders.order_events(id), d_.inventory.stock_events(id),
+                            d_.payments.payment_events(id), d_.shipping.shipping_events(id));
     const Parts parts = co_await std::move(gathering);
     const auto failed = failures(parts);
     // Who is away can be told from the decision, but only while the decision still holds the parts.
     if (!failed.empty() && !over.value().placed) {
-      co_return problem_reply(participant_unavailable(failed.front().first, *failed.front().second));
+      co_return problem_reply(
+          participant_unavailable(failed.front().first, *failed.front().second));
     }
     const Look look = look_at(parts, over.value(), d_.settings.currency);
     if (look.again && looks < looks_max) continue;
@@ -257,20 +267,24 @@ asio::awaitable<Reply> Api::list_orders(Call& call) {
   for (const engine::PendingOrder& place : unapplied_places()) {
     const std::string& id = place.operation->order_id;
     if (!wanted.page.after.empty() && id >= wanted.page.after) continue;
-    add(document_of(*place.operation, d_.settings.currency), place.transaction_id, /*applied=*/false);
+    add(document_of(*place.operation, d_.settings.currency), place.transaction_id,
+        /*applied=*/false);
   }
-  const bool more = rows.value().size() == wanted.page.limit || page.size() > wanted.page.limit;
+  // Orders left over on this page are older than its last one, so the next page finds them there.
+  const bool overfull = page.size() > wanted.page.limit;
+  if (overfull)
+    page.erase(std::next(page.begin(), static_cast<std::ptrdiff_t>(wanted.page.limit)), page.end());
+  std::string last;
+  if (overfull) {
+    last = page.rbegin()->first;
+  } else if (rows.value().size() == wanted.page.limit) {
+    last = rows.value().back().order_id;
+  }
   JsonWriter out;
   out.begin_object().key("orders").begin_array();
-  std::string last = more ? rows.value().back().order_id : "";
-  std::size_t written = 0;
-  for (const auto& [id, order] : page) {
-    if (written++ == wanted.page.limit) break;
-    out.raw(order);
-    if (page.size() > wanted.page.limit) last = id;
-  }
+  for (const auto& [id, order] : page) out.raw(order);
   out.end_array();
-  if (more) out.field("next_cursor", make_cursor(last));
+  if (!last.empty()) out.field("next_cursor", make_cursor(last));
   out.end_object();
   co_return json_reply(out.take());
 }

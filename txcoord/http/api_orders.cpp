@@ -1,4 +1,5 @@
-// Orders that change something: place, cancel, ship, deliver. Each becomes an operation for the engine.
+// Orders that change something: place, cancel, ship, deliver. Each becomes an operation for the
+// engine.
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -64,7 +65,8 @@ PlaceOrder read_place(const json::object& body, std::vector<FieldError>& errors)
   const bool card = text_at(body, "payment_method") == "card";
   place.payment_method = card ? PaymentMethod::card : PaymentMethod::wallet;
   if (card) place.payment_token = text_if(body, "payment_token").value_or("tok_ok");
-  if (!card && body.contains("payment_token")) errors.push_back({"payment_token", "is for payment_method card"});
+  if (!card && body.contains("payment_token"))
+    errors.push_back({"payment_token", "is for payment_method card"});
   return place;
 }
 
@@ -103,11 +105,14 @@ Reply refusal(std::string_view reason, const std::string& detail) {
                         .detail = detail.empty() ? std::string(info.title) : detail});
 }
 
-std::string order_location(std::string_view order_id) { return "/v1/orders/" + std::string(order_id); }
+std::string order_location(std::string_view order_id) {
+  return "/v1/orders/" + std::string(order_id);
+}
 
 }  // namespace
 
-std::shared_ptr<Operation> Api::new_operation(const Call& call, OperationKind kind, std::string order_id,
+std::shared_ptr<Operation> Api::new_operation(const Call& call, OperationKind kind,
+                                              std::string order_id,
                                               std::string_view canonical) const {
   auto operation = std::make_shared<Operation>();
   operation->kind = kind;
@@ -124,12 +129,15 @@ asio::awaitable<Reply> Api::place_order(Call& call) {
   const json::object& body = call.body.get_object();
   std::vector<FieldError> errors;
   PlaceOrder place = read_place(body, errors);
-  if (!errors.empty()) co_return problem_reply(validation_problem(422, "the order is not valid", std::move(errors)));
+  if (!errors.empty())
+    co_return problem_reply(validation_problem(422, "the order is not valid", std::move(errors)));
   const std::string mode = text_if(body, "mode").value_or(d_.settings.default_mode);
   if (mode != "2pc") {
-    co_return problem_reply({.status = 501, .reason = "MODE_NOT_AVAILABLE", .detail = "mode saga is not built yet"});
+    co_return problem_reply(
+        {.status = 501, .reason = "MODE_NOT_AVAILABLE", .detail = "mode saga is not built yet"});
   }
-  auto operation = new_operation(call, OperationKind::place, uuid_v7(), canonical_place(place, mode));
+  auto operation =
+      new_operation(call, OperationKind::place, uuid_v7(), canonical_place(place, mode));
   for (OrderItem& item : place.items) item.reservation_id = uuid_v7();
   place.payment_id = uuid_v7();
   place.shipment_id = uuid_v7();
@@ -176,7 +184,8 @@ asio::awaitable<Reply> Api::patch_shipment(Call& call) {
   const auto row = co_await std::move(reading);
   if (row.ok() && row.value()) {
     call.order_id = row.value()->order_id;
-  } else if (const auto pending = find_pending([&](const PlaceOrder& p) { return p.shipment_id == call.id; })) {
+  } else if (const auto pending =
+                 find_pending([&](const PlaceOrder& p) { return p.shipment_id == call.id; })) {
     call.order_id = pending->operation->order_id;
   } else if (!row) {
     co_return problem_reply(participant_unavailable("shipping", row.failure()));
@@ -201,7 +210,8 @@ asio::awaitable<Reply> Api::submit(Call& call, std::shared_ptr<const Operation> 
   engine::SubmitOptions options;
   options.wait_applied = call.prefer.applied;
   options.wait_max = std::chrono::milliseconds(d_.settings.http.request_wait_ms_max);
-  if (call.prefer.wait) options.wait_max = std::min<std::chrono::milliseconds>(options.wait_max, *call.prefer.wait);
+  if (call.prefer.wait)
+    options.wait_max = std::min<std::chrono::milliseconds>(options.wait_max, *call.prefer.wait);
   if (call.prefer.respond_async && operation->kind == OperationKind::place) {
     auto behind = submit_async(call, std::move(operation), options);
     co_return co_await std::move(behind);
@@ -215,13 +225,15 @@ asio::awaitable<Reply> Api::submit(Call& call, std::shared_ptr<const Operation> 
 // A key that was used is answered from the log now: a 202 would point at an order that never comes.
 asio::awaitable<Reply> Api::submit_async(Call& call, std::shared_ptr<const Operation> operation,
                                          engine::SubmitOptions options) {
-  auto finding = within(io_, read_wait(), d_.log.find_outcome(operation->scope, operation->idempotency_key));
+  auto finding =
+      within(io_, read_wait(), d_.log.find_outcome(operation->scope, operation->idempotency_key));
   auto found = co_await std::move(finding);
   if (!found) co_return problem_reply(participant_unavailable("log", found.failure()));
   engine::SubmitResult result;
   if (found.value()) {
-    result.status = found.value()->fingerprint == operation->fingerprint ? engine::SubmitStatus::replayed
-                                                                         : engine::SubmitStatus::key_reused;
+    result.status = found.value()->fingerprint == operation->fingerprint
+                        ? engine::SubmitStatus::replayed
+                        : engine::SubmitStatus::key_reused;
     result.stored = std::move(found.value());
     auto replying = reply_to(call, *operation, result);
     co_return co_await std::move(replying);
@@ -240,7 +252,8 @@ asio::awaitable<Reply> Api::submit_async(Call& call, std::shared_ptr<const Opera
   co_return reply;
 }
 
-asio::awaitable<void> Api::submit_behind(std::shared_ptr<const Operation> operation, engine::SubmitOptions options,
+asio::awaitable<void> Api::submit_behind(std::shared_ptr<const Operation> operation,
+                                         engine::SubmitOptions options,
                                          std::shared_ptr<LeftBehind> left) {
   auto submitting = d_.engine.submit(operation, options);
   left->result = co_await std::move(submitting);
@@ -272,7 +285,8 @@ Reply Api::accepted(Call& call, const Operation& operation, std::string_view rea
     document.payment.reset();
     document.shipment.reset();
     for (ItemDocument& item : document.items) item.reservation_status.clear();
-    reply = json_reply(complete_answer(write_answer(document), transaction_id, /*applied=*/false), 202);
+    reply =
+        json_reply(complete_answer(write_answer(document), transaction_id, /*applied=*/false), 202);
   } else {
     JsonWriter out;
     out.begin_object()
@@ -288,20 +302,24 @@ Reply Api::accepted(Call& call, const Operation& operation, std::string_view rea
   return reply;
 }
 
-asio::awaitable<Reply> Api::reply_to(Call& call, const Operation& operation, const engine::SubmitResult& result) {
+asio::awaitable<Reply> Api::reply_to(Call& call, const Operation& operation,
+                                     const engine::SubmitResult& result) {
   call.transaction_id = result.transaction_id;
   using enum engine::SubmitStatus;
   switch (result.status) {
     case confirmed: {
       const bool place = operation.kind == OperationKind::place;
-      Reply reply = json_reply(complete_answer(operation.answer, result.transaction_id, result.applied),
-                               place ? 201 : 200);
+      Reply reply =
+          json_reply(complete_answer(operation.answer, result.transaction_id, result.applied),
+                     place ? 201 : 200);
       if (place) reply.headers.emplace_back("Location", order_location(operation.order_id));
-      if (call.prefer.applied && result.applied) reply.headers.emplace_back("Preference-Applied", "applied");
+      if (call.prefer.applied && result.applied)
+        reply.headers.emplace_back("Preference-Applied", "applied");
       co_return reply;
     }
     case refused:
-    case invalid: co_return refusal(result.reason.empty() ? "VALIDATION_FAILED" : result.reason, result.detail);
+    case invalid:
+      co_return refusal(result.reason.empty() ? "VALIDATION_FAILED" : result.reason, result.detail);
     case replayed: {
       auto replaying = reply_stored(call, *result.stored, result.applied);
       co_return co_await std::move(replaying);
@@ -317,12 +335,14 @@ asio::awaitable<Reply> Api::reply_to(Call& call, const Operation& operation, con
                                .retry_after = result.retry_after});
     case unavailable:
     case overloaded: {
-      const ReasonInfo& info = reason_info(result.status == overloaded ? "OVERLOADED" : "PARTICIPANT_UNAVAILABLE");
-      co_return problem_reply({.status = 503,
-                               .reason = info.reason,
-                               .detail = result.detail.empty() ? std::string(info.title) : result.detail,
-                               .transaction_id = result.transaction_id,
-                               .retry_after = result.retry_after});
+      const ReasonInfo& info =
+          reason_info(result.status == overloaded ? "OVERLOADED" : "PARTICIPANT_UNAVAILABLE");
+      co_return problem_reply(
+          {.status = 503,
+           .reason = info.reason,
+           .detail = result.detail.empty() ? std::string(info.title) : result.detail,
+           .transaction_id = result.transaction_id,
+           .retry_after = result.retry_after});
     }
     case unknown: co_return accepted(call, operation, "OUTCOME_UNKNOWN", result.transaction_id);
   }

@@ -84,7 +84,8 @@ asio::awaitable<Reply> Api::list_stock(Call& call) {
   out.begin_object().key("inventory").begin_array();
   for (const StockView& stock : stocks.value()) out.raw(write_stock(stock));
   out.end_array();
-  if (stocks.value().size() == wanted.page.limit) out.field("next_cursor", make_cursor(stocks.value().back().sku));
+  if (stocks.value().size() == wanted.page.limit)
+    out.field("next_cursor", make_cursor(stocks.value().back().sku));
   out.end_object();
   co_return json_reply(out.take());
 }

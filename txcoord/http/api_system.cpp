@@ -43,7 +43,8 @@ void write(JsonWriter& out, const Decision& decision) {
   write_texts(out, "order_ids", decision.order_ids);
   write_texts(out, "participants", decision.participants);
   // A decision that this process does not drive: any of its participants may be outstanding.
-  write_texts(out, "waiting_for", state == "committing" ? decision.participants : std::vector<std::string>());
+  write_texts(out, "waiting_for",
+              state == "committing" ? decision.participants : std::vector<std::string>());
   out.field("decided_at", rfc3339(decision.decided_at)).end_object();
 }
 
@@ -75,7 +76,9 @@ asio::awaitable<Reply> Api::list_transactions(Call& call) {
   }
   for (const Decision& decision : decisions.value()) {
     const std::string gid = protocol::format(decision.gid);
-    const auto same = [&](const engine::ActiveTransaction& transaction) { return transaction.gid == gid; };
+    const auto same = [&](const engine::ActiveTransaction& transaction) {
+      return transaction.gid == gid;
+    };
     if (std::any_of(active.begin(), active.end(), same)) continue;
     if (written >= wanted.page.limit) break;
     ++written;
@@ -111,7 +114,8 @@ Reply Api::ready(const Call& call) const {
   const auto asked = [](const auto& parameter) { return parameter.first == "verbose"; };
   const bool verbose = std::any_of(call.query.begin(), call.query.end(), asked);
   JsonWriter out;
-  out.begin_object().field("status", is_ready ? "ready" : (d_.engine.draining() ? "draining" : "not_ready"));
+  out.begin_object().field("status",
+                           is_ready ? "ready" : (d_.engine.draining() ? "draining" : "not_ready"));
   if (verbose) {
     out.key("participants").begin_array();
     for (const auto& [name, health] : d_.engine.health()) {
@@ -120,7 +124,8 @@ Reply Api::ready(const Call& call) const {
           .field("reachable", health.reachable)
           .field("recovered", health.recovered)
           .field("in_doubt_branches", health.in_doubt_branches)
-          .field("in_doubt_oldest_seconds", static_cast<std::int64_t>(health.in_doubt_oldest_seconds))
+          .field("in_doubt_oldest_seconds",
+                 static_cast<std::int64_t>(health.in_doubt_oldest_seconds))
           .field_if("last_error", health.last_error)
           .end_object();
     }

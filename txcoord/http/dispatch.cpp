@@ -33,7 +33,8 @@ Target split_target(std::string_view target) {
 bool is_json(std::string_view content_type) {
   const std::string_view media = content_type.substr(0, content_type.find(';'));
   const std::size_t end = media.find_last_not_of(" \t");
-  const std::string_view trimmed = end == std::string_view::npos ? std::string_view() : media.substr(0, end + 1);
+  const std::string_view trimmed =
+      end == std::string_view::npos ? std::string_view() : media.substr(0, end + 1);
   if (!boost::beast::iequals(trimmed, "application/json")) return false;
   if (media.size() == content_type.size()) return true;
   std::string parameter(content_type.substr(media.size() + 1));
@@ -54,26 +55,31 @@ std::optional<Problem> read_query(std::string_view query, const Route& route, Ca
     if (pair.empty()) continue;
     const std::size_t equals = pair.find('=');
     auto name = percent_decode(pair.substr(0, equals));
-    auto value = percent_decode(equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1));
+    auto value = percent_decode(equals == std::string_view::npos ? std::string_view()
+                                                                 : pair.substr(equals + 1));
     if (!name || !value) return bad_query("query", "is not valid percent-encoding");
     const auto known = [&](const QueryParameter& parameter) { return parameter.name == *name; };
     const auto parameter = std::find_if(route.query.begin(), route.query.end(), known);
     if (parameter == route.query.end()) return bad_query(*name, "is not a known parameter");
     const auto given = [&](const auto& earlier) { return earlier.first == *name; };
-    if (std::any_of(call.query.begin(), call.query.end(), given)) return bad_query(*name, "is given twice");
+    if (std::any_of(call.query.begin(), call.query.end(), given))
+      return bad_query(*name, "is given twice");
     auto errors = check_text(*parameter->schema, *name, *value);
-    if (!errors.empty()) return validation_problem(400, "the query is not valid", std::move(errors));
+    if (!errors.empty())
+      return validation_problem(400, "the query is not valid", std::move(errors));
     call.query.emplace_back(std::move(*name), std::move(*value));
   }
   for (const QueryParameter& parameter : route.query) {
     const auto given = [&](const auto& pair) { return pair.first == parameter.name; };
-    const bool missing = parameter.required && std::none_of(call.query.begin(), call.query.end(), given);
+    const bool missing =
+        parameter.required && std::none_of(call.query.begin(), call.query.end(), given);
     if (missing) return bad_query(parameter.name, "is required");
   }
   return std::nullopt;
 }
 
-// An id that we make and that is malformed names nothing: 404. One that a client chooses is told why.
+// An id that we make and that is malformed names nothing: 404. One that a client chooses is told
+// why.
 std::optional<Problem> check_path(const Route& route, const std::string& value) {
   if (route.path_schema == nullptr) return std::nullopt;
   const std::size_t open = route.path.find('{') + 1;
@@ -91,7 +97,8 @@ std::optional<Problem> read_body(const Request& request, const Route& route, Cal
     call.body = json::object();
     return std::nullopt;
   }
-  if (!is_json(request.content_type)) return validation_problem(415, "send Content-Type: application/json");
+  if (!is_json(request.content_type))
+    return validation_problem(415, "send Content-Type: application/json");
   ParsedJson parsed = parse_json(request.body);
   if (parsed.error) {
     std::string detail = parsed.error->message;
@@ -121,7 +128,8 @@ std::optional<Problem> read_call(const Request& request, std::string_view query,
 bool worth_a_line(const Call& call) {
   if (call.route == nullptr) return false;
   const Endpoint endpoint = call.route->endpoint;
-  return endpoint == Endpoint::put_stock || endpoint == Endpoint::restock || endpoint == Endpoint::put_wallet;
+  return endpoint == Endpoint::put_stock || endpoint == Endpoint::restock ||
+         endpoint == Endpoint::put_wallet;
 }
 
 void log_reply(const Request& request, const Call& call, const Reply& reply, double seconds) {
@@ -166,9 +174,10 @@ asio::awaitable<Reply> Dispatcher::handle(const Request& request) {
     logging::error("a handler failed", {{"correlation_id", call.correlation_id},
                                         {"order_id", call.order_id},
                                         {"error", std::string_view(error.what())}});
-    reply = problem_reply({.status = 500,
-                           .reason = "OUTCOME_UNKNOWN",
-                           .detail = "a defect here; send it again under the same Idempotency-Key"});
+    reply =
+        problem_reply({.status = 500,
+                       .reason = "OUTCOME_UNKNOWN",
+                       .detail = "a defect here; send it again under the same Idempotency-Key"});
   }
   reply.headers.emplace_back("X-Correlation-ID", call.correlation_id);
   reply.headers.emplace_back("traceparent", call.traceparent);

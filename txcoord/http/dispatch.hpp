@@ -1,5 +1,5 @@
-// From a request to a reply: routing, the checks that every route shares, the handler, then headers,
-// metrics and the log line that every reply gets.
+// From a request to a reply: routing, the checks that every route shares, the handler, then
+// headers, metrics and the log line that every reply gets.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

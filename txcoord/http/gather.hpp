@@ -1,5 +1,5 @@
-// Reads from several services at once, within one deadline: start all, then wait for all. A read that
-// is late is left to end by its own deadline; its result goes to nobody.
+// Reads from several services at once, within one deadline: start all, then wait for all. A read
+// that is late is left to end by its own deadline; its result goes to nobody.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -38,28 +38,35 @@ asio::awaitable<void> gather_one(std::shared_ptr<State> state, asio::awaitable<R
   try {
     place.emplace(co_await std::move(call));
   } catch (const std::exception& error) {
-    place.emplace(Failure{.kind = FailureKind::error, .outcome_unknown = true, .sqlstate = {}, .message = error.what()});
+    place.emplace(Failure{.kind = FailureKind::error,
+                          .outcome_unknown = true,
+                          .sqlstate = {},
+                          .message = error.what()});
   }
   if (--state->left == 0) state->done.cancel();
 }
 
 template <class State, std::size_t... I, class... T>
-void gather_all(const asio::any_io_executor& io, const std::shared_ptr<State>& state, std::index_sequence<I...>,
-                asio::awaitable<Result<T>>... calls) {
+void gather_all(const asio::any_io_executor& io, const std::shared_ptr<State>& state,
+                std::index_sequence<I...>, asio::awaitable<Result<T>>... calls) {
   (asio::co_spawn(io, gather_one<I, State, T>(state, std::move(calls)), asio::detached), ...);
 }
 
 template <class T>
 Result<T> taken(std::optional<Result<T>>& result) {
   if (result) return std::move(*result);
-  return Failure{.kind = FailureKind::timeout, .outcome_unknown = true, .sqlstate = {}, .message = "no answer in time"};
+  return Failure{.kind = FailureKind::timeout,
+                 .outcome_unknown = true,
+                 .sqlstate = {},
+                 .message = "no answer in time"};
 }
 
 }  // namespace detail
 
 // One result for each call, in order; timeout for each that was late.
 template <class... T>
-asio::awaitable<std::tuple<Result<T>...>> gather(asio::any_io_executor io, std::chrono::milliseconds deadline,
+asio::awaitable<std::tuple<Result<T>...>> gather(asio::any_io_executor io,
+                                                 std::chrono::milliseconds deadline,
                                                  asio::awaitable<Result<T>>... calls) {
   using State = detail::Gathering<T...>;
   auto state = std::make_shared<State>(io);
@@ -70,8 +77,9 @@ asio::awaitable<std::tuple<Result<T>...>> gather(asio::any_io_executor io, std::
     auto token = asio::redirect_error(asio::use_awaitable, ignored);
     co_await state->done.async_wait(token);
   }
-  co_return std::apply([](auto&... result) { return std::tuple<Result<T>...>(detail::taken(result)...); },
-                       state->results);
+  co_return std::apply(
+      [](auto&... result) { return std::tuple<Result<T>...>(detail::taken(result)...); },
+      state->results);
 }
 
 // The same for one call.

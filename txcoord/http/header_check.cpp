@@ -11,7 +11,8 @@ using boost::beast::iequals;
 
 bool token_byte(char c) {
   const auto byte = static_cast<unsigned char>(c);
-  if ((byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z')) return true;
+  if ((byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z'))
+    return true;
   return byte != 0 && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
 }
 
@@ -24,7 +25,8 @@ bool value_byte(char c) {
 // uri-host [":" port], as far as its alphabet goes.
 bool host_byte(char c) {
   const auto byte = static_cast<unsigned char>(c);
-  if ((byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z')) return true;
+  if ((byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z'))
+    return true;
   return byte != 0 && std::string_view("-._~%!$&'()*+,;=:[]").find(c) != std::string_view::npos;
 }
 
@@ -43,7 +45,8 @@ struct Seen {
   int hosts = 0, lengths = 0, codings = 0;
 };
 
-std::optional<HeaderFault> check_field(std::string_view name, std::string_view value, bool http_1_1, Seen& seen) {
+std::optional<HeaderFault> check_field(std::string_view name, std::string_view value, bool http_1_1,
+                                       Seen& seen) {
   if (iequals(name, "Host")) {
     if (++seen.hosts > 1) return HeaderFault{400, "Host is given twice"};
     if (value.empty() || !all_of(value, host_byte)) return HeaderFault{400, "Host is not a host"};
@@ -62,13 +65,16 @@ std::optional<HeaderFault> check_field(std::string_view name, std::string_view v
 }
 
 std::optional<HeaderFault> check_line(std::string_view line, bool http_1_1, Seen& seen) {
-  if (line.front() == ' ' || line.front() == '\t') return HeaderFault{400, "a header line is folded"};
+  if (line.front() == ' ' || line.front() == '\t')
+    return HeaderFault{400, "a header line is folded"};
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return HeaderFault{400, "a header line has no colon"};
   const std::string_view name = line.substr(0, colon);
-  if (name.empty() || !all_of(name, token_byte)) return HeaderFault{400, "a header name is not a token"};
+  if (name.empty() || !all_of(name, token_byte))
+    return HeaderFault{400, "a header name is not a token"};
   const std::string_view value = trim(line.substr(colon + 1));
-  if (!all_of(value, value_byte)) return HeaderFault{400, "a header value holds a control character"};
+  if (!all_of(value, value_byte))
+    return HeaderFault{400, "a header value holds a control character"};
   return check_field(name, value, http_1_1, seen);
 }
 
@@ -77,11 +83,13 @@ std::optional<HeaderFault> check_line(std::string_view line, bool http_1_1, Seen
 std::optional<HeaderFault> check_header(std::string_view header) {
   const std::size_t first_end = header.find("\r\n");
   const std::string_view request_line = header.substr(0, first_end);
-  if (!all_of(request_line, value_byte)) return HeaderFault{400, "the request line holds a control character"};
+  if (!all_of(request_line, value_byte))
+    return HeaderFault{400, "the request line holds a control character"};
   const bool http_1_1 = request_line.ends_with(" HTTP/1.1");
   if (!http_1_1 && !request_line.ends_with(" HTTP/1.0")) {
     const bool http = request_line.find(" HTTP/") != std::string_view::npos;
-    return http ? HeaderFault{505, "HTTP/1.1 is spoken here"} : HeaderFault{400, "this is not an HTTP/1.1 request"};
+    return http ? HeaderFault{505, "HTTP/1.1 is spoken here"}
+                : HeaderFault{400, "this is not an HTTP/1.1 request"};
   }
   Seen seen;
   std::string_view rest = header.substr(first_end + 2);

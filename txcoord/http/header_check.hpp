@@ -1,6 +1,6 @@
-// Facts of a request's raw header that Beast's parser takes or hides and that we must refuse: each of
-// them lets two readers of one byte stream disagree about where a request ends (smuggling), or about
-// whom it is for.
+// Facts of a request's raw header that Beast's parser takes or hides and that we must refuse: each
+// of them lets two readers of one byte stream disagree about where a request ends (smuggling), or
+// about whom it is for.
 #pragma once
 
 #include <optional>

@@ -17,8 +17,10 @@ constexpr std::int64_t wait_s_max = 3600;
 bool visible(char c) { return c > 0x20 && c < 0x7F; }
 
 bool correlation_byte(char c) {
-  const bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  return alphanumeric || (c != '\0' && std::string_view("-_.:/+=@").find(c) != std::string_view::npos);
+  const bool alphanumeric =
+      (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  return alphanumeric ||
+         (c != '\0' && std::string_view("-_.:/+=@").find(c) != std::string_view::npos);
 }
 
 bool lower_hex(std::string_view text) {
@@ -26,7 +28,9 @@ bool lower_hex(std::string_view text) {
                      [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-bool all_zero(std::string_view text) { return text.find_first_not_of('0') == std::string_view::npos; }
+bool all_zero(std::string_view text) {
+  return text.find_first_not_of('0') == std::string_view::npos;
+}
 
 std::string_view trim(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t");
@@ -35,14 +39,16 @@ std::string_view trim(std::string_view text) {
 }
 
 void read_preference(std::string_view text, Preferences& found) {
-  const std::string_view token = trim(text.substr(0, text.find(';')));  // parameters mean nothing to us
+  const std::string_view token =
+      trim(text.substr(0, text.find(';')));  // parameters mean nothing to us
   if (boost::beast::iequals(token, "applied")) found.applied = true;
   if (boost::beast::iequals(token, "respond-async")) found.respond_async = true;
   constexpr std::string_view wait = "wait=";
   if (token.size() > wait.size() && boost::beast::iequals(token.substr(0, wait.size()), wait)) {
     const std::string_view digits = token.substr(wait.size());
     std::int64_t seconds = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), seconds);
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), seconds);
     const bool whole = error == std::errc{} && end == digits.data() + digits.size();
     if (whole && seconds >= 0 && seconds <= wait_s_max) found.wait = std::chrono::seconds(seconds);
   }
@@ -52,11 +58,15 @@ void read_preference(std::string_view text, Preferences& found) {
 
 KeyHeader read_key(const std::vector<std::string_view>& values) {
   if (values.empty()) {
-    return {{}, Problem{.status = 400, .reason = "KEY_MISSING", .detail = "send the header Idempotency-Key"}};
+    return {
+        {},
+        Problem{
+            .status = 400, .reason = "KEY_MISSING", .detail = "send the header Idempotency-Key"}};
   }
   const auto refuse = [](std::string detail) {
     std::vector<FieldError> errors{{"Idempotency-Key", detail}};
-    return KeyHeader{{}, validation_problem(400, "Idempotency-Key is not valid", std::move(errors))};
+    return KeyHeader{{},
+                     validation_problem(400, "Idempotency-Key is not valid", std::move(errors))};
   };
   if (values.size() > 1) return refuse("is given more than once");
   std::string_view key = values.front();
@@ -65,7 +75,8 @@ KeyHeader read_key(const std::vector<std::string_view>& values) {
     key = key.substr(1, key.size() - 2);
     if (key.find('"') != std::string_view::npos) return refuse("holds a quote inside its quotes");
   }
-  const bool valid = !key.empty() && key.size() <= key_bytes_max && std::all_of(key.begin(), key.end(), visible);
+  const bool valid =
+      !key.empty() && key.size() <= key_bytes_max && std::all_of(key.begin(), key.end(), visible);
   if (!valid) return refuse("must be 1 to 255 visible ASCII characters, bare or quoted");
   return {std::string(key), std::nullopt};
 }
@@ -90,7 +101,8 @@ std::string correlation_or_new(std::string_view sent) {
 
 std::string traceparent_or_new(std::string_view sent) {
   // 00-<32 hex>-<16 hex>-<2 hex>; ids of zeros only are not valid.
-  const bool shaped = sent.size() == 55 && sent.starts_with("00-") && sent[35] == '-' && sent[52] == '-';
+  const bool shaped =
+      sent.size() == 55 && sent.starts_with("00-") && sent[35] == '-' && sent[52] == '-';
   if (shaped) {
     const std::string_view trace = sent.substr(3, 32);
     const std::string_view parent = sent.substr(36, 16);

@@ -15,7 +15,8 @@
 namespace txcoord::http {
 namespace {
 
-// What any route may answer beside its own: too slow a request, too large a header, a wrong method, …
+// What any route may answer beside its own: too slow a request, too large a header, a wrong method,
+// …
 constexpr int common_problems[] = {405, 408, 431, 500, 503};
 
 class Document {
@@ -27,11 +28,15 @@ class Document {
         .field("title", "txcoord")
         .field("version", version)
         .field("description",
-               "One order, atomic over four PostgreSQL databases. Money is int64 in minor units of the "
+               "One order, atomic over four PostgreSQL databases. Money is int64 in minor units of "
+               "the "
                "deployment's one currency; times are UTC, RFC 3339; errors are RFC 9457 problems.")
         .end_object();
     out_.key("tags").begin_array();
-    out_.begin_object().field("name", "public").field("description", "Served on the public port.").end_object();
+    out_.begin_object()
+        .field("name", "public")
+        .field("description", "Served on the public port.")
+        .end_object();
     out_.begin_object()
         .field("name", "admin")
         .field("description", "Served on the admin port (public port + 1 unless configured).")
@@ -60,8 +65,12 @@ class Document {
 
   void operation(const Route& route) {
     std::string method(route.method);
-    std::transform(method.begin(), method.end(), method.begin(), [](char c) { return static_cast<char>(c | 0x20); });
-    out_.key(method).begin_object().field("operationId", route.operation_id).field("summary", route.summary);
+    std::transform(method.begin(), method.end(), method.begin(),
+                   [](char c) { return static_cast<char>(c | 0x20); });
+    out_.key(method)
+        .begin_object()
+        .field("operationId", route.operation_id)
+        .field("summary", route.summary);
     out_.key("tags").begin_array();
     if (route.ports != Ports::admin) out_.value("public");
     if (route.ports != Ports::open) out_.value("admin");
@@ -82,7 +91,8 @@ class Document {
       const std::size_t close = route.path.find('}');
       parameter(route.path.substr(open + 1, close - open - 1), "path", true, *route.path_schema);
     }
-    for (const QueryParameter& query : route.query) parameter(query.name, "query", query.required, *query.schema);
+    for (const QueryParameter& query : route.query)
+      parameter(query.name, "query", query.required, *query.schema);
     if (route.key_required) parameter("Idempotency-Key", "header", true, key_schema);
     parameter("X-Correlation-ID", "header", false, correlation_schema);
     parameter("traceparent", "header", false, traceparent_schema);
@@ -102,7 +112,9 @@ class Document {
     std::set<int> said;
     for (const Success& success : route.successes) {
       said.insert(success.status);
-      out_.key(std::to_string(success.status)).begin_object().field("description", success.description);
+      out_.key(std::to_string(success.status))
+          .begin_object()
+          .field("description", success.description);
       if (success.schema != nullptr) content(success.media, success.schema);
       out_.end_object();
     }
@@ -110,7 +122,9 @@ class Document {
     problems.insert(route.problems.begin(), route.problems.end());
     for (const int status : problems) {
       if (said.contains(status)) continue;
-      out_.key(std::to_string(status)).begin_object().field("description", "A problem; its reason says which.");
+      out_.key(std::to_string(status))
+          .begin_object()
+          .field("description", "A problem; its reason says which.");
       content("application/problem+json", &schemas::problem);
       out_.end_object();
     }
@@ -127,7 +141,9 @@ class Document {
   void write_schema(const Schema& schema) {
     if (schema.name.empty()) return write_body(schema);
     named_.emplace(schema.name, &schema);
-    out_.begin_object().field("$ref", "#/components/schemas/" + std::string(schema.name)).end_object();
+    out_.begin_object()
+        .field("$ref", "#/components/schemas/" + std::string(schema.name))
+        .end_object();
   }
 
   void write_body(const Schema& schema) {
@@ -165,7 +181,8 @@ class Document {
       case TextRule::time: out_.field("format", "date-time"); break;
     }
     if (schema.least > 0) out_.field("minLength", schema.least);
-    if (schema.most < std::numeric_limits<std::int64_t>::max()) out_.field("maxLength", schema.most);
+    if (schema.most < std::numeric_limits<std::int64_t>::max())
+      out_.field("maxLength", schema.most);
   }
 
   void object(const Schema& schema) {
@@ -200,25 +217,28 @@ class Document {
     out_.end_object().end_object();
   }
 
-  static constexpr Schema key_schema{
-      .kind = SchemaKind::text,
-      .description = "Bare or quoted. One key has one effect and one answer; another body under it is refused.",
-      .least = 1,
-      .most = 257,
-      .rule = TextRule::visible};
+  static constexpr Schema key_schema{.kind = SchemaKind::text,
+                                     .description =
+                                         "Bare or quoted. One key has one effect and one answer; "
+                                         "another body under it is refused.",
+                                     .least = 1,
+                                     .most = 257,
+                                     .rule = TextRule::visible};
   static constexpr Schema correlation_schema{.kind = SchemaKind::text,
                                              .description = "Echoed and logged; made if missing.",
                                              .least = 1,
                                              .most = 128,
                                              .rule = TextRule::visible};
-  static constexpr Schema traceparent_schema{.kind = SchemaKind::text,
-                                             .description = "W3C Trace Context. Echoed; made if missing.",
-                                             .least = 55,
-                                             .most = 55,
-                                             .rule = TextRule::visible};
+  static constexpr Schema traceparent_schema{
+      .kind = SchemaKind::text,
+      .description = "W3C Trace Context. Echoed; made if missing.",
+      .least = 55,
+      .most = 55,
+      .rule = TextRule::visible};
   static constexpr Schema prefer_schema{
       .kind = SchemaKind::text,
-      .description = "applied: answer when every database has it. respond-async: 202 at once. wait=SECONDS.",
+      .description =
+          "applied: answer when every database has it. respond-async: 202 at once. wait=SECONDS.",
       .most = 200};
 
   JsonWriter out_;

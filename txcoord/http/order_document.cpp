@@ -74,23 +74,29 @@ void write_document(JsonWriter& out, const OrderDocument& order) {
 }
 
 void read_parts(const json::object& object, OrderDocument& order) {
-  if (const json::value* items = object.if_contains("items"); items != nullptr && items->is_array()) {
+  if (const json::value* items = object.if_contains("items");
+      items != nullptr && items->is_array()) {
     for (const json::value& value : items->get_array()) {
       const json::object* item = value.if_object();
       if (item == nullptr) continue;
-      order.items.push_back({text_of(*item, "sku"), number_of(*item, "quantity"), number_of(*item, "unit_price"),
-                             text_of(*item, "reservation_id"), text_of(*item, "reservation_status")});
+      order.items.push_back({text_of(*item, "sku"), number_of(*item, "quantity"),
+                             number_of(*item, "unit_price"), text_of(*item, "reservation_id"),
+                             text_of(*item, "reservation_status")});
     }
   }
-  if (const json::value* value = object.if_contains("payment"); value != nullptr && value->is_object()) {
+  if (const json::value* value = object.if_contains("payment");
+      value != nullptr && value->is_object()) {
     const json::object& payment = value->get_object();
-    order.payment = PaymentDocument{text_of(payment, "payment_id"), text_of(payment, "payment_method"),
-                                    text_of(payment, "status"), number_of(payment, "amount")};
+    order.payment =
+        PaymentDocument{text_of(payment, "payment_id"), text_of(payment, "payment_method"),
+                        text_of(payment, "status"), number_of(payment, "amount")};
   }
-  if (const json::value* value = object.if_contains("shipment"); value != nullptr && value->is_object()) {
+  if (const json::value* value = object.if_contains("shipment");
+      value != nullptr && value->is_object()) {
     const json::object& shipment = value->get_object();
-    order.shipment = ShipmentDocument{text_of(shipment, "shipment_id"), text_of(shipment, "status"),
-                                      text_of(shipment, "carrier"), text_of(shipment, "tracking_number")};
+    order.shipment =
+        ShipmentDocument{text_of(shipment, "shipment_id"), text_of(shipment, "status"),
+                         text_of(shipment, "carrier"), text_of(shipment, "tracking_number")};
   }
 }
 
@@ -107,7 +113,8 @@ OrderDocument document_of(const Operation& operation, std::string_view currency)
   order.correlation_id = operation.correlation_id;
   order.total_amount = place.total_amount;
   for (const OrderItem& item : place.items) {
-    order.items.push_back({item.sku, item.quantity, item.unit_price, item.reservation_id, "RESERVED"});
+    order.items.push_back(
+        {item.sku, item.quantity, item.unit_price, item.reservation_id, "RESERVED"});
   }
   // A card is captured after the decision, from the outbox.
   const bool wallet = place.payment_method == PaymentMethod::wallet;
@@ -164,7 +171,8 @@ std::string write_answer(const OrderDocument& document) {
   return out.take();
 }
 
-std::string complete_answer(std::string_view answer, std::string_view transaction_id, bool applied) {
+std::string complete_answer(std::string_view answer, std::string_view transaction_id,
+                            bool applied) {
   std::string whole(answer.substr(0, answer.size() - 1));  // without its closing brace
   if (!transaction_id.empty()) {
     whole += R"(,"transaction_id":)";
@@ -214,7 +222,8 @@ void apply_status(OrderDocument& document, std::string_view status) {
   if (status == "CONFIRMED") return;
   const bool cancelled = status == "CANCELLED";
   for (ItemDocument& item : document.items) {
-    if (!item.reservation_status.empty()) item.reservation_status = cancelled ? "RELEASED" : "SHIPPED";
+    if (!item.reservation_status.empty())
+      item.reservation_status = cancelled ? "RELEASED" : "SHIPPED";
   }
   if (document.shipment) document.shipment->status = status;
   if (document.payment && cancelled) {

@@ -1,5 +1,5 @@
-// An order as answered. It is filled from the services' rows, or from the answer that the log keeps of
-// an order that is decided and not applied yet: both ways give one document.
+// An order as answered. It is filled from the services' rows, or from the answer that the log keeps
+// of an order that is decided and not applied yet: both ways give one document.
 #pragma once
 
 #include <optional>
@@ -50,10 +50,10 @@ struct OrderState {
 
 // What is decided and not applied on one order, newest knowledge last.
 struct Overlay {
-  bool pending = false;     // something is under way or decided and not applied
+  bool pending = false;  // something is under way or decided and not applied
   bool decided = false;
   std::optional<OrderDocument> placed;  // of a place that the services may not show yet
-  std::string status;       // the status that the newest decided operation leads to; empty: none
+  std::string status;  // the status that the newest decided operation leads to; empty: none
   std::string transaction_id;
   std::vector<std::string> waiting_for;
   std::shared_ptr<const Operation> place;  // where this process still has it: holds the address
@@ -65,7 +65,8 @@ OrderDocument document_of(const OrderView& row, std::string_view currency);
 // nullopt: not an answer that this version wrote.
 std::optional<OrderDocument> parse_answer(std::string_view answer);
 
-// What Operation::answer holds: neither transaction_id nor applied, which only the decision makes known.
+// What Operation::answer holds: neither transaction_id nor applied, which only the decision makes
+// known.
 std::string write_answer(const OrderDocument& document);
 // An answer with those two put in.
 std::string complete_answer(std::string_view answer, std::string_view transaction_id, bool applied);

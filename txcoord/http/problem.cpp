@@ -91,7 +91,8 @@ Reply problem_reply(const Problem& problem) {
     out.end_array();
   }
   out.end_object();
-  Reply reply{.status = problem.status, .body = out.take(), .content_type = "application/problem+json"};
+  Reply reply{
+      .status = problem.status, .body = out.take(), .content_type = "application/problem+json"};
   if (problem.retry_after || problem.status == 503) {
     // Whole seconds, rounded up: 0 would invite an instant retry.
     const auto wait = problem.retry_after.value_or(std::chrono::milliseconds(1000));

@@ -28,8 +28,8 @@ struct ReasonInfo {
   int status = 409;  // unless the Problem says otherwise
   bool retryable = false;
 };
-// The closed list; a reason that is not on it (a newer participant's) is told as ILLEGAL_STATE's kin:
-// 409, not retryable, its own name kept out of the answer's type.
+// The closed list; a reason that is not on it (a newer participant's) is told as ILLEGAL_STATE's
+// kin: 409, not retryable, its own name kept out of the answer's type.
 const ReasonInfo& reason_info(std::string_view reason);
 std::vector<std::string_view> all_reasons();
 

@@ -10,13 +10,18 @@ namespace {
 
 namespace s = schemas;
 
-constexpr QueryParameter order_list_query[] = {
-    {"customer_id", &s::customer_id}, {"status", &s::order_status}, {"limit", &s::limit}, {"cursor", &s::cursor}};
+constexpr QueryParameter order_list_query[] = {{"customer_id", &s::customer_id},
+                                               {"status", &s::order_status},
+                                               {"limit", &s::limit},
+                                               {"cursor", &s::cursor}};
 constexpr QueryParameter page_query[] = {{"limit", &s::limit}, {"cursor", &s::cursor}};
 constexpr QueryParameter by_order_query[] = {{"order_id", &s::uuid, true}};
-constexpr QueryParameter payments_query[] = {
-    {"order_id", &s::uuid}, {"customer_id", &s::customer_id}, {"limit", &s::limit}, {"cursor", &s::cursor}};
-constexpr QueryParameter transactions_query[] = {{"state", &s::transaction_filter}, {"limit", &s::limit}};
+constexpr QueryParameter payments_query[] = {{"order_id", &s::uuid},
+                                             {"customer_id", &s::customer_id},
+                                             {"limit", &s::limit},
+                                             {"cursor", &s::cursor}};
+constexpr QueryParameter transactions_query[] = {{"state", &s::transaction_filter},
+                                                 {"limit", &s::limit}};
 constexpr Schema verbose{.kind = SchemaKind::text, .most = 5};
 constexpr QueryParameter ready_query[] = {{"verbose", &verbose}};
 
@@ -26,24 +31,30 @@ constexpr std::string_view text_media = "text/plain; version=0.0.4; charset=utf-
 constexpr Success order_placed[] = {
     {201, &s::order, json_media, "Confirmed: the decision is durable. A replay answers the same."},
     {202, &s::order, json_media, "Accepted, or not known yet: look at Location."}};
-constexpr Success order_changed[] = {{200, &s::order, json_media, "Done: the decision is durable."},
-                                     {202, &s::accepted, json_media, "Not known yet: look at Location."}};
+constexpr Success order_changed[] = {
+    {200, &s::order, json_media, "Done: the decision is durable."},
+    {202, &s::accepted, json_media, "Not known yet: look at Location."}};
 constexpr Success shipment_changed[] = {
     {200, &s::shipment_change, json_media, "Done: the decision is durable."},
     {202, &s::accepted, json_media, "Not known yet: look at Location."}};
-constexpr Success order_found[] = {{200, &s::order, json_media, "The order, over all four services."}};
+constexpr Success order_found[] = {
+    {200, &s::order, json_media, "The order, over all four services."}};
 constexpr Success order_page[] = {{200, &s::order_page, json_media, "Newest first."}};
 constexpr Success stock_now[] = {{200, &s::stock, json_media, "The stock as it is now."}};
 constexpr Success stock_page[] = {{200, &s::stock_page, json_media, "By SKU."}};
 constexpr Success wallet_now[] = {{200, &s::wallet, json_media, "The wallet as it is now."}};
 constexpr Success reservation_found[] = {{200, &s::reservation, json_media, "The reservation."}};
-constexpr Success reservation_list[] = {{200, &s::reservation_list, json_media, "The order's reservations."}};
+constexpr Success reservation_list[] = {
+    {200, &s::reservation_list, json_media, "The order's reservations."}};
 constexpr Success payment_found[] = {{200, &s::payment, json_media, "The payment."}};
 constexpr Success payment_page[] = {{200, &s::payment_page, json_media, "Newest first."}};
 constexpr Success shipment_found[] = {{200, &s::shipment, json_media, "The shipment."}};
-constexpr Success shipment_list[] = {{200, &s::shipment_list, json_media, "The order's shipments."}};
-constexpr Success transaction_found[] = {{200, &s::transaction, json_media, "The global transaction."}};
-constexpr Success transaction_list[] = {{200, &s::transaction_list, json_media, "Active ones, then newest first."}};
+constexpr Success shipment_list[] = {
+    {200, &s::shipment_list, json_media, "The order's shipments."}};
+constexpr Success transaction_found[] = {
+    {200, &s::transaction, json_media, "The global transaction."}};
+constexpr Success transaction_list[] = {
+    {200, &s::transaction_list, json_media, "Active ones, then newest first."}};
 constexpr Success saga_found[] = {{200, &s::saga, json_media, "The saga."}};
 constexpr Success saga_list[] = {{200, &s::saga_list, json_media, "Newest first."}};
 constexpr Success fault_set[] = {{200, &s::fault, json_media, "The fault as set."}};
@@ -62,6 +73,7 @@ constexpr int lists[] = {400};
 constexpr int not_built[] = {400, 404, 413, 415, 422, 501};
 
 // The order is the order of /openapi.json; the hottest route comes first.
+// clang-format off
 constexpr Route table[] = {
     {.method = "POST", .path = "/v1/orders", .endpoint = Endpoint::place_order,
      .operation_id = "placeOrder", .summary = "Place an order, atomic over all four services",
@@ -153,6 +165,7 @@ constexpr Route table[] = {
      .operation_id = "openapi", .summary = "This interface, described", .ports = Ports::both,
      .successes = openapi_document},
 };
+// clang-format on
 
 bool served_on(Ports ports, Port port) {
   return ports == Ports::both || (ports == Ports::admin) == (port == Port::admin);
@@ -161,13 +174,16 @@ bool served_on(Ports ports, Port port) {
 // The raw parameter, empty for a path without one; nullopt: no match.
 std::optional<std::string_view> match_path(std::string_view pattern, std::string_view path) {
   const std::size_t open = pattern.find('{');
-  if (open == std::string_view::npos) return pattern == path ? std::optional(std::string_view()) : std::nullopt;
+  if (open == std::string_view::npos)
+    return pattern == path ? std::optional(std::string_view()) : std::nullopt;
   const std::string_view before = pattern.substr(0, open);
   const std::string_view after = pattern.substr(pattern.find('}') + 1);
-  if (path.size() <= before.size() + after.size() || !path.starts_with(before) || !path.ends_with(after)) {
+  if (path.size() <= before.size() + after.size() || !path.starts_with(before) ||
+      !path.ends_with(after)) {
     return std::nullopt;
   }
-  const std::string_view raw = path.substr(before.size(), path.size() - before.size() - after.size());
+  const std::string_view raw =
+      path.substr(before.size(), path.size() - before.size() - after.size());
   if (raw.find('/') != std::string_view::npos) return std::nullopt;
   return raw;
 }

@@ -12,7 +12,8 @@ namespace txcoord::http {
 namespace {
 
 std::string range_text(const Schema& schema, std::string_view unit) {
-  return "must have " + std::to_string(schema.least) + " to " + std::to_string(schema.most) + std::string(unit);
+  return "must have " + std::to_string(schema.least) + " to " + std::to_string(schema.most) +
+         std::string(unit);
 }
 
 std::string join(std::span<const std::string_view> choices) {
@@ -29,7 +30,8 @@ bool control(std::uint32_t point) { return point < 0x20 || (point >= 0x7F && poi
 // Empty: the text keeps its schema.
 std::string text_fault(const Schema& schema, std::string_view text) {
   if (!schema.choices.empty()) {
-    const bool known = std::find(schema.choices.begin(), schema.choices.end(), text) != schema.choices.end();
+    const bool known =
+        std::find(schema.choices.begin(), schema.choices.end(), text) != schema.choices.end();
     return known ? "" : "must be one of: " + join(schema.choices);
   }
   std::int64_t points = 0;
@@ -85,8 +87,9 @@ class Checker {
   void integer(const Schema& schema, const json::value& value) {
     const std::int64_t* number = value.if_int64();
     if (number == nullptr) {
-      return fault(value.is_number() ? "must be an integer of at most 64 bits, without fraction or exponent"
-                                     : "must be an integer");
+      return fault(value.is_number()
+                       ? "must be an integer of at most 64 bits, without fraction or exponent"
+                       : "must be an integer");
     }
     std::string why = integer_fault(schema, *number);
     if (!why.empty()) fault(std::move(why));
@@ -131,7 +134,8 @@ class Checker {
   // Appends a member's name to the path while it lives.
   class Inside {
    public:
-    Inside(Checker& checker, std::string_view name) : checker_(checker), before_(checker.path_.size()) {
+    Inside(Checker& checker, std::string_view name)
+        : checker_(checker), before_(checker.path_.size()) {
       if (before_ > 0) checker_.path_ += '.';
       checker_.path_ += name;
     }
@@ -156,7 +160,8 @@ std::vector<FieldError> check(const Schema& schema, const json::value& value) {
   return checker.take();
 }
 
-std::vector<FieldError> check_text(const Schema& schema, std::string_view name, std::string_view text) {
+std::vector<FieldError> check_text(const Schema& schema, std::string_view name,
+                                   std::string_view text) {
   std::string why;
   if (schema.kind == SchemaKind::integer) {
     std::int64_t number = 0;

@@ -33,9 +33,9 @@ struct Field {
 
 struct Schema {
   SchemaKind kind = SchemaKind::object;
-  std::string_view name = {};    // in components/schemas; empty: written in place
+  std::string_view name = {};         // in components/schemas; empty: written in place
   std::string_view description = {};  // empty: none
-  std::int64_t least = 0;        // integer: value; text: code points; array: elements
+  std::int64_t least = 0;             // integer: value; text: code points; array: elements
   std::int64_t most = std::numeric_limits<std::int64_t>::max();
   TextRule rule = TextRule::free;
   std::span<const std::string_view> choices = {};  // text: one of these
@@ -49,6 +49,7 @@ inline constexpr std::size_t errors_max = 20;  // of one answer
 std::vector<FieldError> check(const Schema& schema, const json::value& value);
 
 // The same for one text (a path or query parameter). Integers are parsed strictly.
-std::vector<FieldError> check_text(const Schema& schema, std::string_view name, std::string_view text);
+std::vector<FieldError> check_text(const Schema& schema, std::string_view name,
+                                   std::string_view text);
 
 }  // namespace txcoord::http

@@ -8,11 +8,16 @@ namespace txcoord::http::schemas {
 
 // --- parts -------------------------------------------------------------------------------------
 inline constexpr Schema flag{.kind = SchemaKind::boolean};
-inline constexpr Schema uuid{.kind = SchemaKind::text, .least = 36, .most = 36, .rule = TextRule::uuid};
-inline constexpr Schema time{.kind = SchemaKind::text, .least = 20, .most = 32, .rule = TextRule::time};
-inline constexpr Schema sku{.kind = SchemaKind::text, .least = 1, .most = 64, .rule = TextRule::visible};
-inline constexpr Schema customer_id{.kind = SchemaKind::text, .least = 1, .most = 64, .rule = TextRule::visible};
-inline constexpr Schema gid{.kind = SchemaKind::text, .least = 1, .most = 64, .rule = TextRule::visible};
+inline constexpr Schema uuid{
+    .kind = SchemaKind::text, .least = 36, .most = 36, .rule = TextRule::uuid};
+inline constexpr Schema time{
+    .kind = SchemaKind::text, .least = 20, .most = 32, .rule = TextRule::time};
+inline constexpr Schema sku{
+    .kind = SchemaKind::text, .least = 1, .most = 64, .rule = TextRule::visible};
+inline constexpr Schema customer_id{
+    .kind = SchemaKind::text, .least = 1, .most = 64, .rule = TextRule::visible};
+inline constexpr Schema gid{
+    .kind = SchemaKind::text, .least = 1, .most = 64, .rule = TextRule::visible};
 inline constexpr Schema text_32{.kind = SchemaKind::text, .least = 1, .most = 32};
 inline constexpr Schema text_64{.kind = SchemaKind::text, .least = 1, .most = 64};
 inline constexpr Schema text_200{.kind = SchemaKind::text, .least = 1, .most = 200};
@@ -23,9 +28,8 @@ inline constexpr Schema unit_price{.kind = SchemaKind::integer,
                                    .description = "Minor units of the deployment's one currency.",
                                    .most = 1'000'000'000'000};
 inline constexpr Schema amount{.kind = SchemaKind::integer, .description = "Minor units."};
-inline constexpr Schema balance{.kind = SchemaKind::integer,
-                                .description = "Minor units.",
-                                .most = 1'000'000'000'000'000};
+inline constexpr Schema balance{
+    .kind = SchemaKind::integer, .description = "Minor units.", .most = 1'000'000'000'000'000};
 inline constexpr Schema stock_count{.kind = SchemaKind::integer, .most = 1'000'000'000'000};
 inline constexpr Schema limit{.kind = SchemaKind::integer, .least = 1, .most = 200};
 inline constexpr Schema cursor{.kind = SchemaKind::text,
@@ -47,59 +51,70 @@ inline constexpr std::string_view order_status_names[] = {"PENDING",   "CONFIRME
                                                           "CANCELLED", "SHIPPED",   "DELIVERED"};
 inline constexpr Schema order_status{.kind = SchemaKind::text, .choices = order_status_names};
 inline constexpr std::string_view reservation_status_names[] = {"RESERVED", "RELEASED", "SHIPPED"};
-inline constexpr Schema reservation_status{.kind = SchemaKind::text, .choices = reservation_status_names};
-inline constexpr std::string_view payment_status_names[] = {"AUTHORIZED", "CAPTURED", "REFUNDED", "VOIDED"};
+inline constexpr Schema reservation_status{.kind = SchemaKind::text,
+                                           .choices = reservation_status_names};
+inline constexpr std::string_view payment_status_names[] = {"AUTHORIZED", "CAPTURED", "REFUNDED",
+                                                            "VOIDED"};
 inline constexpr Schema payment_status{.kind = SchemaKind::text, .choices = payment_status_names};
-inline constexpr std::string_view shipment_status_names[] = {"ARRANGED", "SHIPPED", "DELIVERED", "CANCELLED"};
+inline constexpr std::string_view shipment_status_names[] = {"ARRANGED", "SHIPPED", "DELIVERED",
+                                                             "CANCELLED"};
 inline constexpr Schema shipment_status{.kind = SchemaKind::text, .choices = shipment_status_names};
 inline constexpr std::string_view shipment_target_names[] = {"SHIPPED", "DELIVERED"};
 inline constexpr Schema shipment_target{.kind = SchemaKind::text, .choices = shipment_target_names};
-inline constexpr std::string_view participant_choices[] = {"order", "inventory", "payment", "shipping"};
+inline constexpr std::string_view participant_choices[] = {"order", "inventory", "payment",
+                                                           "shipping"};
 inline constexpr Schema participant{.kind = SchemaKind::text, .choices = participant_choices};
-inline constexpr std::string_view service_choices[] = {"order", "inventory", "payment", "shipping", "log"};
+inline constexpr std::string_view service_choices[] = {"order", "inventory", "payment", "shipping",
+                                                       "log"};
 inline constexpr Schema service{.kind = SchemaKind::text, .choices = service_choices};
 inline constexpr Schema services{.kind = SchemaKind::array, .most = 5, .items = &service};
 inline constexpr Schema order_ids{.kind = SchemaKind::array, .most = 10'000, .items = &uuid};
 
 // --- requests ----------------------------------------------------------------------------------
-inline constexpr Field order_line_fields[] = {{"sku", &sku}, {"quantity", &quantity}, {"unit_price", &unit_price}};
-inline constexpr Schema order_line{.kind = SchemaKind::object, .name = "OrderLine", .fields = order_line_fields};
+inline constexpr Field order_line_fields[] = {
+    {"sku", &sku}, {"quantity", &quantity}, {"unit_price", &unit_price}};
+inline constexpr Schema order_line{
+    .kind = SchemaKind::object, .name = "OrderLine", .fields = order_line_fields};
 inline constexpr Schema order_lines{.kind = SchemaKind::array,
                                     .description = "Each SKU once.",
                                     .least = 1,
                                     .most = 100,
                                     .items = &order_line};
-inline constexpr Field address_fields[] = {{"name", &text_200},         {"postal_code", &text_32},
-                                           {"prefecture", &text_64},    {"city", &text_200},
-                                           {"line1", &text_200},        {"line2", &text_200, false},
+inline constexpr Field address_fields[] = {{"name", &text_200},       {"postal_code", &text_32},
+                                           {"prefecture", &text_64},  {"city", &text_200},
+                                           {"line1", &text_200},      {"line2", &text_200, false},
                                            {"phone", &text_32, false}};
-inline constexpr Schema address{.kind = SchemaKind::object, .name = "ShippingAddress", .fields = address_fields};
+inline constexpr Schema address{
+    .kind = SchemaKind::object, .name = "ShippingAddress", .fields = address_fields};
 inline constexpr Field place_order_fields[] = {{"customer_id", &customer_id},
                                                {"items", &order_lines},
                                                {"shipping_address", &address},
                                                {"payment_method", &payment_method},
                                                {"payment_token", &payment_token, false},
                                                {"mode", &mode, false}};
-inline constexpr Schema place_order{.kind = SchemaKind::object, .name = "PlaceOrder", .fields = place_order_fields};
+inline constexpr Schema place_order{
+    .kind = SchemaKind::object, .name = "PlaceOrder", .fields = place_order_fields};
 inline constexpr Schema nothing{.kind = SchemaKind::object, .name = "Empty", .fields = {}};
 inline constexpr Field put_stock_fields[] = {{"title", &text_200, false},
                                              {"category", &text_64, false},
                                              {"unit_price", &unit_price, false},
                                              {"available", &stock_count, false},
                                              {"low_stock_threshold", &stock_count, false}};
-inline constexpr Schema put_stock{.kind = SchemaKind::object, .name = "PutStock", .fields = put_stock_fields};
+inline constexpr Schema put_stock{
+    .kind = SchemaKind::object, .name = "PutStock", .fields = put_stock_fields};
 inline constexpr Field restock_fields[] = {{"quantity", &quantity}};
-inline constexpr Schema restock{.kind = SchemaKind::object, .name = "Restock", .fields = restock_fields};
+inline constexpr Schema restock{
+    .kind = SchemaKind::object, .name = "Restock", .fields = restock_fields};
 inline constexpr Field put_wallet_fields[] = {{"balance", &balance}};
-inline constexpr Schema put_wallet{.kind = SchemaKind::object, .name = "PutWallet", .fields = put_wallet_fields};
+inline constexpr Schema put_wallet{
+    .kind = SchemaKind::object, .name = "PutWallet", .fields = put_wallet_fields};
 inline constexpr Field patch_shipment_fields[] = {{"status", &shipment_target}};
-inline constexpr Schema patch_shipment{.kind = SchemaKind::object,
-                                       .name = "PatchShipment",
-                                       .fields = patch_shipment_fields};
-inline constexpr Schema rate{.kind = SchemaKind::integer,
-                             .description = "Failures in a thousand calls.",
-                             .most = 1000};
-inline constexpr Schema delay{.kind = SchemaKind::integer, .description = "Milliseconds.", .most = 60'000};
+inline constexpr Schema patch_shipment{
+    .kind = SchemaKind::object, .name = "PatchShipment", .fields = patch_shipment_fields};
+inline constexpr Schema rate{
+    .kind = SchemaKind::integer, .description = "Failures in a thousand calls.", .most = 1000};
+inline constexpr Schema delay{
+    .kind = SchemaKind::integer, .description = "Milliseconds.", .most = 60'000};
 inline constexpr std::string_view fault_mode_names[] = {"error", "timeout", "delay"};
 inline constexpr Schema fault_mode{.kind = SchemaKind::text, .choices = fault_mode_names};
 
@@ -109,29 +124,25 @@ inline constexpr Field item_fields[] = {{"sku", &sku},
                                         {"unit_price", &unit_price},
                                         {"reservation_id", &uuid, false},
                                         {"reservation_status", &reservation_status, false}};
-inline constexpr Schema item{.kind = SchemaKind::object, .name = "OrderItem", .fields = item_fields};
+inline constexpr Schema item{
+    .kind = SchemaKind::object, .name = "OrderItem", .fields = item_fields};
 inline constexpr Schema items{.kind = SchemaKind::array, .most = 100, .items = &item};
 inline constexpr Field order_payment_fields[] = {{"payment_id", &uuid},
                                                  {"payment_method", &payment_method},
                                                  {"amount", &amount},
                                                  {"status", &payment_status}};
-inline constexpr Schema order_payment{.kind = SchemaKind::object,
-                                      .name = "OrderPayment",
-                                      .fields = order_payment_fields};
+inline constexpr Schema order_payment{
+    .kind = SchemaKind::object, .name = "OrderPayment", .fields = order_payment_fields};
 inline constexpr Field order_shipment_fields[] = {{"shipment_id", &uuid},
                                                   {"status", &shipment_status},
                                                   {"carrier", &text_200, false},
                                                   {"tracking_number", &text_200, false}};
-inline constexpr Schema order_shipment{.kind = SchemaKind::object,
-                                       .name = "OrderShipment",
-                                       .fields = order_shipment_fields};
-inline constexpr Field timeline_entry_fields[] = {{"at", &time},
-                                                  {"service", &service},
-                                                  {"type", &text_64},
-                                                  {"correlation_id", &text_200, false}};
-inline constexpr Schema timeline_entry{.kind = SchemaKind::object,
-                                       .name = "TimelineEntry",
-                                       .fields = timeline_entry_fields};
+inline constexpr Schema order_shipment{
+    .kind = SchemaKind::object, .name = "OrderShipment", .fields = order_shipment_fields};
+inline constexpr Field timeline_entry_fields[] = {
+    {"at", &time}, {"service", &service}, {"type", &text_64}, {"correlation_id", &text_200, false}};
+inline constexpr Schema timeline_entry{
+    .kind = SchemaKind::object, .name = "TimelineEntry", .fields = timeline_entry_fields};
 inline constexpr Schema timeline{.kind = SchemaKind::array, .most = 4000, .items = &timeline_entry};
 inline constexpr Field order_fields[] = {{"order_id", &uuid},
                                          {"customer_id", &customer_id},
@@ -153,7 +164,8 @@ inline constexpr Field order_fields[] = {{"order_id", &uuid},
 inline constexpr Schema order{.kind = SchemaKind::object, .name = "Order", .fields = order_fields};
 inline constexpr Schema orders{.kind = SchemaKind::array, .most = 200, .items = &order};
 inline constexpr Field order_page_fields[] = {{"orders", &orders}, {"next_cursor", &cursor, false}};
-inline constexpr Schema order_page{.kind = SchemaKind::object, .name = "OrderPage", .fields = order_page_fields};
+inline constexpr Schema order_page{
+    .kind = SchemaKind::object, .name = "OrderPage", .fields = order_page_fields};
 
 inline constexpr Schema title{.kind = SchemaKind::text, .most = 200};
 inline constexpr Field stock_fields[] = {{"sku", &sku},
@@ -165,37 +177,43 @@ inline constexpr Field stock_fields[] = {{"sku", &sku},
                                          {"low_stock_threshold", &count}};
 inline constexpr Schema stock{.kind = SchemaKind::object, .name = "Stock", .fields = stock_fields};
 inline constexpr Schema stocks{.kind = SchemaKind::array, .most = 200, .items = &stock};
-inline constexpr Field stock_page_fields[] = {{"inventory", &stocks}, {"next_cursor", &cursor, false}};
-inline constexpr Schema stock_page{.kind = SchemaKind::object, .name = "StockPage", .fields = stock_page_fields};
+inline constexpr Field stock_page_fields[] = {{"inventory", &stocks},
+                                              {"next_cursor", &cursor, false}};
+inline constexpr Schema stock_page{
+    .kind = SchemaKind::object, .name = "StockPage", .fields = stock_page_fields};
 
-inline constexpr Field wallet_fields[] = {{"customer_id", &customer_id}, {"balance", &amount}, {"currency", &text_32}};
-inline constexpr Schema wallet{.kind = SchemaKind::object, .name = "Wallet", .fields = wallet_fields};
+inline constexpr Field wallet_fields[] = {
+    {"customer_id", &customer_id}, {"balance", &amount}, {"currency", &text_32}};
+inline constexpr Schema wallet{
+    .kind = SchemaKind::object, .name = "Wallet", .fields = wallet_fields};
 
-inline constexpr Field reservation_fields[] = {{"reservation_id", &uuid}, {"order_id", &uuid},
-                                               {"sku", &sku},             {"quantity", &quantity},
+inline constexpr Field reservation_fields[] = {{"reservation_id", &uuid},
+                                               {"order_id", &uuid},
+                                               {"sku", &sku},
+                                               {"quantity", &quantity},
                                                {"status", &reservation_status},
-                                               {"created_at", &time},     {"expires_at", &time, false}};
-inline constexpr Schema reservation{.kind = SchemaKind::object, .name = "Reservation", .fields = reservation_fields};
+                                               {"created_at", &time},
+                                               {"expires_at", &time, false}};
+inline constexpr Schema reservation{
+    .kind = SchemaKind::object, .name = "Reservation", .fields = reservation_fields};
 inline constexpr Schema reservations{.kind = SchemaKind::array, .most = 100, .items = &reservation};
 inline constexpr Field reservation_list_fields[] = {{"reservations", &reservations}};
-inline constexpr Schema reservation_list{.kind = SchemaKind::object,
-                                         .name = "ReservationList",
-                                         .fields = reservation_list_fields};
+inline constexpr Schema reservation_list{
+    .kind = SchemaKind::object, .name = "ReservationList", .fields = reservation_list_fields};
 
-inline constexpr Field payment_fields[] = {{"payment_id", &uuid},
-                                           {"order_id", &uuid},
-                                           {"customer_id", &customer_id},
-                                           {"amount", &amount},
-                                           {"currency", &text_32},
-                                           {"payment_method", &payment_method},
-                                           {"status", &payment_status},
-                                           {"provider_reference", &text_200, false},
-                                           {"created_at", &time},
-                                           {"updated_at", &time}};
-inline constexpr Schema payment{.kind = SchemaKind::object, .name = "Payment", .fields = payment_fields};
+inline constexpr Field payment_fields[] = {
+    {"payment_id", &uuid},         {"order_id", &uuid},
+    {"customer_id", &customer_id}, {"amount", &amount},
+    {"currency", &text_32},        {"payment_method", &payment_method},
+    {"status", &payment_status},   {"provider_reference", &text_200, false},
+    {"created_at", &time},         {"updated_at", &time}};
+inline constexpr Schema payment{
+    .kind = SchemaKind::object, .name = "Payment", .fields = payment_fields};
 inline constexpr Schema payments{.kind = SchemaKind::array, .most = 200, .items = &payment};
-inline constexpr Field payment_page_fields[] = {{"payments", &payments}, {"next_cursor", &cursor, false}};
-inline constexpr Schema payment_page{.kind = SchemaKind::object, .name = "PaymentPage", .fields = payment_page_fields};
+inline constexpr Field payment_page_fields[] = {{"payments", &payments},
+                                                {"next_cursor", &cursor, false}};
+inline constexpr Schema payment_page{
+    .kind = SchemaKind::object, .name = "PaymentPage", .fields = payment_page_fields};
 
 inline constexpr Field shipment_fields[] = {{"shipment_id", &uuid},
                                             {"order_id", &uuid},
@@ -205,18 +223,18 @@ inline constexpr Field shipment_fields[] = {{"shipment_id", &uuid},
                                             {"shipping_address", &address, false},
                                             {"created_at", &time},
                                             {"updated_at", &time}};
-inline constexpr Schema shipment{.kind = SchemaKind::object, .name = "Shipment", .fields = shipment_fields};
+inline constexpr Schema shipment{
+    .kind = SchemaKind::object, .name = "Shipment", .fields = shipment_fields};
 inline constexpr Schema shipments{.kind = SchemaKind::array, .most = 200, .items = &shipment};
 inline constexpr Field shipment_list_fields[] = {{"shipments", &shipments}};
-inline constexpr Schema shipment_list{.kind = SchemaKind::object,
-                                      .name = "ShipmentList",
-                                      .fields = shipment_list_fields};
-inline constexpr Field shipment_change_fields[] = {{"shipment_id", &uuid},         {"order_id", &uuid},
-                                                   {"status", &shipment_target},   {"updated_at", &time},
-                                                   {"transaction_id", &gid, false}, {"applied", &flag}};
-inline constexpr Schema shipment_change{.kind = SchemaKind::object,
-                                        .name = "ShipmentChange",
-                                        .fields = shipment_change_fields};
+inline constexpr Schema shipment_list{
+    .kind = SchemaKind::object, .name = "ShipmentList", .fields = shipment_list_fields};
+inline constexpr Field shipment_change_fields[] = {
+    {"shipment_id", &uuid},          {"order_id", &uuid},
+    {"status", &shipment_target},    {"updated_at", &time},
+    {"transaction_id", &gid, false}, {"applied", &flag}};
+inline constexpr Schema shipment_change{
+    .kind = SchemaKind::object, .name = "ShipmentChange", .fields = shipment_change_fields};
 
 inline constexpr std::string_view operation_names[] = {"cancel", "ship", "deliver"};
 inline constexpr Schema operation{.kind = SchemaKind::text, .choices = operation_names};
@@ -227,27 +245,26 @@ inline constexpr Field accepted_fields[] = {{"order_id", &uuid},
                                             {"status", &pending},
                                             {"reason", &text_64, false},
                                             {"transaction_id", &gid, false}};
-inline constexpr Schema accepted{.kind = SchemaKind::object, .name = "Accepted", .fields = accepted_fields};
+inline constexpr Schema accepted{
+    .kind = SchemaKind::object, .name = "Accepted", .fields = accepted_fields};
 
 inline constexpr std::string_view transaction_state_names[] = {
-    "voting",   "judging",    "preparing", "deciding", "settling", "committing", "aborting",
-    "burying",  "releasing",  "completed", "aborted",  "heuristic"};
+    "voting",   "judging", "preparing", "deciding",  "settling", "committing",
+    "aborting", "burying", "releasing", "completed", "aborted",  "heuristic"};
 inline constexpr Schema transaction_state{.kind = SchemaKind::text, .least = 1, .most = 32};
-inline constexpr Schema transaction_filter{.kind = SchemaKind::text, .choices = transaction_state_names};
-inline constexpr Field transaction_fields[] = {{"transaction_id", &gid},
-                                               {"state", &transaction_state},
-                                               {"operations", &count},
-                                               {"order_ids", &order_ids},
-                                               {"participants", &services},
-                                               {"waiting_for", &services},
-                                               {"started_at", &time, false},
-                                               {"decided_at", &time, false}};
-inline constexpr Schema transaction{.kind = SchemaKind::object, .name = "Transaction", .fields = transaction_fields};
-inline constexpr Schema transactions{.kind = SchemaKind::array, .most = 10'000, .items = &transaction};
+inline constexpr Schema transaction_filter{.kind = SchemaKind::text,
+                                           .choices = transaction_state_names};
+inline constexpr Field transaction_fields[] = {
+    {"transaction_id", &gid},     {"state", &transaction_state}, {"operations", &count},
+    {"order_ids", &order_ids},    {"participants", &services},   {"waiting_for", &services},
+    {"started_at", &time, false}, {"decided_at", &time, false}};
+inline constexpr Schema transaction{
+    .kind = SchemaKind::object, .name = "Transaction", .fields = transaction_fields};
+inline constexpr Schema transactions{
+    .kind = SchemaKind::array, .most = 10'000, .items = &transaction};
 inline constexpr Field transaction_list_fields[] = {{"transactions", &transactions}};
-inline constexpr Schema transaction_list{.kind = SchemaKind::object,
-                                         .name = "TransactionList",
-                                         .fields = transaction_list_fields};
+inline constexpr Schema transaction_list{
+    .kind = SchemaKind::object, .name = "TransactionList", .fields = transaction_list_fields};
 
 inline constexpr Field saga_fields[] = {{"saga_id", &uuid},
                                         {"saga_type", &text_64},
@@ -257,17 +274,18 @@ inline constexpr Field saga_fields[] = {{"saga_id", &uuid},
 inline constexpr Schema saga{.kind = SchemaKind::object, .name = "Saga", .fields = saga_fields};
 inline constexpr Schema sagas{.kind = SchemaKind::array, .most = 200, .items = &saga};
 inline constexpr Field saga_list_fields[] = {{"sagas", &sagas}};
-inline constexpr Schema saga_list{.kind = SchemaKind::object, .name = "SagaList", .fields = saga_list_fields};
+inline constexpr Schema saga_list{
+    .kind = SchemaKind::object, .name = "SagaList", .fields = saga_list_fields};
 
-inline constexpr Field fault_fields[] = {{"failure_rate", &rate, false},
-                                         {"delay_ms", &delay, false},
-                                         {"mode", &fault_mode, false}};
+inline constexpr Field fault_fields[] = {
+    {"failure_rate", &rate, false}, {"delay_ms", &delay, false}, {"mode", &fault_mode, false}};
 inline constexpr Schema fault{.kind = SchemaKind::object, .name = "Fault", .fields = fault_fields};
 
 inline constexpr std::string_view live_names[] = {"live"};
 inline constexpr Schema live_status{.kind = SchemaKind::text, .choices = live_names};
 inline constexpr Field liveness_fields[] = {{"status", &live_status}};
-inline constexpr Schema liveness{.kind = SchemaKind::object, .name = "Liveness", .fields = liveness_fields};
+inline constexpr Schema liveness{
+    .kind = SchemaKind::object, .name = "Liveness", .fields = liveness_fields};
 inline constexpr std::string_view ready_names[] = {"ready", "not_ready", "draining"};
 inline constexpr Schema ready_status{.kind = SchemaKind::text, .choices = ready_names};
 inline constexpr Field health_fields[] = {{"name", &service},
@@ -276,22 +294,28 @@ inline constexpr Field health_fields[] = {{"name", &service},
                                           {"in_doubt_branches", &count},
                                           {"in_doubt_oldest_seconds", &count},
                                           {"last_error", &message, false}};
-inline constexpr Schema health{.kind = SchemaKind::object, .name = "ParticipantHealth", .fields = health_fields};
+inline constexpr Schema health{
+    .kind = SchemaKind::object, .name = "ParticipantHealth", .fields = health_fields};
 inline constexpr Schema healths{.kind = SchemaKind::array, .most = 5, .items = &health};
-inline constexpr Field readiness_fields[] = {{"status", &ready_status}, {"participants", &healths, false}};
-inline constexpr Schema readiness{.kind = SchemaKind::object, .name = "Readiness", .fields = readiness_fields};
+inline constexpr Field readiness_fields[] = {{"status", &ready_status},
+                                             {"participants", &healths, false}};
+inline constexpr Schema readiness{
+    .kind = SchemaKind::object, .name = "Readiness", .fields = readiness_fields};
 
 // --- problems ----------------------------------------------------------------------------------
 inline constexpr std::string_view reason_names[] = {
-    "OUT_OF_STOCK",     "UNKNOWN_SKU",     "PRICE_CHANGED",       "INSUFFICIENT_FUNDS", "CARD_DECLINED",
-    "UNKNOWN_CUSTOMER", "ADDRESS_REFUSED", "CARRIER_UNAVAILABLE", "VALIDATION_FAILED",  "NOT_FOUND",
-    "ILLEGAL_STATE",    "KEY_MISSING",     "KEY_REUSED",          "REQUEST_IN_FLIGHT",  "PARTICIPANT_UNAVAILABLE",
-    "OVERLOADED",       "RATE_LIMITED",    "OUTCOME_UNKNOWN",     "MODE_NOT_AVAILABLE"};
+    "OUT_OF_STOCK",      "UNKNOWN_SKU",       "PRICE_CHANGED",           "INSUFFICIENT_FUNDS",
+    "CARD_DECLINED",     "UNKNOWN_CUSTOMER",  "ADDRESS_REFUSED",         "CARRIER_UNAVAILABLE",
+    "VALIDATION_FAILED", "NOT_FOUND",         "ILLEGAL_STATE",           "KEY_MISSING",
+    "KEY_REUSED",        "REQUEST_IN_FLIGHT", "PARTICIPANT_UNAVAILABLE", "OVERLOADED",
+    "RATE_LIMITED",      "OUTCOME_UNKNOWN",   "MODE_NOT_AVAILABLE"};
 inline constexpr Schema reason{.kind = SchemaKind::text, .choices = reason_names};
 inline constexpr Schema http_status{.kind = SchemaKind::integer, .least = 400, .most = 599};
 inline constexpr Field field_error_fields[] = {{"field", &message}, {"message", &message}};
-inline constexpr Schema field_error{.kind = SchemaKind::object, .name = "FieldError", .fields = field_error_fields};
-inline constexpr Schema field_errors{.kind = SchemaKind::array, .least = 1, .most = errors_max, .items = &field_error};
+inline constexpr Schema field_error{
+    .kind = SchemaKind::object, .name = "FieldError", .fields = field_error_fields};
+inline constexpr Schema field_errors{
+    .kind = SchemaKind::array, .least = 1, .most = errors_max, .items = &field_error};
 inline constexpr Field problem_fields[] = {{"type", &text_200},
                                            {"title", &text_200},
                                            {"status", &http_status},
@@ -300,6 +324,7 @@ inline constexpr Field problem_fields[] = {{"type", &text_200},
                                            {"retryable", &flag},
                                            {"transaction_id", &gid, false},
                                            {"errors", &field_errors, false}};
-inline constexpr Schema problem{.kind = SchemaKind::object, .name = "Problem", .fields = problem_fields};
+inline constexpr Schema problem{
+    .kind = SchemaKind::object, .name = "Problem", .fields = problem_fields};
 
 }  // namespace txcoord::http::schemas

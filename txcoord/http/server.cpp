@@ -25,12 +25,14 @@ constexpr std::chrono::milliseconds accept_retry{50};
 std::chrono::milliseconds sweep_interval(const HttpSettings& settings) {
   const std::uint32_t shortest = std::min({settings.header_read_ms_max, settings.body_read_ms_max,
                                            settings.idle_ms_max, settings.write_ms_max});
-  return std::clamp(std::chrono::milliseconds(shortest / 8), std::chrono::milliseconds(5), sweep_interval_max);
+  return std::clamp(std::chrono::milliseconds(shortest / 8), std::chrono::milliseconds(5),
+                    sweep_interval_max);
 }
 
 // A polite no, without waiting: what does not fit the socket's buffer is lost.
 void turn_away(tcp::socket& socket) {
-  Reply reply = problem_reply({.status = 503, .reason = "OVERLOADED", .detail = "too many connections"});
+  Reply reply =
+      problem_reply({.status = 503, .reason = "OVERLOADED", .detail = "too many connections"});
   std::string bytes;
   append_reply(bytes, reply, /*close=*/true, /*http_1_1=*/true);
   boost::system::error_code ignored;
@@ -59,18 +61,20 @@ Server::Server(asio::any_io_executor io, HttpDependencies dependencies)
       drained_(io) {}
 
 void Server::start() {
-  open_port_ = listen(open_acceptor_, settings_.address, settings_.port, "http.address or http.port");
+  open_port_ =
+      listen(open_acceptor_, settings_.address, settings_.port, "http.address or http.port");
   // With an ephemeral public port there is no "port + 1" to count on.
   std::uint16_t wanted = settings_.admin_port;
   if (wanted == 0 && settings_.port != 0) wanted = static_cast<std::uint16_t>(settings_.port + 1);
-  admin_port_ = listen(admin_acceptor_, settings_.admin_address, wanted, "http.admin_address or http.admin_port");
+  admin_port_ = listen(admin_acceptor_, settings_.admin_address, wanted,
+                       "http.admin_address or http.admin_port");
   asio::co_spawn(io_, accept(open_acceptor_, Port::open), asio::detached);
   asio::co_spawn(io_, accept(admin_acceptor_, Port::admin), asio::detached);
   asio::co_spawn(io_, sweep(), asio::detached);
 }
 
-std::uint16_t Server::listen(tcp::acceptor& acceptor, const std::string& address, std::uint16_t port,
-                             const std::string& setting) {
+std::uint16_t Server::listen(tcp::acceptor& acceptor, const std::string& address,
+                             std::uint16_t port, const std::string& setting) {
   boost::system::error_code error;
   const auto parsed = asio::ip::make_address(address, error);
   if (error) throw SettingsError("change " + setting + ": " + address + " is not an IP address");
@@ -80,8 +84,8 @@ std::uint16_t Server::listen(tcp::acceptor& acceptor, const std::string& address
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) {
-    throw SettingsError("cannot listen on " + address + ":" + std::to_string(port) + " (" + error.message() +
-                        "): change " + setting);
+    throw SettingsError("cannot listen on " + address + ":" + std::to_string(port) + " (" +
+                        error.message() + "): change " + setting);
   }
   return acceptor.local_endpoint().port();
 }
@@ -109,7 +113,8 @@ void Server::admit(tcp::socket socket, Port port) {
   if (error) return;  // gone already
   const asio::ip::address peer = remote.address();
   const auto known = peers_.find(peer);
-  const bool peer_full = known != peers_.end() && known->second >= settings_.connections_per_peer_max;
+  const bool peer_full =
+      known != peers_.end() && known->second >= settings_.connections_per_peer_max;
   if (sessions_.size() >= settings_.connections_max || peer_full) return turn_away(socket);
   socket.set_option(tcp::no_delay(true), error);
   ++peers_[peer];
@@ -122,7 +127,8 @@ asio::awaitable<void> Server::serve(std::shared_ptr<Session> session, asio::ip::
   auto running = session->run();
   co_await std::move(running);
   sessions_.erase(session);
-  if (const auto entry = peers_.find(peer); entry != peers_.end() && --entry->second == 0) peers_.erase(entry);
+  if (const auto entry = peers_.find(peer); entry != peers_.end() && --entry->second == 0)
+    peers_.erase(entry);
   if (stopping_ && sessions_.empty()) drained_.cancel();
 }
 
@@ -132,7 +138,7 @@ asio::awaitable<void> Server::sweep() {
     sweep_timer_.expires_after(interval);
     auto waiting = sleep_until_changed(sweep_timer_);
     co_await std::move(waiting);
-      const auto now = Clock::now();
+    const auto now = Clock::now();
     for (const auto& session : sessions_) session->sweep(now);
   }
 }
@@ -154,7 +160,8 @@ asio::awaitable<void> Server::drain() {
     co_await std::move(waiting);
   }
   if (!sessions_.empty()) {
-    logging::warn("connections cut at shutdown", {{"connections", static_cast<std::int64_t>(sessions_.size())}});
+    logging::warn("connections cut at shutdown",
+                  {{"connections", static_cast<std::int64_t>(sessions_.size())}});
     for (const auto& session : sessions_) session->cut();
   }
   sweep_timer_.cancel();

@@ -1,5 +1,5 @@
-// Listens on the public and the admin port; bounds connections, in all and for each peer; sweeps late
-// ones; drains at shutdown. All on the I/O thread of the executor given.
+// Listens on the public and the admin port; bounds connections, in all and for each peer; sweeps
+// late ones; drains at shutdown. All on the I/O thread of the executor given.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -38,8 +38,8 @@ class Server {
   std::size_t connections() const { return sessions_.size(); }
 
  private:
-  std::uint16_t listen(asio::ip::tcp::acceptor& acceptor, const std::string& address, std::uint16_t port,
-                       const std::string& setting);
+  std::uint16_t listen(asio::ip::tcp::acceptor& acceptor, const std::string& address,
+                       std::uint16_t port, const std::string& setting);
   asio::awaitable<void> accept(asio::ip::tcp::acceptor& acceptor, Port port);
   void admit(asio::ip::tcp::socket socket, Port port);
   asio::awaitable<void> serve(std::shared_ptr<Session> session, asio::ip::address peer);

@@ -24,7 +24,8 @@ using boost::beast::http::field;
 constexpr std::size_t read_bytes = 4096;
 // Beside the body: chunk sizes, extensions, trailers of one read.
 constexpr std::size_t chunk_overhead_max = 8 * 1024;
-// A refused peer may still be sending: what we read and drop, so that it sees our answer and no reset.
+// A refused peer may still be sending: what we read and drop, so that it sees our answer and no
+// reset.
 constexpr std::size_t linger_bytes_max = 1024 * 1024;
 constexpr std::uint32_t linger_ms_max = 1000;
 constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -33,7 +34,8 @@ std::string_view view(boost::beast::string_view text) { return {text.data(), tex
 
 }  // namespace
 
-Session::Session(asio::ip::tcp::socket socket, Port port, const HttpSettings& limits, const RequestHandler& handler)
+Session::Session(asio::ip::tcp::socket socket, Port port, const HttpSettings& limits,
+                 const RequestHandler& handler)
     : socket_(std::move(socket)),
       port_(port),
       limits_(limits),
@@ -76,7 +78,8 @@ void Session::cut() {
 void Session::enter(Step step, std::uint32_t ms_max) {
   step_ = step;
   late_ = false;
-  deadline_ = ms_max == 0 ? Clock::time_point::max() : Clock::now() + std::chrono::milliseconds(ms_max);
+  deadline_ =
+      ms_max == 0 ? Clock::time_point::max() : Clock::now() + std::chrono::milliseconds(ms_max);
 }
 
 // False: the connection is at its end.
@@ -122,7 +125,8 @@ asio::awaitable<Session::Read> Session::read_header() {
     const std::size_t end = header_end();
     // The limit counts whether or not the rest came along.
     if ((end == 0 ? buffer_.size() : end) > limits_.header_bytes_max) {
-      co_return refuse(431, "the header is longer than " + std::to_string(limits_.header_bytes_max) + " bytes");
+      co_return refuse(
+          431, "the header is longer than " + std::to_string(limits_.header_bytes_max) + " bytes");
     }
     if (end > 0) {
       if (take_header(end)) co_return Read::done;
@@ -131,7 +135,7 @@ asio::awaitable<Session::Read> Session::read_header() {
     if (draining_ && step_ == Step::idle) co_return Read::closed;
     auto receiving = receive();
     const bool received = co_await std::move(receiving);
-    if (!received) co_return late_ && step_ == Step::header ? refuse_late() : Read::closed;
+    if (!received) co_return late_&& step_ == Step::header ? refuse_late() : Read::closed;
     // The clock of the header runs from its first byte, not from each.
     if (step_ == Step::idle) enter(Step::header, limits_.header_read_ms_max);
   }
@@ -209,7 +213,8 @@ Session::Read Session::feed_body() {
     const std::size_t used = parser_->put(buffer_.data(), error);
     buffer_.consume(used);
     if (error == beast_http::error::body_limit) {
-      return refuse(413, "the body is longer than " + std::to_string(limits_.body_bytes_max) + " bytes");
+      return refuse(413,
+                    "the body is longer than " + std::to_string(limits_.body_bytes_max) + " bytes");
     }
     if (error && error != beast_http::error::need_more) {
       return refuse(400, "the body cannot be read: " + error.message());

@@ -1,7 +1,7 @@
 // One connection: reads requests one after the other, answers each in turn, keeps every limit.
 //
-// Time limits cost nothing for each request: the session only writes down when its current step must
-// be done, and the server's sweep cuts those that are late. All on the I/O thread.
+// Time limits cost nothing for each request: the session only writes down when its current step
+// must be done, and the server's sweep cuts those that are late. All on the I/O thread.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -28,7 +28,8 @@ using RequestHandler = std::function<asio::awaitable<Reply>(const Request&)>;
 
 class Session {
  public:
-  Session(asio::ip::tcp::socket socket, Port port, const HttpSettings& limits, const RequestHandler& handler);
+  Session(asio::ip::tcp::socket socket, Port port, const HttpSettings& limits,
+          const RequestHandler& handler);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -68,7 +69,7 @@ class Session {
   const RequestHandler& handler_;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
-  Request request_;                // taken before the body: a trailer cannot add to it
+  Request request_;               // taken before the body: a trailer cannot add to it
   std::optional<Reply> refusal_;  // the request was refused before it reached the handler
   std::string out_;
   std::size_t searched_ = 0;  // of the buffer, for the header's end

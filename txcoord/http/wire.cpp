@@ -16,7 +16,8 @@ const std::string& date_now() {
     std::tm parts{};
     ::gmtime_r(&now, &parts);
     char buffer[40];
-    const std::size_t size = std::strftime(buffer, sizeof buffer, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    const std::size_t size =
+        std::strftime(buffer, sizeof buffer, "%a, %d %b %Y %H:%M:%S GMT", &parts);
     text.assign(buffer, size);
     made_at = now;
   }

@@ -9,22 +9,39 @@ namespace txcoord::detail {
 
 inline constexpr std::string_view other_label = "other";
 
-inline constexpr std::string_view participant_labels[] = {"order", "inventory", "payment", "shipping", "log"};
+inline constexpr std::string_view participant_labels[] = {"order", "inventory", "payment",
+                                                          "shipping", "log"};
 inline constexpr std::string_view mode_labels[] = {"2pc", "saga"};
-inline constexpr std::string_view outcome_labels[] = {"confirmed", "refused", "failed", "cancelled", "unknown"};
-inline constexpr std::string_view reason_labels[] = {
-    "",  // confirmed
-    "OUT_OF_STOCK",      "UNKNOWN_SKU",       "PRICE_CHANGED",           "INSUFFICIENT_FUNDS",
-    "CARD_DECLINED",     "UNKNOWN_CUSTOMER",  "ADDRESS_REFUSED",         "CARRIER_UNAVAILABLE",
-    "VALIDATION_FAILED", "NOT_FOUND",         "ILLEGAL_STATE",           "KEY_MISSING",
-    "KEY_REUSED",        "REQUEST_IN_FLIGHT", "PARTICIPANT_UNAVAILABLE", "OVERLOADED",
-    "RATE_LIMITED",      "OUTCOME_UNKNOWN",   "MODE_NOT_AVAILABLE"};
-inline constexpr std::string_view phase_labels[] = {"vote", "judge", "prepare", "decide", "commit", "abort", "step"};
-inline constexpr std::string_view cause_labels[] = {"refused",     "timeout", "deadlock",     "lock_timeout",
-                                                    "unavailable", "fenced",  "key_conflict", "poison",
-                                                    "error"};
+inline constexpr std::string_view outcome_labels[] = {"confirmed", "refused", "failed", "cancelled",
+                                                      "unknown"};
+inline constexpr std::string_view reason_labels[] = {"",  // confirmed
+                                                     "OUT_OF_STOCK",
+                                                     "UNKNOWN_SKU",
+                                                     "PRICE_CHANGED",
+                                                     "INSUFFICIENT_FUNDS",
+                                                     "CARD_DECLINED",
+                                                     "UNKNOWN_CUSTOMER",
+                                                     "ADDRESS_REFUSED",
+                                                     "CARRIER_UNAVAILABLE",
+                                                     "VALIDATION_FAILED",
+                                                     "NOT_FOUND",
+                                                     "ILLEGAL_STATE",
+                                                     "KEY_MISSING",
+                                                     "KEY_REUSED",
+                                                     "REQUEST_IN_FLIGHT",
+                                                     "PARTICIPANT_UNAVAILABLE",
+                                                     "OVERLOADED",
+                                                     "RATE_LIMITED",
+                                                     "OUTCOME_UNKNOWN",
+                                                     "MODE_NOT_AVAILABLE"};
+inline constexpr std::string_view phase_labels[] = {"vote",   "judge", "prepare", "decide",
+                                                    "commit", "abort", "step"};
+inline constexpr std::string_view cause_labels[] = {"refused",      "timeout",     "deadlock",
+                                                    "lock_timeout", "unavailable", "fenced",
+                                                    "key_conflict", "poison",      "error"};
 inline constexpr std::string_view action_labels[] = {"commit", "rollback", "takeover", "heuristic"};
-inline constexpr std::string_view method_labels[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
+inline constexpr std::string_view method_labels[] = {"GET",   "HEAD",   "POST",   "PUT",
+                                                     "PATCH", "DELETE", "OPTIONS"};
 
 inline std::string_view bounded(std::span<const std::string_view> known, std::string_view value) {
   return std::find(known.begin(), known.end(), value) == known.end() ? other_label : value;

@@ -28,8 +28,9 @@ using detail::Family;
 using Buckets = prometheus::Histogram::BucketBoundaries;
 
 // 0.5 ms to 10 s.
-const Buckets duration_buckets = {0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03,
-                                  0.05,   0.075, 0.1,   0.2,   0.3,   0.5,    1,    2.5,  5,   10};
+const Buckets duration_buckets = {0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01,
+                                  0.02,   0.03,  0.05,  0.075, 0.1,   0.2,    0.3,
+                                  0.5,    1,     2.5,   5,     10};
 const Buckets group_buckets = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
 
 // More routes than the table can hold; a bug in a caller must not fill the memory.
@@ -54,18 +55,23 @@ template <class Metric>
 class Children {
  public:
   Children(prometheus::Registry& registry, Family family, const Buckets* buckets = nullptr)
-      : declaration_(metric_declarations()[static_cast<std::size_t>(family)]),
-        label_names_(split(declaration_.labels)),
+      : Children(registry, metric_declarations()[static_cast<std::size_t>(family)], buckets) {}
+
+ private:
+  Children(prometheus::Registry& registry, const MetricDeclaration& declaration,
+           const Buckets* buckets)
+      : label_names_(split(declaration.labels)),
         buckets_(buckets),
         family_(prometheus::detail::Builder<Metric>()
-                    .Name(std::string(declaration_.name))
-                    .Help(std::string(declaration_.help))
+                    .Name(std::string(declaration.name))
+                    .Help(std::string(declaration.help))
                     .Register(registry)) {
     if (label_names_.empty()) at({});  // shown as 0 from the start
   }
 
+ public:
   Metric& at(Values values) {
-    key_type key;
+    std::string key;
     for (const std::string_view value : values) key.append(value).push_back('\x1f');
     {
       const std::shared_lock lock(mutex_);
@@ -78,8 +84,6 @@ class Children {
   }
 
  private:
-  using key_type = std::string;
-
   Metric& make(Values values) {
     prometheus::Labels labels;
     auto name = label_names_.begin();
@@ -91,12 +95,11 @@ class Children {
     }
   }
 
-  const MetricDeclaration& declaration_;
   std::vector<std::string> label_names_;
   const Buckets* buckets_;
   prometheus::Family<Metric>& family_;
   std::shared_mutex mutex_;
-  std::map<key_type, Metric*, std::less<>> children_;
+  std::map<std::string, Metric*, std::less<>> children_;
 };
 
 // Values that are bounded by number because their set is known elsewhere (routes, codes).
@@ -128,9 +131,12 @@ class Metrics::Impl {
   prometheus::Registry registry;
 
   Children<prometheus::Counter> orders{registry, Family::orders_total};
-  Children<prometheus::Histogram> order_seconds{registry, Family::order_duration_seconds, &duration_buckets};
-  Children<prometheus::Histogram> phase_seconds{registry, Family::phase_duration_seconds, &duration_buckets};
-  Children<prometheus::Histogram> branch_seconds{registry, Family::branch_duration_seconds, &duration_buckets};
+  Children<prometheus::Histogram> order_seconds{registry, Family::order_duration_seconds,
+                                                &duration_buckets};
+  Children<prometheus::Histogram> phase_seconds{registry, Family::phase_duration_seconds,
+                                                &duration_buckets};
+  Children<prometheus::Histogram> branch_seconds{registry, Family::branch_duration_seconds,
+                                                 &duration_buckets};
   Children<prometheus::Histogram> group{registry, Family::group_operations, &group_buckets};
   Children<prometheus::Gauge> queue{registry, Family::queue_operations};
   Children<prometheus::Counter> aborts{registry, Family::aborts_total};
@@ -144,26 +150,30 @@ class Metrics::Impl {
   Children<prometheus::Gauge> xmin_age{registry, Family::xmin_age_transactions};
   Children<prometheus::Gauge> blocked{registry, Family::blocked_sessions};
   Children<prometheus::Counter> recovery_actions{registry, Family::recovery_actions_total};
-  Children<prometheus::Histogram> recovery_seconds{registry, Family::recovery_duration_seconds, &duration_buckets};
+  Children<prometheus::Histogram> recovery_seconds{registry, Family::recovery_duration_seconds,
+                                                   &duration_buckets};
   Children<prometheus::Counter> heuristic_outcomes{registry, Family::heuristic_outcomes_total};
   Children<prometheus::Gauge> decisions{registry, Family::decisions_retained};
   Children<prometheus::Gauge> outbox_lag{registry, Family::outbox_lag_seconds};
   Children<prometheus::Counter> http_requests{registry, Family::http_requests_total};
-  Children<prometheus::Histogram> http_seconds{registry, Family::http_request_duration_seconds, &duration_buckets};
-  Children<prometheus::Histogram> pool_wait{registry, Family::db_pool_wait_seconds, &duration_buckets};
+  Children<prometheus::Histogram> http_seconds{registry, Family::http_request_duration_seconds,
+                                               &duration_buckets};
+  Children<prometheus::Histogram> pool_wait{registry, Family::db_pool_wait_seconds,
+                                            &duration_buckets};
   Children<prometheus::Gauge> build_info{registry, Family::build_info};
 
   BoundedSet routes{routes_max};
   BoundedSet codes{codes_max};
 
-  // A series that appears only at its first event hides that event from rate(): the ones that alerts
-  // are written on exist from the start.
+  // A series that appears only at its first event hides that event from rate(): the ones that
+  // alerts are written on exist from the start.
   void start_at_zero() {
     for (const std::string_view participant : detail::participant_labels) {
       if (participant != "log") in_doubt.at({participant}), in_doubt_oldest.at({participant});
     }
     for (const std::string_view action : detail::action_labels) recovery_actions.at({action});
-    for (const std::string_view cause : detail::cause_labels) aborts.at({"2pc", cause}), retries.at({cause});
+    for (const std::string_view cause : detail::cause_labels)
+      aborts.at({"2pc", cause}), retries.at({cause});
     build_info.at({version, git_describe()}).Set(1);
   }
 };
@@ -171,7 +181,8 @@ class Metrics::Impl {
 Metrics::Metrics() : impl_(std::make_unique<Impl>()) { impl_->start_at_zero(); }
 Metrics::~Metrics() = default;
 
-void Metrics::order(std::string_view mode, std::string_view outcome, std::string_view reason, double seconds) {
+void Metrics::order(std::string_view mode, std::string_view outcome, std::string_view reason,
+                    double seconds) {
   mode = bounded(detail::mode_labels, mode);
   outcome = bounded(detail::outcome_labels, outcome);
   impl_->orders.at({mode, outcome, bounded(detail::reason_labels, reason)}).Increment();
@@ -179,7 +190,8 @@ void Metrics::order(std::string_view mode, std::string_view outcome, std::string
 }
 
 void Metrics::phase(std::string_view mode, std::string_view phase, double seconds) {
-  impl_->phase_seconds.at({bounded(detail::mode_labels, mode), bounded(detail::phase_labels, phase)})
+  impl_->phase_seconds
+      .at({bounded(detail::mode_labels, mode), bounded(detail::phase_labels, phase)})
       .Observe(seconds);
 }
 
@@ -189,11 +201,16 @@ void Metrics::branch(std::string_view participant, std::string_view phase, doubl
       .Observe(seconds);
 }
 
-void Metrics::group(std::size_t operations) { impl_->group.at({}).Observe(static_cast<double>(operations)); }
-void Metrics::queue(std::size_t operations) { impl_->queue.at({}).Set(static_cast<double>(operations)); }
+void Metrics::group(std::size_t operations) {
+  impl_->group.at({}).Observe(static_cast<double>(operations));
+}
+void Metrics::queue(std::size_t operations) {
+  impl_->queue.at({}).Set(static_cast<double>(operations));
+}
 
 void Metrics::abort(std::string_view mode, std::string_view cause) {
-  impl_->aborts.at({bounded(detail::mode_labels, mode), bounded(detail::cause_labels, cause)}).Increment();
+  impl_->aborts.at({bounded(detail::mode_labels, mode), bounded(detail::cause_labels, cause)})
+      .Increment();
 }
 
 void Metrics::retry(std::string_view cause) {
@@ -216,11 +233,13 @@ void Metrics::prepared_slots(std::string_view participant, std::size_t used, std
 }
 
 void Metrics::xmin_age(std::string_view participant, std::int64_t transactions) {
-  impl_->xmin_age.at({bounded(detail::participant_labels, participant)}).Set(static_cast<double>(transactions));
+  impl_->xmin_age.at({bounded(detail::participant_labels, participant)})
+      .Set(static_cast<double>(transactions));
 }
 
 void Metrics::blocked_sessions(std::string_view participant, std::size_t sessions) {
-  impl_->blocked.at({bounded(detail::participant_labels, participant)}).Set(static_cast<double>(sessions));
+  impl_->blocked.at({bounded(detail::participant_labels, participant)})
+      .Set(static_cast<double>(sessions));
 }
 
 void Metrics::recovery_action(std::string_view action) {
@@ -237,7 +256,8 @@ void Metrics::outbox_lag(double seconds) { impl_->outbox_lag.at({}).Set(seconds)
 void Metrics::http(std::string_view route, std::string_view method, int code, double seconds) {
   const std::string code_text = std::to_string(code);
   route = impl_->routes.admit(route);
-  impl_->http_requests.at({route, bounded(detail::method_labels, method), impl_->codes.admit(code_text)})
+  impl_->http_requests
+      .at({route, bounded(detail::method_labels, method), impl_->codes.admit(code_text)})
       .Increment();
   impl_->http_seconds.at({route}).Observe(seconds);
 }
@@ -246,6 +266,8 @@ void Metrics::pool_wait(std::string_view participant, double seconds) {
   impl_->pool_wait.at({bounded(detail::participant_labels, participant)}).Observe(seconds);
 }
 
-std::string Metrics::serialize() const { return prometheus::TextSerializer().Serialize(impl_->registry.Collect()); }
+std::string Metrics::serialize() const {
+  return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
+}
 
 }  // namespace txcoord

@@ -31,8 +31,10 @@ class Metrics {
   Metrics& operator=(const Metrics&) = delete;
 
   // orders
-  void order(std::string_view mode, std::string_view outcome, std::string_view reason, double seconds);
-  void phase(std::string_view mode, std::string_view phase, double seconds);  // vote prepare decide commit abort
+  void order(std::string_view mode, std::string_view outcome, std::string_view reason,
+             double seconds);
+  void phase(std::string_view mode, std::string_view phase,
+             double seconds);  // vote prepare decide commit abort
   void branch(std::string_view participant, std::string_view phase, double seconds);
   void group(std::size_t operations);
   void queue(std::size_t operations);
