@@ -27,14 +27,18 @@ with_progress() {
     shift 2
     mkdir -p "$(dirname "$log")"
     say "$what ..."
+    set -m # a process group of its own, so that all of it can be ended
     "$@" >"$log" 2>&1 </dev/null &
     pid=$!
+    set +m
+    TXC_WORKING="$pid"
     local ticks=0
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.2
         ticks=$((ticks + 1))
         if ((ticks % 50 == 0)); then say "$what ... $((SECONDS - started)) s"; fi
     done
+    TXC_WORKING=''
     if wait "$pid"; then
         say "$what: done in $((SECONDS - started)) s"
     else
@@ -42,6 +46,15 @@ with_progress() {
         die "$what failed; the whole output is in $log"
     fi
 }
+
+# Who is interrupted while something is under way ends that too. A script with an EXIT trap of its
+# own that calls with_progress under it calls this from there.
+TXC_WORKING=''
+end_working() {
+    [[ -z "$TXC_WORKING" ]] || kill -TERM -- "-$TXC_WORKING" 2>/dev/null || true
+    TXC_WORKING=''
+}
+trap end_working EXIT
 
 # True when process $1 lives and its command line contains the text $2: a pid file alone proves
 # nothing, since numbers are used again.

@@ -5,6 +5,10 @@
 set -euo pipefail
 # shellcheck source=run.d/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=run.d/deps.sh
+source "$TXC_ROOT/run.d/deps.sh"
+# shellcheck source=run.d/build.sh
+source "$TXC_ROOT/run.d/build.sh"
 # shellcheck source=run.d/pg.sh
 source "$TXC_ROOT/run.d/pg.sh"
 
@@ -42,7 +46,7 @@ start_stack() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
-    setsid "$TXC_ROOT/run.d/serve.sh" >/dev/null &
+    TXCOORD_BIN="$TXC_BIN" setsid "$TXC_ROOT/run.d/serve.sh" >/dev/null &
     serve_pid=$!
     printf '%s\n' "$$" >"$TXC_STATE/run/demo.pid"
     while [[ ! -e "$TXC_STATE/run/ready" ]]; do
@@ -59,15 +63,15 @@ tour_environment() {
     local name
     pg_use "$(realpath "$TXC_STATE/pg")"
     for name in "${PG_NAMES[@]}"; do export "TXC_DSN_${name^^}=$(pg_dsn "$name")"; done
-    export TXC_STATE TXC_PSQL="$PG_BIN/psql" PGCLIENTENCODING=UTF8
-    TXC_BIN="$(realpath "${TXCOORD_BIN:-$TXC_BUILD/release/txcoord}")"
-    TXC_URL="http://127.0.0.1:${TXCOORD_PORT:-8080}"
-    export TXC_BIN TXC_URL
+    export TXC_STATE TXC_BIN TXC_PSQL="$PG_BIN/psql" PGCLIENTENCODING=UTF8
+    export TXC_URL="http://127.0.0.1:${TXCOORD_PORT:-8080}"
 }
 
+program_ensure # here, and not under the supervisor: Ctrl-C ends a build at once
 start_stack
 tour_environment
-/usr/bin/python3 "$TXC_ROOT/run.d/tour.py" &
+# Ends with us, however we end.
+setpriv --pdeathsig TERM /usr/bin/python3 "$TXC_ROOT/run.d/tour.py" &
 tour_pid=$!
 tour_status=0
 wait "$tour_pid" || tour_status=$?

@@ -65,6 +65,8 @@ apt_install() {
     local log="$TXC_DEPS/log/apt.log"
     say "will install these packages with apt-get: $*"
     mkdir -p "$TXC_DEPS/log"
+    # Asks for the password here: what runs in the background cannot.
+    if [[ $EUID -ne 0 ]] && command -v sudo >/dev/null; then sudo -v; fi
     with_progress "reading the package lists" "$log" as_root apt-get update -q
     with_progress "installing packages" "$log" as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -q --no-install-recommends "$@"

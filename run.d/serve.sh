@@ -19,6 +19,7 @@ started=''
 on_exit() {
     local status=$?
     trap '' INT TERM
+    end_working
     if [[ -n "$started" ]]; then
         stack_stop
         rm -f "$TXC_STATE/run/serve.pid"

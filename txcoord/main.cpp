@@ -40,18 +40,23 @@ class Program {
         settings_(settings),
         crash_(settings.crash_at),
         deadlines_(participant_deadlines(settings.engine)),
-        order_(make_order(context.get_executor(), settings.participants.at("order"), &metrics_, deadlines_)),
-        inventory_(make_inventory(context.get_executor(), settings.participants.at("inventory"), &metrics_, deadlines_)),
-        payment_(make_payment(context.get_executor(), settings.participants.at("payment"), &metrics_, deadlines_)),
-        shipping_(make_shipping(context.get_executor(), settings.participants.at("shipping"), &metrics_, deadlines_)),
+        order_(make_order(context.get_executor(), settings.participants.at("order"), &metrics_,
+                          deadlines_)),
+        inventory_(make_inventory(context.get_executor(), settings.participants.at("inventory"),
+                                  &metrics_, deadlines_)),
+        payment_(make_payment(context.get_executor(), settings.participants.at("payment"),
+                              &metrics_, deadlines_)),
+        shipping_(make_shipping(context.get_executor(), settings.participants.at("shipping"),
+                                &metrics_, deadlines_)),
         log_(make_pg_transaction_log(context.get_executor(), settings, &metrics_)),
         coordinator_(context.get_executor(), settings,
-                     {order_.participant.get(), inventory_.participant.get(), payment_.participant.get(),
-                      shipping_.participant.get()},
-                     *log_, crash_, metrics_, [this](const std::string&) { stop(cli::exit_fenced); }),
+                     {order_.participant.get(), inventory_.participant.get(),
+                      payment_.participant.get(), shipping_.participant.get()},
+                     *log_, crash_, metrics_,
+                     [this](const std::string&) { stop(cli::exit_fenced); }),
         server_(context.get_executor(),
-                {coordinator_, *order_.service, *inventory_.service, *payment_.service, *shipping_.service, *log_,
-                 metrics_, settings}),
+                {coordinator_, *order_.service, *inventory_.service, *payment_.service,
+                 *shipping_.service, *log_, metrics_, settings}),
         signals_(context, SIGINT, SIGTERM),
         card_clock_(context) {}
 
@@ -101,8 +106,9 @@ class Program {
       auto settle = payment_.settlement->settle_cards(states);
       const auto report = co_await std::move(settle);
       if (!report)
-        logging::warn("card settlement failed", {{"failure", to_string(report.failure().kind)},
-                                                 {"error", std::string_view(report.failure().message)}});
+        logging::warn("card settlement failed",
+                      {{"failure", to_string(report.failure().kind)},
+                       {"error", std::string_view(report.failure().message)}});
     }
   }
 
@@ -147,7 +153,8 @@ int run(const cli::CommandLine& line) {
   const Settings settings = load_settings(line.config_file, line.flags);
   switch (line.command) {
     case cli::Command::serve: return serve(settings);
-    case cli::Command::migrate: return cli::run_migrate(settings, line.with_cloudmart, std::cout, std::cerr);
+    case cli::Command::migrate:
+      return cli::run_migrate(settings, line.with_cloudmart, std::cout, std::cerr);
     case cli::Command::audit: return audit::run_audit(settings, line.json, std::cout);
     case cli::Command::config: return cli::run_config(settings, line.check, std::cout, std::cerr);
     case cli::Command::crash_points: break;

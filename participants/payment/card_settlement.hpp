@@ -27,8 +27,8 @@
 namespace txcoord {
 
 // What is known of a global transaction. active: it may still vote, prepare or be decided here or
-// elsewhere, or nobody knows. committed: durable in the log. aborted: its branches are at rest, by an
-// abort or because it was complete and its decision is trimmed.
+// elsewhere, or nobody knows. committed: durable in the log. aborted: its branches are at rest, by
+// an abort or because it was complete and its decision is trimmed.
 enum class GlobalState : std::uint8_t { active, committed, aborted };
 // One state for each gid, in order.
 using GlobalStates =

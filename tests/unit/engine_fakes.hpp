@@ -34,7 +34,9 @@ class Script {
  public:
   explicit Script(const asio::any_io_executor& io) : io_(io) {}
 
-  void fail(const std::string& call, Failure failure) { failures_[call].push_back(std::move(failure)); }
+  void fail(const std::string& call, Failure failure) {
+    failures_[call].push_back(std::move(failure));
+  }
   void hold(const std::string& call) { held_.insert(call); }
   void let_go(const std::string& call) { held_.erase(call); }
 
@@ -78,7 +80,9 @@ class FakeParticipant final : public Participant {
   std::string_view name() const override { return name_; }
   bool touches(const Operation&) const override { return true; }
   // Votes on each operation; yes where nothing was set.
-  std::function<protocol::Vote(const Operation&)> judge_one = [](const Operation&) { return protocol::Vote{}; };
+  std::function<protocol::Vote(const Operation&)> judge_one = [](const Operation&) {
+    return protocol::Vote{};
+  };
   std::set<protocol::Gid> prepared, witnesses;
   std::size_t largest_group = 0;
   std::string poison_key;  // no group that holds this operation can be prepared
@@ -109,7 +113,8 @@ class FakeParticipant final : public Participant {
       co_return *failure;
     }
     for (const auto& operation : operations_[gid])
-      if (operation->idempotency_key == poison_key) co_return Failure{FailureKind::poison, false, "22003", "too large"};
+      if (operation->idempotency_key == poison_key)
+        co_return Failure{FailureKind::poison, false, "22003", "too large"};
     prepared.insert(gid);
     co_return Done{};
   }
@@ -148,7 +153,9 @@ class FakeParticipant final : public Participant {
     script_.trace.push_back(name_ + ".trim");
     co_return Done{};
   }
-  asio::awaitable<Result<ParticipantGauges>> gauges(std::string) override { co_return ParticipantGauges{}; }
+  asio::awaitable<Result<ParticipantGauges>> gauges(std::string) override {
+    co_return ParticipantGauges{};
+  }
 
   // The PREPARE whose answer was lost takes effect now.
   void land_late_prepare() {
@@ -217,10 +224,12 @@ class FakeLog final : public TransactionLog {
     tombstone.complete = true;
     co_return decided.emplace(gid, tombstone).first->second.outcome;
   }
-  asio::awaitable<Result<std::vector<Decision>>> decisions(std::vector<protocol::Gid> gids) override {
+  asio::awaitable<Result<std::vector<Decision>>> decisions(
+      std::vector<protocol::Gid> gids) override {
     std::vector<Decision> found;
     for (const auto& gid : gids)
-      if (const auto decision = decided.find(gid); decision != decided.end()) found.push_back(decision->second);
+      if (const auto decision = decided.find(gid); decision != decided.end())
+        found.push_back(decision->second);
     co_return found;
   }
   asio::awaitable<Result<std::vector<Decision>>> incomplete_decisions(std::size_t) override {
@@ -234,12 +243,15 @@ class FakeLog final : public TransactionLog {
     for (const auto& gid : gids) decided.at(gid).complete = true;
     co_return Done{};
   }
-  asio::awaitable<Result<Done>> record_heuristic(protocol::Gid gid, std::string participant, std::string) override {
+  asio::awaitable<Result<Done>> record_heuristic(protocol::Gid gid, std::string participant,
+                                                 std::string) override {
     decided.at(gid).heuristic = true;
     heuristics.insert(participant);
     co_return Done{};
   }
-  asio::awaitable<Result<std::string>> installation() override { co_return std::string("0a1b2c3d"); }
+  asio::awaitable<Result<std::string>> installation() override {
+    co_return std::string("0a1b2c3d");
+  }
   asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string coordinator) override {
     auto& state = epochs[coordinator];
     state.lease_live = true;
@@ -258,7 +270,8 @@ class FakeLog final : public TransactionLog {
     if (away) co_return unavailable();
     co_return epochs;
   }
-  asio::awaitable<Result<std::vector<std::string>>> take_over(std::string, std::vector<std::string> suspects) override {
+  asio::awaitable<Result<std::vector<std::string>>> take_over(
+      std::string, std::vector<std::string> suspects) override {
     std::vector<std::string> taken;
     for (const auto& suspect : suspects) {
       if (epochs[suspect].lease_live) continue;
@@ -267,7 +280,8 @@ class FakeLog final : public TransactionLog {
     }
     co_return taken;
   }
-  asio::awaitable<Result<std::optional<StoredOutcome>>> find_outcome(std::string, std::string) override {
+  asio::awaitable<Result<std::optional<StoredOutcome>>> find_outcome(std::string,
+                                                                     std::string) override {
     co_return std::optional<StoredOutcome>{};
   }
   asio::awaitable<Result<std::vector<protocol::Gid>>> unapplied(std::string order_id) override {
@@ -301,7 +315,8 @@ class FakeLog final : public TransactionLog {
       decision.order_ids.push_back(operations[index]->order_id);
       store(*operations[index], true, "");
     }
-    for (const auto& refused : record.refused) store(*operations[refused.index], false, refused.reason);
+    for (const auto& refused : record.refused)
+      store(*operations[refused.index], false, refused.reason);
     if (record.commit) decided.emplace(gid, decision);
   }
   void store(const Operation& operation, bool confirmed, const std::string& reason) {

@@ -115,7 +115,8 @@ TEST_CASE("an operation that must wait does not overtake nor hold up others") {
   CHECK(queue.last.members.front()->operation->idempotency_key == "later");
 }
 
-TEST_CASE("a resubmitted group goes first, as it is, when its time has come, and keeps its orders busy") {
+TEST_CASE(
+    "a resubmitted group goes first, as it is, when its time has come, and keeps its orders busy") {
   Queue queue;
   queue.add("a", "1");
   queue.add("b", "2");

@@ -45,7 +45,7 @@ class Result {
   // Precondition: ok().
   T& value() & { return std::get<0>(state_); }
   const T& value() const& { return std::get<0>(state_); }
-  T&& value() && { return std::get<0>(std::move(state_)); }
+  T value() && { return std::get<0>(std::move(state_)); }
   // Precondition: !ok().
   const Failure& failure() const { return std::get<1>(state_); }
 

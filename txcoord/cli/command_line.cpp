@@ -9,10 +9,12 @@ namespace txcoord::cli {
 namespace {
 
 // "name=value" pairs, as `--set` gives them.
-std::string read_sets(const std::vector<std::string>& sets, std::map<std::string, std::string>& flags) {
+std::string read_sets(const std::vector<std::string>& sets,
+                      std::map<std::string, std::string>& flags) {
   for (const auto& set : sets) {
     const auto equals = set.find('=');
-    if (equals == std::string::npos || equals == 0) return "--set wants NAME=VALUE, not '" + set + "'";
+    if (equals == std::string::npos || equals == 0)
+      return "--set wants NAME=VALUE, not '" + set + "'";
     flags[set.substr(0, equals)] = set.substr(equals + 1);
   }
   return {};
@@ -23,8 +25,10 @@ std::string read_sets(const std::vector<std::string>& sets, std::map<std::string
 std::optional<CommandLine> parse(int argc, char** argv, int& exit_code) {
   CommandLine line;
   std::vector<std::string> sets;
-  CLI::App app{"txcoord: atomic orders over four PostgreSQL databases, by two-phase commit, over REST"};
-  app.set_version_flag("--version", "txcoord " + std::string(version) + " (" + std::string(git_describe()) + ")");
+  CLI::App app{
+      "txcoord: atomic orders over four PostgreSQL databases, by two-phase commit, over REST"};
+  app.set_version_flag(
+      "--version", "txcoord " + std::string(version) + " (" + std::string(git_describe()) + ")");
   app.require_subcommand(1);
   app.footer(
       "Settings: flag, then TXCOORD_* environment, then the TOML file, then the default.\n"
@@ -41,7 +45,8 @@ std::optional<CommandLine> parse(int argc, char** argv, int& exit_code) {
   };
   add("serve", "run the coordinator, its participants and the REST API", Command::serve);
   add("migrate", "bring all five databases' schemas up to date", Command::migrate)
-      ->add_flag("--with-cloudmart", line.with_cloudmart, "add the CloudMart catalogue and wallets");
+      ->add_flag("--with-cloudmart", line.with_cloudmart,
+                 "add the CloudMart catalogue and wallets");
   add("audit", "check the invariants over all databases", Command::audit)
       ->add_flag("--json", line.json, "write the report as JSON");
   add("config", "show every setting with its value", Command::config)

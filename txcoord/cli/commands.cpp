@@ -20,12 +20,14 @@ void migrate_one(const std::string& dsn, std::string_view database, std::ostream
 
 }  // namespace
 
-int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out, std::ostream& err) {
+int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out,
+                std::ostream& err) {
   try {
     migrate_one(settings.log.dsn, "log", out);
     for (const auto& [name, database] : settings.participants) migrate_one(database.dsn, name, out);
     if (!with_cloudmart) return exit_ok;
-    for (const auto& name : pg::load_sample("cloudmart", settings)) out << name << ": CloudMart data is there\n";
+    for (const auto& name : pg::load_sample("cloudmart", settings))
+      out << name << ": CloudMart data is there\n";
     return exit_ok;
   } catch (const std::exception& problem) {
     err << "txcoord migrate: " << problem.what() << "\n";

@@ -7,7 +7,8 @@
 
 namespace txcoord::cli {
 
-int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out, std::ostream& err);
+int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out,
+                std::ostream& err);
 int run_config(const Settings& settings, bool check, std::ostream& out, std::ostream& err);
 int run_crash_points(std::ostream& out);
 

@@ -41,8 +41,9 @@ std::vector<protocol::ParticipantId> in_order(const std::vector<Participant*>& p
 
 }  // namespace
 
-Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings, std::vector<Participant*> participants,
-                         TransactionLog& log, CrashPoints& crash, Metrics& metrics,
+Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
+                         std::vector<Participant*> participants, TransactionLog& log,
+                         CrashPoints& crash, Metrics& metrics,
                          std::function<void(std::string)> on_fatal)
     : io_(io),
       settings_(settings),
@@ -57,7 +58,8 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings, std
               settings.engine.queue_operations_max, settings.engine.conflict_retries_max}),
       driver_(io, participants_, log, health_, crash, metrics, make_hooks()),
       recovery_(io, participants_, log, health_, forgetter_, crash, metrics,
-                std::chrono::milliseconds(settings.engine.recovery_interval_ms), [this] { return active_gids(); }),
+                std::chrono::milliseconds(settings.engine.recovery_interval_ms),
+                [this] { return active_gids(); }),
       lease_ticker_(io),
       queue_ticker_(io),
       trim_ticker_(io),
@@ -88,7 +90,8 @@ DriverHooks Coordinator::make_hooks() {
   hooks.applied = [this](const GroupPtr& group) { applied(group); };
   hooks.complete = [this](const GroupPtr& group) {
     std::vector<std::string> branches;
-    for (const auto id : group->core.branches()) branches.push_back(group->core.plan().participants[id]);
+    for (const auto id : group->core.branches())
+      branches.push_back(group->core.plan().participants[id]);
     forgetter_.applied(group->gid, std::move(branches));
   };
   hooks.sweep = [this](std::string_view participant) { recovery_.kick(participant); };
@@ -124,7 +127,8 @@ protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request) const {
   for (const Participant* participant : participants_) {
     plan.participants.emplace_back(participant->name());
     auto& touches = plan.touches.emplace_back();
-    for (const auto& member : request.members) touches.push_back(participant->touches(*member->operation));
+    for (const auto& member : request.members)
+      touches.push_back(participant->touches(*member->operation));
   }
   const auto voters = in_order(participants_, lock_order);
   if (alone_) {
@@ -143,14 +147,16 @@ protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request) const {
 }
 
 void Coordinator::start_group(GroupRequest request) {
-  protocol::Gid gid{identity_.installation, identity_.coordinator, identity_.epoch, incarnation_, ++seq_};
+  protocol::Gid gid{identity_.installation, identity_.coordinator, identity_.epoch, incarnation_,
+                    ++seq_};
   auto plan = plan_for(request);
   auto group = std::make_shared<Group>(gid, std::move(request), std::move(plan));
   metrics_.group(group->operations.size());
   gate_ = group;
   ++lanes_used_;
   groups_.emplace(gid, group);
-  for (const auto& member : group->request.members) orders_[member->operation->order_id] = {member, group};
+  for (const auto& member : group->request.members)
+    orders_[member->operation->order_id] = {member, group};
   driver_.start(group);
 }
 
@@ -197,7 +203,8 @@ SubmitResult Coordinator::result_of(const Group& group, std::size_t index) const
     const bool nobody_takes_it = group.core.cause() == protocol::AbortCause::poison;
     result.status = nobody_takes_it ? SubmitStatus::invalid : SubmitStatus::unavailable;
     result.reason = nobody_takes_it ? "VALIDATION_FAILED" : "PARTICIPANT_UNAVAILABLE";
-    result.detail = nobody_takes_it ? "a database cannot hold these values" : "nothing was done; send it again";
+    result.detail =
+        nobody_takes_it ? "a database cannot hold these values" : "nothing was done; send it again";
     return result;
   }
   result.reason = verdict.reason;
@@ -208,7 +215,8 @@ SubmitResult Coordinator::result_of(const Group& group, std::size_t index) const
       result.transaction_id = group.text;
       break;
     case protocol::Fate::refused:
-      result.status = group.core.plan().refuse_alone ? SubmitStatus::invalid : SubmitStatus::refused;
+      result.status =
+          group.core.plan().refuse_alone ? SubmitStatus::invalid : SubmitStatus::refused;
       break;
     case protocol::Fate::duplicate: {
       const auto& stored = group.stored.at(index);
@@ -248,8 +256,9 @@ void Coordinator::finished(const GroupPtr& group) {
 
 void Coordinator::fenced(std::string why) {
   if (std::exchange(fenced_, true)) return;
-  logging::error("fenced: another process runs with this coordinator's id, or took it over",
-                 {{"coordinator", std::string_view(identity_.coordinator)}, {"why", std::string_view(why)}});
+  logging::error(
+      "fenced: another process runs with this coordinator's id, or took it over",
+      {{"coordinator", std::string_view(identity_.coordinator)}, {"why", std::string_view(why)}});
   refuse_queued(true, "this coordinator was fenced");
   on_fatal_(std::move(why));
 }
@@ -260,7 +269,8 @@ void Coordinator::spawn(asio::awaitable<void> work) {
     try {
       std::rethrow_exception(error);
     } catch (const std::exception& defect) {
-      logging::error("defect in a background loop: stopping", {{"error", std::string_view(defect.what())}});
+      logging::error("defect in a background loop: stopping",
+                     {{"error", std::string_view(defect.what())}});
     }
     std::abort();
   });

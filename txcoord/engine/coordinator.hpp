@@ -30,8 +30,9 @@ class Coordinator final : public Engine {
  public:
   // `participants` in any order; the vote and commit orders are by name. `on_fatal` is called when
   // this process must stop: it is fenced.
-  Coordinator(asio::any_io_executor io, const Settings& settings, std::vector<Participant*> participants,
-              TransactionLog& log, CrashPoints& crash, Metrics& metrics, std::function<void(std::string)> on_fatal);
+  Coordinator(asio::any_io_executor io, const Settings& settings,
+              std::vector<Participant*> participants, TransactionLog& log, CrashPoints& crash,
+              Metrics& metrics, std::function<void(std::string)> on_fatal);
 
   // Reaches the log (waiting for it as long as it takes), raises the epoch, starts the background
   // loops. Returns when they run; ready() tells when the first recovery is done everywhere.
@@ -40,7 +41,8 @@ class Coordinator final : public Engine {
   // completions durable and gives the lease up.
   asio::awaitable<void> drain(std::chrono::milliseconds wait_max);
 
-  asio::awaitable<SubmitResult> submit(std::shared_ptr<const Operation> operation, SubmitOptions options) override;
+  asio::awaitable<SubmitResult> submit(std::shared_ptr<const Operation> operation,
+                                       SubmitOptions options) override;
   std::optional<PendingOrder> pending(const std::string& order_id) const override;
   std::vector<ActiveTransaction> active() const override;
   std::map<std::string, ParticipantHealth> health() const override { return health_.all(); }
@@ -62,7 +64,8 @@ class Coordinator final : public Engine {
   protocol::GroupPlan plan_for(const GroupRequest& request) const;
   std::optional<SubmitResult> refuse_at_door(const Operation& operation) const;
   asio::awaitable<bool> wait_until_applied_elsewhere(std::string order_id, SteadyTime deadline);
-  asio::awaitable<void> wait_for(SubmissionPtr submission, SubmitOptions options, SteadyTime deadline);
+  asio::awaitable<void> wait_for(SubmissionPtr submission, SubmitOptions options,
+                                 SteadyTime deadline);
 
   bool may_form() const;
   void pump();

@@ -59,9 +59,11 @@ CrashPoints::CrashPoints(std::string_view spec) {
   countdown_ = 1;
   if (colon != std::string_view::npos) {
     const auto number = spec.substr(colon + 1);
-    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), countdown_);
+    const auto [end, error] =
+        std::from_chars(number.data(), number.data() + number.size(), countdown_);
     if (error != std::errc{} || end != number.data() + number.size() || countdown_ == 0)
-      throw std::invalid_argument("TXCOORD_CRASH_AT: '" + std::string(number) + "' is not a count from 1");
+      throw std::invalid_argument("TXCOORD_CRASH_AT: '" + std::string(number) +
+                                  "' is not a count from 1");
   }
   if (std::ranges::find(points, std::string_view(armed_), &CrashPoint::name) == std::end(points))
     throw std::invalid_argument("TXCOORD_CRASH_AT: no crash point '" + armed_ +
@@ -75,7 +77,8 @@ void CrashPoints::reach(std::string_view point) {
   for (;;) ::pause();  // the signal is on its way: nothing more may happen here
 }
 
-void CrashPoints::reach(std::string_view prefix, std::string_view participant, std::string_view suffix) {
+void CrashPoints::reach(std::string_view prefix, std::string_view participant,
+                        std::string_view suffix) {
   if (countdown_ == 0) return;
   std::string point(prefix);
   reach(point.append(".").append(participant).append(".").append(suffix));

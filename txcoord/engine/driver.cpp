@@ -21,8 +21,9 @@ std::chrono::milliseconds backoff(std::uint32_t attempt) {
   return std::min(std::chrono::milliseconds(25U << doublings), std::chrono::milliseconds(1000));
 }
 
-Driver::Driver(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log, Health& health,
-               CrashPoints& crash, Metrics& metrics, DriverHooks hooks)
+Driver::Driver(asio::any_io_executor io, std::vector<Participant*> participants,
+               TransactionLog& log, Health& health, CrashPoints& crash, Metrics& metrics,
+               DriverHooks hooks)
     : io_(std::move(io)),
       participants_(std::move(participants)),
       log_(log),
@@ -62,16 +63,22 @@ void Driver::step(const GroupPtr& group, const Event& event) {
 void Driver::observe(const GroupPtr& group, State before, const Event& event) {
   const State now = group->core.state();
   switch (event.kind) {
-    case EventKind::prepared: crash_.reach("prepare", participant(event.voter).name(), "after"); break;
-    case EventKind::committed: crash_.reach("commit", participant(event.voter).name(), "after"); break;
+    case EventKind::prepared:
+      crash_.reach("prepare", participant(event.voter).name(), "after");
+      break;
+    case EventKind::committed:
+      crash_.reach("commit", participant(event.voter).name(), "after");
+      break;
     case EventKind::rolled_back: crash_.reach("rollback.after"); break;
     default: break;
   }
   const bool gate_done = now != State::voting && now != State::judging;
   if (gate_done && std::exchange(group->holds_gate, false)) hooks_.gate_open(group);
   // A commit that must be tried again waits for a database: the lane does not wait with it.
-  const bool waits = event.kind == EventKind::commit_failed || now == State::burying || now == State::settling;
-  if ((now == State::done || waits) && std::exchange(group->holds_lane, false)) hooks_.lane_free(group);
+  const bool waits =
+      event.kind == EventKind::commit_failed || now == State::burying || now == State::settling;
+  if ((now == State::done || waits) && std::exchange(group->holds_lane, false))
+    hooks_.lane_free(group);
   if (now == before) return;
 
   const auto time = std::chrono::steady_clock::now();
@@ -94,13 +101,15 @@ void Driver::observe(const GroupPtr& group, State before, const Event& event) {
   if (now == State::deciding) crash_.reach("prepare.after");
   if (now == State::committing) crash_.reach("decide.after");
   if (now == State::done && before == State::committing) crash_.reach("commit.after");
-  if (now == State::aborting && before != State::aborting && group->core.cause() != protocol::AbortCause::none) {
+  if (now == State::aborting && before != State::aborting &&
+      group->core.cause() != protocol::AbortCause::none) {
     crash_.reach("abort.before");
     const auto cause = to_string(group->core.cause());
     metrics_.abort("2pc", cause == "poison" ? "error" : cause);
     if (group->core.cause() == protocol::AbortCause::deadlock) metrics_.deadlock();
-    logging::warn("group aborted", {{"gid", std::string_view(group->text)}, {"phase", to_string(before)},
-                                    {"cause", cause}});
+    logging::warn(
+        "group aborted",
+        {{"gid", std::string_view(group->text)}, {"phase", to_string(before)}, {"cause", cause}});
   }
 }
 
@@ -165,7 +174,8 @@ void Driver::spawn(asio::awaitable<void> work) {
     try {
       std::rethrow_exception(error);
     } catch (const std::exception& defect) {
-      logging::error("defect in the commit protocol: stopping", {{"error", std::string_view(defect.what())}});
+      logging::error("defect in the commit protocol: stopping",
+                     {{"error", std::string_view(defect.what())}});
     }
     std::abort();
   });
@@ -174,7 +184,8 @@ void Driver::spawn(asio::awaitable<void> work) {
 DecisionRecord Driver::record_of(const Group& group, bool commit) const {
   DecisionRecord record;
   record.commit = commit;
-  for (const auto id : group.core.branches()) record.participants.push_back(group.core.plan().participants[id]);
+  for (const auto id : group.core.branches())
+    record.participants.push_back(group.core.plan().participants[id]);
   const auto& verdicts = group.core.verdicts();
   for (std::size_t i = 0; i < verdicts.size(); ++i) {
     if (verdicts[i].fate == protocol::Fate::confirmed) record.confirmed.push_back(i);

@@ -23,7 +23,10 @@ namespace txcoord::engine {
 
 struct Group {
   Group(protocol::Gid id, GroupRequest what, protocol::GroupPlan plan)
-      : gid(std::move(id)), text(protocol::format(gid)), request(std::move(what)), core(std::move(plan)) {
+      : gid(std::move(id)),
+        text(protocol::format(gid)),
+        request(std::move(what)),
+        core(std::move(plan)) {
     for (const auto& member : request.members) operations.push_back(member->operation);
   }
 
@@ -38,29 +41,29 @@ struct Group {
   SteadyTime phase_started_at{};
   std::deque<protocol::Event> events;  // not yet stepped
   bool stepping = false;
-  bool holds_gate = true;   // the next group may not ask for locks yet
-  bool holds_lane = true;   // counts against the lanes
+  bool holds_gate = true;  // the next group may not ask for locks yet
+  bool holds_lane = true;  // counts against the lanes
   bool resubmitted = false;
 };
 using GroupPtr = std::shared_ptr<Group>;
 
 // What the driver tells its owner. Called on the I/O thread, between steps.
 struct DriverHooks {
-  std::function<void(const GroupPtr&)> gate_open;   // its locks are held, or it will take none
-  std::function<void(const GroupPtr&)> lane_free;   // over, or its commit waits for a database
-  std::function<void(const GroupPtr&)> reply;       // outcomes are known
-  std::function<void(const GroupPtr&)> applied;     // every branch is committed
-  std::function<void(const GroupPtr&)> complete;    // … and the log should be told
-  std::function<void(std::string_view)> sweep;      // look for a late PREPARE there at once
+  std::function<void(const GroupPtr&)> gate_open;  // its locks are held, or it will take none
+  std::function<void(const GroupPtr&)> lane_free;  // over, or its commit waits for a database
+  std::function<void(const GroupPtr&)> reply;      // outcomes are known
+  std::function<void(const GroupPtr&)> applied;    // every branch is committed
+  std::function<void(const GroupPtr&)> complete;   // … and the log should be told
+  std::function<void(std::string_view)> sweep;     // look for a late PREPARE there at once
   std::function<void(GroupRequest)> resubmit;
-  std::function<void(const GroupPtr&)> finished;    // the gid leaves the active set
-  std::function<void(std::string)> fenced;          // this process may not decide any more
+  std::function<void(const GroupPtr&)> finished;  // the gid leaves the active set
+  std::function<void(std::string)> fenced;        // this process may not decide any more
 };
 
 class Driver {
  public:
-  Driver(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log, Health& health,
-         CrashPoints& crash, Metrics& metrics, DriverHooks hooks);
+  Driver(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
+         Health& health, CrashPoints& crash, Metrics& metrics, DriverHooks hooks);
 
   void start(const GroupPtr& group);
 

@@ -46,7 +46,8 @@ Event plain(EventKind kind, ParticipantId voter = protocol::log_voter) {
   return event;
 }
 
-void log_failure(const Group& group, std::string_view participant, std::string_view phase, const Failure& failure) {
+void log_failure(const Group& group, std::string_view participant, std::string_view phase,
+                 const Failure& failure) {
   logging::warn("step failed", {{"gid", std::string_view(group.text)},
                                 {"participant", participant},
                                 {"phase", phase},
@@ -129,7 +130,8 @@ asio::awaitable<void> Driver::decide(GroupPtr group, bool commit) {
   const Failure& failure = reply.failure();
   health_.failed(log_name, failure);
   log_failure(*group, log_name, "decide", failure);
-  if (failure.kind == FailureKind::fenced) hooks_.fenced("a decision was refused: the epoch was raised");
+  if (failure.kind == FailureKind::fenced)
+    hooks_.fenced("a decision was refused: the epoch was raised");
   // Only what the server refused is certainly not committed.
   if (failure.outcome_unknown) {
     deliver(group, plain(EventKind::decide_unknown));
@@ -188,7 +190,8 @@ asio::awaitable<void> Driver::check_witness(GroupPtr group, Action action) {
     deliver(group, plain(EventKind::witness_failed, action.voter));
     co_return;
   }
-  deliver(group, plain(reply.value() ? EventKind::witness_found : EventKind::witness_absent, action.voter));
+  deliver(group, plain(reply.value() ? EventKind::witness_found : EventKind::witness_absent,
+                       action.voter));
 }
 
 asio::awaitable<void> Driver::reread_decision(GroupPtr group, Action action) {
@@ -204,14 +207,16 @@ asio::awaitable<void> Driver::reread_decision(GroupPtr group, Action action) {
   }
   // Complete, or complete and trimmed: then the branch was committed before that.
   const bool incomplete = !reply.value().empty() && !reply.value().front().complete;
-  deliver(group, plain(incomplete ? EventKind::decision_incomplete : EventKind::decision_complete, action.voter));
+  deliver(group, plain(incomplete ? EventKind::decision_incomplete : EventKind::decision_complete,
+                       action.voter));
 }
 
 asio::awaitable<void> Driver::record_heuristic(GroupPtr group, Action action) {
   auto pause = pause_before(action.attempt);
   co_await std::move(pause);
   std::string name(participant(action.voter).name());
-  std::string detail = "decided commit; no prepared transaction, no witness: the prepared state was lost";
+  std::string detail =
+      "decided commit; no prepared transaction, no witness: the prepared state was lost";
   auto work = log_.record_heuristic(group->gid, name, detail);
   auto reply = co_await std::move(work);
   if (!reply) {
@@ -241,7 +246,8 @@ asio::awaitable<void> Driver::rollback(GroupPtr group, ParticipantId id) {
 }
 
 asio::awaitable<void> Driver::release(GroupPtr group, ParticipantId id) {
-  auto work = id == protocol::log_voter ? log_.release(group->gid) : participant(id).release(group->gid);
+  auto work =
+      id == protocol::log_voter ? log_.release(group->gid) : participant(id).release(group->gid);
   co_await std::move(work);
   deliver(group, plain(EventKind::released, id));
 }

@@ -40,13 +40,13 @@ struct SubmitResult {
 };
 
 struct SubmitOptions {
-  bool wait_applied = false;                    // Prefer: applied
-  std::chrono::milliseconds wait_max{5000};     // then `unknown`
+  bool wait_applied = false;                 // Prefer: applied
+  std::chrono::milliseconds wait_max{5000};  // then `unknown`
 };
 
 // An order as this process knows it while its last operation is under way or not applied yet.
 struct PendingOrder {
-  bool decided = false;            // false: in the queue or in a group that has not decided
+  bool decided = false;  // false: in the queue or in a group that has not decided
   OperationKind kind = OperationKind::place;
   std::shared_ptr<const Operation> operation;
   std::string transaction_id;
@@ -63,7 +63,7 @@ struct ActiveTransaction {
 
 struct ParticipantHealth {
   bool reachable = false;
-  bool recovered = false;           // its first recovery has run since start
+  bool recovered = false;             // its first recovery has run since start
   std::size_t in_doubt_branches = 0;  // prepared, ours, at the last look
   double in_doubt_oldest_seconds = 0;
   std::string last_error;
@@ -72,7 +72,8 @@ struct ParticipantHealth {
 class Engine {
  public:
   virtual ~Engine() = default;
-  virtual asio::awaitable<SubmitResult> submit(std::shared_ptr<const Operation> operation, SubmitOptions options) = 0;
+  virtual asio::awaitable<SubmitResult> submit(std::shared_ptr<const Operation> operation,
+                                               SubmitOptions options) = 0;
   virtual std::optional<PendingOrder> pending(const std::string& order_id) const = 0;
   virtual std::vector<ActiveTransaction> active() const = 0;
   virtual std::map<std::string, ParticipantHealth> health() const = 0;  // by participant, and "log"

@@ -14,8 +14,8 @@ constexpr std::size_t batch_max = 2000;
 
 }  // namespace
 
-Forgetter::Forgetter(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
-                     Health& health, CrashPoints& crash, bool trim_witnesses)
+Forgetter::Forgetter(asio::any_io_executor io, std::vector<Participant*> participants,
+                     TransactionLog& log, Health& health, CrashPoints& crash, bool trim_witnesses)
     : participants_(std::move(participants)),
       log_(log),
       health_(health),
@@ -69,7 +69,9 @@ asio::awaitable<void> Forgetter::flush_completions() {
 asio::awaitable<void> Forgetter::trim_witnesses() {
   for (Participant* participant : participants_) {
     const auto entry = witnesses_.find(participant->name());
-    if (entry == witnesses_.end() || entry->second.empty() || !health_.reachable(participant->name())) continue;
+    if (entry == witnesses_.end() || entry->second.empty() ||
+        !health_.reachable(participant->name()))
+      continue;
     std::vector<protocol::Gid> gids = std::move(entry->second);
     entry->second.clear();
     auto work = participant->trim_witnesses(gids);
@@ -80,7 +82,8 @@ asio::awaitable<void> Forgetter::trim_witnesses() {
     }
     health_.failed(participant->name(), reply.failure());
     auto& waiting = witnesses_[std::string(participant->name())];
-    if (waiting.size() + gids.size() <= witnesses_waiting_max) waiting.insert(waiting.end(), gids.begin(), gids.end());
+    if (waiting.size() + gids.size() <= witnesses_waiting_max)
+      waiting.insert(waiting.end(), gids.begin(), gids.end());
   }
 }
 

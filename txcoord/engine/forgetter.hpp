@@ -18,12 +18,13 @@ namespace txcoord::engine {
 
 class Forgetter {
  public:
-  Forgetter(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log, Health& health,
-            CrashPoints& crash, bool trim_witnesses);
+  Forgetter(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
+            Health& health, CrashPoints& crash, bool trim_witnesses);
 
   // Every branch of the gid is committed; `branches` names the participants that have a witness.
   void applied(const protocol::Gid& gid, std::vector<std::string> branches);
-  // True from applied() until completion is durable (I9 asks: the log still lists it as incomplete).
+  // True from applied() until completion is durable (I9 asks: the log still lists it as
+  // incomplete).
   bool completing(const protocol::Gid& gid) const { return completing_.contains(gid); }
   bool idle() const { return completing_.empty(); }
 
@@ -41,7 +42,8 @@ class Forgetter {
   bool trim_;
   Ticker ticker_;
   std::map<protocol::Gid, std::vector<std::string>> completing_;
-  std::map<std::string, std::vector<protocol::Gid>, std::less<>> witnesses_;  // by participant, bounded
+  std::map<std::string, std::vector<protocol::Gid>, std::less<>>
+      witnesses_;  // by participant, bounded
 };
 
 }  // namespace txcoord::engine

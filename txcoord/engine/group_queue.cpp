@@ -15,7 +15,8 @@ void GroupQueue::resubmit(GroupRequest request) {
 }
 
 std::optional<GroupRequest> GroupQueue::form(SteadyTime now) {
-  const auto due = std::ranges::find_if(again_, [now](const GroupRequest& group) { return group.not_before <= now; });
+  const auto due = std::ranges::find_if(
+      again_, [now](const GroupRequest& group) { return group.not_before <= now; });
   if (due != again_.end()) {
     GroupRequest request = std::move(*due);
     again_.erase(due);
@@ -47,7 +48,8 @@ std::optional<GroupRequest> GroupQueue::form(SteadyTime now) {
       left.push_back(std::move(next));
     }
   }
-  queue_.insert(queue_.begin(), std::make_move_iterator(left.begin()), std::make_move_iterator(left.end()));
+  queue_.insert(queue_.begin(), std::make_move_iterator(left.begin()),
+                std::make_move_iterator(left.end()));
   if (request.members.empty()) return std::nullopt;
   return request;
 }

@@ -16,7 +16,8 @@ void Health::failed(std::string_view name, const Failure& failure) {
   entry.last_error = failure.message;
   if (!entry.reachable) return;
   entry.reachable = false;
-  logging::warn("database is away", {{"participant", name}, {"sqlstate", std::string_view(failure.sqlstate)},
+  logging::warn("database is away", {{"participant", name},
+                                     {"sqlstate", std::string_view(failure.sqlstate)},
                                      {"error", std::string_view(failure.message)}});
   if (on_down) on_down(name);
 }

@@ -17,13 +17,14 @@ struct Recovery::Pass {
   Participant& participant;
   const RecoveryIdentity& identity;
   protocol::RecoveryView view;
-  std::vector<Decision> incomplete;   // read with T: after A; those that this process may finish
+  std::vector<Decision> incomplete;  // read with T: after A; those that this process may finish
   std::set<std::string> unfinished_elsewhere;  // coordinators of the others
 };
 
-Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
-                   Health& health, Forgetter& forgetter, CrashPoints& crash, Metrics& metrics,
-                   std::chrono::milliseconds interval, std::function<std::set<protocol::Gid>()> active)
+Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participants,
+                   TransactionLog& log, Health& health, Forgetter& forgetter, CrashPoints& crash,
+                   Metrics& metrics, std::chrono::milliseconds interval,
+                   std::function<std::set<protocol::Gid>()> active)
     : io_(io),
       log_(log),
       health_(health),
@@ -122,8 +123,9 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
     co_return false;
   }
   for (const auto& decision : outcomes.value())
-    pass.view.outcomes[decision.gid] =
-        decision.outcome == DecisionOutcome::commit ? protocol::Outcome::commit : protocol::Outcome::abort;
+    pass.view.outcomes[decision.gid] = decision.outcome == DecisionOutcome::commit
+                                           ? protocol::Outcome::commit
+                                           : protocol::Outcome::abort;
   for (const auto& decision : incomplete.value()) {
     if (pass.view.active.contains(decision.gid)) continue;
     if (protocol::may_finish(decision.gid, pass.view)) {
@@ -156,7 +158,8 @@ asio::awaitable<void> Recovery::carry_out(Pass& pass, protocol::RecoveryAction a
     crash_.reach("recovery.bury.after");
     commit = outcome.value() == DecisionOutcome::commit;
   }
-  auto work = commit ? pass.participant.commit_prepared(action.gid) : pass.participant.rollback_prepared(action.gid);
+  auto work = commit ? pass.participant.commit_prepared(action.gid)
+                     : pass.participant.rollback_prepared(action.gid);
   const auto reply = co_await std::move(work);
   // not_found and busy: somebody else is at it, or was. The next pass sees what came of it.
   if (!reply) {
@@ -165,9 +168,10 @@ asio::awaitable<void> Recovery::carry_out(Pass& pass, protocol::RecoveryAction a
   }
   crash_.reach("recovery.finish.after");
   metrics_.recovery_action(commit ? "commit" : "rollback");
-  logging::info("recovered a branch", {{"gid", std::string_view(gid)},
-                                       {"participant", pass.participant.name()},
-                                       {"action", std::string_view(commit ? "commit" : "rollback")}});
+  logging::info("recovered a branch",
+                {{"gid", std::string_view(gid)},
+                 {"participant", pass.participant.name()},
+                 {"action", std::string_view(commit ? "commit" : "rollback")}});
 }
 
 // A decided gid of an earlier epoch: is this participant's branch committed? Read before: the
@@ -189,7 +193,8 @@ asio::awaitable<void> Recovery::finish_decision(Pass& pass, Decision decision) {
   }
   auto list = pass.participant.list_prepared(pass.identity.installation);
   const auto prepared = co_await std::move(list);
-  if (!prepared || std::ranges::find(prepared.value(), decision.gid) != prepared.value().end()) co_return;
+  if (!prepared || std::ranges::find(prepared.value(), decision.gid) != prepared.value().end())
+    co_return;
   auto look_again = pass.participant.has_witness(decision.gid);
   const auto committed_meanwhile = co_await std::move(look_again);
   if (!committed_meanwhile || committed_meanwhile.value()) co_return;
@@ -214,7 +219,8 @@ asio::awaitable<void> Recovery::finish_decision(Pass& pass, Decision decision) {
 void Recovery::branch_done(const Decision& decision, std::string_view participant) {
   auto& done = done_[decision.gid];
   done.insert(std::string(participant));
-  const bool all = std::ranges::all_of(decision.participants, [&](const auto& name) { return done.contains(name); });
+  const bool all = std::ranges::all_of(decision.participants,
+                                       [&](const auto& name) { return done.contains(name); });
   if (!all) return;
   forgetter_.applied(decision.gid, decision.participants);
 }
@@ -227,8 +233,9 @@ void Recovery::forget_finished(const std::vector<Decision>& incomplete) {
   std::erase_if(heuristic_, [&](const auto& entry) { return !listed.contains(entry.first); });
 }
 
-// Another coordinator's branches stand prepared, or its decisions incomplete: if its lease has run out (the log's clock tells,
-// and checks again in the same statement), its epoch is raised, and the next pass may finish them.
+// Another coordinator's branches stand prepared, or its decisions incomplete: if its lease has run
+// out (the log's clock tells, and checks again in the same statement), its epoch is raised, and the
+// next pass may finish them.
 asio::awaitable<void> Recovery::take_over(Pass& pass) {
   std::set<std::string> others = protocol::suspects(pass.view);
   others.merge(pass.unfinished_elsewhere);

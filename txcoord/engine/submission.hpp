@@ -23,7 +23,7 @@ struct Submission {
   SteadyTime not_before{};  // a retried operation waits a little
   SteadyTime give_up_at{};  // in the queue for longer than this: 503
   std::optional<SubmitResult> result;
-  bool applied = false;     // or will never be: nothing more to wait for
+  bool applied = false;        // or will never be: nothing more to wait for
   asio::steady_timer changed;  // cancelled whenever result or applied changes
 };
 using SubmissionPtr = std::shared_ptr<Submission>;

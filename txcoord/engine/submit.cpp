@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::chrono::milliseconds applied_elsewhere_poll{20};
 
-std::string key_of(const Operation& operation) { return operation.scope + '\n' + operation.idempotency_key; }
+std::string key_of(const Operation& operation) {
+  return operation.scope + '\n' + operation.idempotency_key;
+}
 
 std::string_view outcome_name(const SubmitResult& result, OperationKind kind) {
   switch (result.status) {
@@ -47,7 +49,8 @@ std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operati
     return result;
   }
   // Below the prepared slots: we refuse before a database has to say 53200.
-  const bool slots_taken = groups_.size() >= settings_.engine.unfinished_groups_max && queue_.size() > 0;
+  const bool slots_taken =
+      groups_.size() >= settings_.engine.unfinished_groups_max && queue_.size() > 0;
   if (queue_.full() || slots_taken) {
     result.status = SubmitStatus::overloaded;
     result.reason = "OVERLOADED";
@@ -57,7 +60,8 @@ std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operati
   return std::nullopt;
 }
 
-asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operation> operation, SubmitOptions options) {
+asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operation> operation,
+                                                  SubmitOptions options) {
   if (auto refusal = refuse_at_door(*operation)) {
     if (refusal->status == SubmitStatus::overloaded) metrics_.admission_refused();
     co_return *refusal;
@@ -96,7 +100,8 @@ asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operatio
   co_return unknown;
 }
 
-asio::awaitable<void> Coordinator::wait_for(SubmissionPtr submission, SubmitOptions options, SteadyTime deadline) {
+asio::awaitable<void> Coordinator::wait_for(SubmissionPtr submission, SubmitOptions options,
+                                            SteadyTime deadline) {
   for (;;) {
     const bool decided = submission->result.has_value();
     const bool confirmed = decided && submission->result->status == SubmitStatus::confirmed;
@@ -112,7 +117,8 @@ asio::awaitable<void> Coordinator::wait_for(SubmissionPtr submission, SubmitOpti
 // The log lists incomplete decisions on the order. Those that are active here hold the order busy
 // in the queue, and those whose completion is only being recorded are applied. What is left belongs
 // to another coordinator or an earlier epoch: wait for it, boundedly.
-asio::awaitable<bool> Coordinator::wait_until_applied_elsewhere(std::string order_id, SteadyTime deadline) {
+asio::awaitable<bool> Coordinator::wait_until_applied_elsewhere(std::string order_id,
+                                                                SteadyTime deadline) {
   for (;;) {
     auto look = log_.unapplied(order_id);
     const auto gids = co_await std::move(look);
@@ -121,7 +127,8 @@ asio::awaitable<bool> Coordinator::wait_until_applied_elsewhere(std::string orde
       co_return false;
     }
     bool open = false;
-    for (const auto& gid : gids.value()) open = open || (!groups_.contains(gid) && !forgetter_.completing(gid));
+    for (const auto& gid : gids.value())
+      open = open || (!groups_.contains(gid) && !forgetter_.completing(gid));
     if (!open) co_return true;
     if (std::chrono::steady_clock::now() + applied_elsewhere_poll > deadline) co_return false;
     asio::steady_timer timer(io_, applied_elsewhere_poll);
@@ -136,19 +143,21 @@ void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
   keys_in_flight_.erase(key_of(operation));
   const auto entry = orders_.find(operation.order_id);
   // What will never be applied is not pending; what is confirmed stays visible until it is applied.
-  if (result.status != SubmitStatus::confirmed && entry != orders_.end() && entry->second.submission == submission)
+  if (result.status != SubmitStatus::confirmed && entry != orders_.end() &&
+      entry->second.submission == submission)
     orders_.erase(entry);
   const auto outcome = outcome_name(result, operation.kind);
   if (result.status != SubmitStatus::replayed && result.status != SubmitStatus::key_reused) {
     const auto spent = std::chrono::steady_clock::now() - submission->submitted_at;
     metrics_.order("2pc", outcome, result.reason, std::chrono::duration<double>(spent).count());
   }
-  logging::info("operation answered", {{"operation", to_string(operation.kind)},
-                                       {"order_id", std::string_view(operation.order_id)},
-                                       {"correlation_id", std::string_view(operation.correlation_id)},
-                                       {"gid", std::string_view(result.transaction_id)},
-                                       {"outcome", outcome},
-                                       {"reason", std::string_view(result.reason)}});
+  logging::info("operation answered",
+                {{"operation", to_string(operation.kind)},
+                 {"order_id", std::string_view(operation.order_id)},
+                 {"correlation_id", std::string_view(operation.correlation_id)},
+                 {"gid", std::string_view(result.transaction_id)},
+                 {"outcome", outcome},
+                 {"reason", std::string_view(result.reason)}});
   submission->result = std::move(result);
   submission->changed.cancel();
 }
@@ -184,7 +193,8 @@ std::vector<ActiveTransaction> Coordinator::active() const {
     seen.operations = group->operations.size();
     seen.started_at = group->started_at;
     for (const auto& operation : group->operations) seen.order_ids.push_back(operation->order_id);
-    for (const auto id : group->core.branches()) seen.participants.push_back(group->core.plan().participants[id]);
+    for (const auto id : group->core.branches())
+      seen.participants.push_back(group->core.plan().participants[id]);
     for (const auto id : group->core.waiting_for())
       seen.waiting_for.push_back(group->core.plan().participants[id]);
   }

@@ -28,9 +28,11 @@ asio::awaitable<void> Coordinator::start() {
         identity_.epoch = epoch.value();
         break;
       }
-      logging::warn("cannot raise the epoch yet", {{"error", std::string_view(epoch.failure().message)}});
+      logging::warn("cannot raise the epoch yet",
+                    {{"error", std::string_view(epoch.failure().message)}});
     } else {
-      logging::warn("the log cannot be read yet", {{"error", std::string_view(installation.failure().message)}});
+      logging::warn("the log cannot be read yet",
+                    {{"error", std::string_view(installation.failure().message)}});
     }
     auto pause = lease_ticker_.wait(log_probe_every);
     const bool go_on = co_await std::move(pause);
@@ -137,7 +139,8 @@ asio::awaitable<void> Coordinator::run_gauges() {
   }
 }
 
-asio::awaitable<Result<std::vector<GlobalState>>> Coordinator::global_states(std::vector<protocol::Gid> gids) {
+asio::awaitable<Result<std::vector<GlobalState>>> Coordinator::global_states(
+    std::vector<protocol::Gid> gids) {
   // The order of recovery_plan.hpp: epochs, then the active set, then the decisions.
   protocol::RecoveryView view;
   view.own_coordinator = identity_.coordinator;
@@ -157,7 +160,8 @@ asio::awaitable<Result<std::vector<GlobalState>>> Coordinator::global_states(std
   for (const auto& gid : gids) {
     const auto outcome = known.find(gid);
     if (outcome != known.end()) {
-      states.push_back(outcome->second == DecisionOutcome::commit ? GlobalState::committed : GlobalState::aborted);
+      states.push_back(outcome->second == DecisionOutcome::commit ? GlobalState::committed
+                                                                  : GlobalState::aborted);
     } else if (active.contains(gid) || !protocol::may_finish(gid, view)) {
       states.push_back(GlobalState::active);
     } else {
@@ -181,8 +185,10 @@ asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
   refuse_queued(true, "this coordinator is stopping");
   forgetter_.stop();
   recovery_.stop();
-  for (Ticker* ticker : {&lease_ticker_, &queue_ticker_, &trim_ticker_, &gauge_ticker_}) ticker->stop();
-  while (!forgetter_.idle() && health_.reachable(log_name) && std::chrono::steady_clock::now() < deadline) {
+  for (Ticker* ticker : {&lease_ticker_, &queue_ticker_, &trim_ticker_, &gauge_ticker_})
+    ticker->stop();
+  while (!forgetter_.idle() && health_.reachable(log_name) &&
+         std::chrono::steady_clock::now() < deadline) {
     auto flush = forgetter_.flush_completions();
     co_await std::move(flush);
   }

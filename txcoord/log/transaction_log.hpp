@@ -92,9 +92,11 @@ class TransactionLog {
 
   // --- recovery --------------------------------------------------------------------------------
   // Decisions and tombstones among these gids.
-  virtual asio::awaitable<Result<std::vector<Decision>>> decisions(std::vector<protocol::Gid> gids) = 0;
+  virtual asio::awaitable<Result<std::vector<Decision>>> decisions(
+      std::vector<protocol::Gid> gids) = 0;
   // Commit decisions not yet complete, oldest first, at most `limit`.
-  virtual asio::awaitable<Result<std::vector<Decision>>> incomplete_decisions(std::size_t limit) = 0;
+  virtual asio::awaitable<Result<std::vector<Decision>>> incomplete_decisions(
+      std::size_t limit) = 0;
   virtual asio::awaitable<Result<Done>> complete(std::vector<protocol::Gid> gids) = 0;
   // The prepared state of a decided branch was lost: recorded, never silent.
   virtual asio::awaitable<Result<Done>> record_heuristic(protocol::Gid gid, std::string participant,
@@ -111,8 +113,8 @@ class TransactionLog {
   virtual asio::awaitable<Result<std::map<std::string, CoordinatorState>>> coordinators() = 0;
   // Raises the epoch of each other coordinator whose lease has run out and who left incomplete or
   // prepared work behind (`suspects`); returns those taken over.
-  virtual asio::awaitable<Result<std::vector<std::string>>> take_over(std::string coordinator,
-                                                                      std::vector<std::string> suspects) = 0;
+  virtual asio::awaitable<Result<std::vector<std::string>>> take_over(
+      std::string coordinator, std::vector<std::string> suspects) = 0;
 
   // --- reading ---------------------------------------------------------------------------------
   virtual asio::awaitable<Result<std::optional<StoredOutcome>>> find_outcome(std::string scope,
@@ -120,16 +122,19 @@ class TransactionLog {
   // Gids of incomplete commit decisions that contain this order (I9).
   virtual asio::awaitable<Result<std::vector<protocol::Gid>>> unapplied(std::string order_id) = 0;
   // The stored answers of the operations of incomplete decisions on this order, oldest first.
-  virtual asio::awaitable<Result<std::vector<StoredOutcome>>> unapplied_outcomes(std::string order_id) = 0;
+  virtual asio::awaitable<Result<std::vector<StoredOutcome>>> unapplied_outcomes(
+      std::string order_id) = 0;
   // Newest first. state: "committing", "completed", "aborted", "heuristic" or empty for all.
-  virtual asio::awaitable<Result<std::vector<Decision>>> list_decisions(std::string state, std::size_t limit) = 0;
+  virtual asio::awaitable<Result<std::vector<Decision>>> list_decisions(std::string state,
+                                                                        std::size_t limit) = 0;
   virtual asio::awaitable<Result<LogIdentity>> identity() = 0;
 
   // --- housekeeping ----------------------------------------------------------------------------
   // Deletes complete decisions older than `keep` and tombstones of fenced epochs older than `keep`;
   // starts a new key period when the current one is older than `period`, drops periods older than
   // `keys_keep`. Bounded work for each call. Returns the decisions still retained.
-  virtual asio::awaitable<Result<std::uint64_t>> trim(std::chrono::seconds keep, std::chrono::seconds period,
+  virtual asio::awaitable<Result<std::uint64_t>> trim(std::chrono::seconds keep,
+                                                      std::chrono::seconds period,
                                                       std::chrono::seconds keys_keep) = 0;
 };
 

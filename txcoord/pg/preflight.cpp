@@ -29,7 +29,8 @@ constexpr Statement read_owner{"preflight_owner", R"(
 
 class Checks {
  public:
-  Checks(std::string_view database, PreflightReport& report) : database_(database), report_(report) {}
+  Checks(std::string_view database, PreflightReport& report)
+      : database_(database), report_(report) {}
 
   void refuse(const std::string& text) { report_.refusals.push_back(name() + text); }
   void warn(const std::string& text) { report_.warnings.push_back(name() + text); }
@@ -41,17 +42,19 @@ class Checks {
     if (row[2].as<bool>()) refuse("it is a standby; the dsn must lead to the primary");
     const auto slots = row[3].as<std::int64_t>();
     if (prepared_slots > 0 && slots < prepared_slots + spare_slots)
-      refuse("max_prepared_transactions is " + std::to_string(slots) + ": set max_prepared_transactions = " +
-             std::to_string(prepared_slots + spare_slots) +
+      refuse("max_prepared_transactions is " + std::to_string(slots) +
+             ": set max_prepared_transactions = " + std::to_string(prepared_slots + spare_slots) +
              " or more and restart it, or lower engine.unfinished_groups_max");
-    if (!row[4].as<bool>()) refuse("fsync is off: set fsync = on, or what is confirmed can be lost");
+    if (!row[4].as<bool>())
+      refuse("fsync is off: set fsync = on, or what is confirmed can be lost");
     if (!row[5].as<bool>()) refuse("full_page_writes is off: set full_page_writes = on");
     if (row[6].as<std::string>() != "UTF8")
       refuse("server_encoding is " + row[6].as<std::string>() + ": the database must be UTF8");
     if (row[7].as<std::int64_t>() < connections + 5)
       refuse("max_connections is " + row[7].as<std::string>() + ": set max_connections = " +
              std::to_string(connections + 5) + " or more, or lower its connections_max");
-    if (row[9].as<bool>()) warn("the role is a superuser; a plain role that owns the tables is enough");
+    if (row[9].as<bool>())
+      warn("the role is a superuser; a plain role that owns the tables is enough");
   }
 
  private:
@@ -61,16 +64,19 @@ class Checks {
   PreflightReport& report_;
 };
 
-void check_schema(Session& session, const DatabaseSettings& settings, std::string_view database, Checks& checks) {
+void check_schema(Session& session, const DatabaseSettings& settings, std::string_view database,
+                  Checks& checks) {
   const auto pending = pending_migrations(settings.dsn, database);
   if (!pending.empty()) {
-    checks.refuse("migration " + pending.front() + " is not applied: run `txcoord migrate --config FILE` first");
+    checks.refuse("migration " + pending.front() +
+                  " is not applied: run `txcoord migrate --config FILE` first");
     return;
   }
   const auto foreign = session.exec(read_owner).at(0).at(0).as<std::int64_t>();
   if (foreign > 0)
-    checks.refuse("the role of the dsn does not own " + std::to_string(foreign) +
-                  " of the tables: COMMIT PREPARED needs the role that prepared; use one owner role");
+    checks.refuse(
+        "the role of the dsn does not own " + std::to_string(foreign) +
+        " of the tables: COMMIT PREPARED needs the role that prepared; use one owner role");
 }
 
 // Where the database really is, to see that two DSNs lead to different ones.
@@ -95,21 +101,22 @@ std::optional<std::string> check_one(const DatabaseSettings& settings, std::stri
 
 }  // namespace
 
-void preflight(const DatabaseSettings& settings, std::string_view database, std::uint32_t prepared_slots,
-               PreflightReport& report) {
+void preflight(const DatabaseSettings& settings, std::string_view database,
+               std::uint32_t prepared_slots, PreflightReport& report) {
   check_one(settings, database, prepared_slots, report);
 }
 
 PreflightReport preflight(const Settings& settings) {
   PreflightReport report;
   std::map<std::string, std::string> seen;
-  const auto check = [&](const DatabaseSettings& database, const std::string& name, std::uint32_t slots) {
+  const auto check = [&](const DatabaseSettings& database, const std::string& name,
+                         std::uint32_t slots) {
     const auto place = check_one(database, name, slots, report);
     if (!place) return;
     const auto [first, inserted] = seen.emplace(*place, name);
     if (!inserted)
-      report.refusals.push_back(name + ": its dsn leads to the same database as that of " + first->second +
-                                "; give each a database of its own");
+      report.refusals.push_back(name + ": its dsn leads to the same database as that of " +
+                                first->second + "; give each a database of its own");
   };
   check(settings.log, "log", 0);
   for (const auto& [name, database] : settings.participants)

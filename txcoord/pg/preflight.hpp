@@ -18,8 +18,8 @@ struct PreflightReport {
 
 // `database` is "log" or a participant. A database that cannot be reached is a warning: it delays
 // its own recovery only. `prepared_slots` 0: this database takes no PREPARE (the log).
-void preflight(const DatabaseSettings& settings, std::string_view database, std::uint32_t prepared_slots,
-               PreflightReport& report);
+void preflight(const DatabaseSettings& settings, std::string_view database,
+               std::uint32_t prepared_slots, PreflightReport& report);
 
 // All five, and that no two of them are the same database.
 PreflightReport preflight(const Settings& settings);

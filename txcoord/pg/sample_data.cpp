@@ -23,8 +23,8 @@ std::vector<std::string> load_sample(std::string_view name, const Settings& sett
       session.exec_simple("COMMIT");
     } catch (const pqxx::failure&) {
       const Failure failure = classify(std::current_exception());
-      throw std::runtime_error("database '" + std::string(file.database) + "', sample data " + std::string(name) +
-                               ": " + failure.message);
+      throw std::runtime_error("database '" + std::string(file.database) + "', sample data " +
+                               std::string(name) + ": " + failure.message);
     }
     loaded.emplace_back(file.database);
   }

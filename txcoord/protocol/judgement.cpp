@@ -34,7 +34,8 @@ bool anyone_refuses(const std::vector<Votes>& votes, std::size_t operation) {
 
 }  // namespace
 
-Judgement::Judgement(std::size_t operations) : candidates_(operations, true), verdicts_(operations) {}
+Judgement::Judgement(std::size_t operations)
+    : candidates_(operations, true), verdicts_(operations) {}
 
 bool Judgement::round(const std::vector<Votes>& votes) {
   ++rounds_;
@@ -44,8 +45,8 @@ bool Judgement::round(const std::vector<Votes>& votes) {
   for (std::size_t operation = 0; operation < candidates_.size(); ++operation) {
     if (!candidates_[operation]) continue;
     // Past the stop only final refusals stand: they depend on no other operation.
-    const auto refusal =
-        standing_refusal(votes, operation, settled ? overcounted : std::vector<bool>(votes.size(), true));
+    const auto refusal = standing_refusal(
+        votes, operation, settled ? overcounted : std::vector<bool>(votes.size(), true));
     if (refusal) {
       const Vote& vote = votes[*refusal][operation];
       verdicts_[operation] = {fate_of(vote.answer), vote.reason, vote.detail};

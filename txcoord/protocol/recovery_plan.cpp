@@ -15,7 +15,9 @@ bool own(const Gid& gid, const RecoveryView& view) {
 
 }  // namespace
 
-bool may_finish(const Gid& gid, const RecoveryView& view) { return own(gid, view) || fenced(gid, view); }
+bool may_finish(const Gid& gid, const RecoveryView& view) {
+  return own(gid, view) || fenced(gid, view);
+}
 
 std::vector<RecoveryAction> plan_recovery(const RecoveryView& view) {
   const std::set<Gid> before(view.prepared_before.begin(), view.prepared_before.end());
@@ -27,7 +29,9 @@ std::vector<RecoveryAction> plan_recovery(const RecoveryView& view) {
     if (outcome == view.outcomes.end()) {
       plan.push_back({RecoveryKind::bury, gid});
     } else {
-      plan.push_back({outcome->second == Outcome::commit ? RecoveryKind::commit : RecoveryKind::rollback, gid});
+      plan.push_back(
+          {outcome->second == Outcome::commit ? RecoveryKind::commit : RecoveryKind::rollback,
+           gid});
     }
   }
   return plan;
@@ -36,7 +40,8 @@ std::vector<RecoveryAction> plan_recovery(const RecoveryView& view) {
 std::set<std::string> suspects(const RecoveryView& view) {
   std::set<std::string> coordinators;
   for (const Gid& gid : view.prepared_after)
-    if (gid.coordinator != view.own_coordinator && !fenced(gid, view)) coordinators.insert(gid.coordinator);
+    if (gid.coordinator != view.own_coordinator && !fenced(gid, view))
+      coordinators.insert(gid.coordinator);
   return coordinators;
 }
 

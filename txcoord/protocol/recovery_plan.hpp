@@ -11,9 +11,9 @@
 // Why this is race-free:
 //
 //   1. A branch in P was prepared before F was read. If its epoch is below F's, its coordinator was
-//      fenced before F was read: raising the epoch waits for every decision in flight (they hold the
-//      row FOR SHARE) and fails every later one (I11). So T, read after F, holds every decision that
-//      this epoch will ever have. Not in T: it will never be decided commit.
+//      fenced before F was read: raising the epoch waits for every decision in flight (they hold
+//      the row FOR SHARE) and fails every later one (I11). So T, read after F, holds every decision
+//      that this epoch will ever have. Not in T: it will never be decided commit.
 //   2. A gid of our own epoch enters A before its first message and leaves only when its outcome is
 //      durable, or buried under a tombstone, or when nothing of it was left prepared. A is read
 //      before T: not in A and not in T means that nobody will decide it. It is a late PREPARE of an

@@ -27,7 +27,9 @@ ActionKind question_of(EventKind answer) {
 }  // namespace
 
 TwoPhase::TwoPhase(GroupPlan plan)
-    : plan_(std::move(plan)), judgement_(plan_.operations), participants_(plan_.participants.size()) {
+    : plan_(std::move(plan)),
+      judgement_(plan_.operations),
+      participants_(plan_.participants.size()) {
   check(plan_);
 }
 
@@ -108,7 +110,8 @@ Actions TwoPhase::on_voted(const Event& event) {
 
 Actions TwoPhase::on_vote_failed(const Event& event) {
   Voter& from = voter(event.voter);
-  expect(from.branch == (event.kind == EventKind::vote_failed ? Branch::voting : Branch::judging), event);
+  expect(from.branch == (event.kind == EventKind::vote_failed ? Branch::voting : Branch::judging),
+         event);
   // A voter that fails closes its transaction itself: nothing is left to release.
   from.branch = Branch::ended;
   return state_ == State::aborting ? finish_if_at_rest() : enter_aborting(event.cause);
@@ -120,7 +123,8 @@ Actions TwoPhase::judge_round() {
   for (const Voter& participant : participants_)
     if (participant.branch == Branch::voted) votes.push_back(participant.votes);
   if (plan_.refuse_alone)
-    votes.push_back(Votes(plan_.operations, {Answer::no, true, plan_.refuse_reason, plan_.refuse_detail}));
+    votes.push_back(
+        Votes(plan_.operations, {Answer::no, true, plan_.refuse_reason, plan_.refuse_detail}));
 
   if (judgement_.round(votes)) {
     if (any_verdict(Fate::confirmed)) return enter_preparing();
@@ -131,7 +135,8 @@ Actions TwoPhase::judge_round() {
   for (std::size_t i = 0; i < participants_.size(); ++i) {
     if (participants_[i].branch != Branch::voted) continue;
     participants_[i].branch = Branch::judging;
-    actions.push_back({ActionKind::judge, static_cast<ParticipantId>(i), 0, judgement_.candidates()});
+    actions.push_back(
+        {ActionKind::judge, static_cast<ParticipantId>(i), 0, judgement_.candidates()});
   }
   return actions;
 }
@@ -164,7 +169,8 @@ Actions TwoPhase::on_prepared(const Event& event) {
     put_to_rest(event.voter, actions);
     return actions;
   }
-  if (any_participant([](const Voter& other) { return other.branch == Branch::preparing; })) return {};
+  if (any_participant([](const Voter& other) { return other.branch == Branch::preparing; }))
+    return {};
   state_ = State::deciding;
   log_.branch = Branch::committing;
   return {{.kind = ActionKind::decide}};
@@ -182,14 +188,17 @@ Actions TwoPhase::on_prepare_failed(const Event& event) {
 Actions TwoPhase::enter_refusing() {
   state_ = State::refusing;
   Actions actions;
-  for (std::size_t i = 0; i < participants_.size(); ++i) put_to_rest(static_cast<ParticipantId>(i), actions);
+  for (std::size_t i = 0; i < participants_.size(); ++i)
+    put_to_rest(static_cast<ParticipantId>(i), actions);
   log_.branch = Branch::committing;
   actions.push_back({.kind = ActionKind::record_refusals});
   return actions;
 }
 
 Actions TwoPhase::on_decide_answer(const Event& event) {
-  expect((state_ == State::deciding || state_ == State::refusing) && log_.branch == Branch::committing, event);
+  expect(
+      (state_ == State::deciding || state_ == State::refusing) && log_.branch == Branch::committing,
+      event);
   log_.branch = Branch::ended;
   if (event.kind == EventKind::decide_failed) return enter_aborting(event.cause);
   if (state_ == State::refusing) {
@@ -213,7 +222,8 @@ Actions TwoPhase::on_settle_answer(const Event& event) {
   if (event.kind == EventKind::settle_failed)
     return {{.kind = ActionKind::settle, .attempt = settle_attempts_++}};
   if (state_ == State::settling) {
-    if (event.kind == EventKind::settled_commit) return enter_committing(DurableDecision(event.kind));
+    if (event.kind == EventKind::settled_commit)
+      return enter_committing(DurableDecision(event.kind));
     return enter_aborting(AbortCause::unavailable);
   }
   // Burying: no decide was sent, or its absence is proven, so a commit here is a broken log.
@@ -251,7 +261,8 @@ Actions TwoPhase::on_commit_answer(const Event& event) {
   expect(from.asked == question_of(event.kind), event);
   const auto next = [&](ActionKind kind, bool again) -> Actions {
     from.asked = kind;
-    return {{.kind = kind, .voter = event.voter, .attempt = again ? ++from.attempts : from.attempts}};
+    return {
+        {.kind = kind, .voter = event.voter, .attempt = again ? ++from.attempts : from.attempts}};
   };
   switch (event.kind) {
     case EventKind::committed:
@@ -278,7 +289,8 @@ Actions TwoPhase::enter_aborting(AbortCause cause) {
   // No decide is outstanding, so nothing can become durable any more: the answer may leave now.
   if (!will_resubmit()) reply_once(actions);
   put_to_rest(log_voter, actions);
-  for (std::size_t i = 0; i < participants_.size(); ++i) put_to_rest(static_cast<ParticipantId>(i), actions);
+  for (std::size_t i = 0; i < participants_.size(); ++i)
+    put_to_rest(static_cast<ParticipantId>(i), actions);
   Actions rest = finish_if_at_rest();
   actions.insert(actions.end(), rest.begin(), rest.end());
   return actions;
@@ -297,7 +309,8 @@ void TwoPhase::put_to_rest(ParticipantId id, Actions& actions) {
 
 Actions TwoPhase::on_rest(const Event& event) {
   Voter& from = voter(event.voter);
-  const Branch awaited = event.kind == EventKind::released ? Branch::releasing : Branch::rolling_back;
+  const Branch awaited =
+      event.kind == EventKind::released ? Branch::releasing : Branch::rolling_back;
   expect(from.branch == awaited, event);
   from.branch = event.kind == EventKind::rollback_failed ? Branch::unanswered : Branch::ended;
   return finish_if_at_rest();
@@ -309,10 +322,14 @@ Actions TwoPhase::finish_if_at_rest() {
            owner.branch == Branch::heuristic || owner.branch == Branch::ended ||
            owner.branch == Branch::unanswered;
   };
-  if (state_ != State::committing && state_ != State::refusing && state_ != State::aborting) return {};
-  if (!at_rest(log_) || any_participant([&](const Voter& owner) { return !at_rest(owner); })) return {};
+  if (state_ != State::committing && state_ != State::refusing && state_ != State::aborting)
+    return {};
+  if (!at_rest(log_) || any_participant([&](const Voter& owner) { return !at_rest(owner); }))
+    return {};
 
-  const auto is = [](Branch branch) { return [branch](const Voter& owner) { return owner.branch == branch; }; };
+  const auto is = [](Branch branch) {
+    return [branch](const Voter& owner) { return owner.branch == branch; };
+  };
   Actions actions;
   if (state_ == State::committing) {
     if (!any_participant(is(Branch::heuristic)))
@@ -335,7 +352,8 @@ void TwoPhase::reply_once(Actions& actions) {
 
 bool TwoPhase::will_resubmit() const {
   if (cause_ == AbortCause::poison) return !plan_.refuse_alone;
-  if (cause_ == AbortCause::deadlock || cause_ == AbortCause::lock_timeout) return plan_.conflict_retries_left > 0;
+  if (cause_ == AbortCause::deadlock || cause_ == AbortCause::lock_timeout)
+    return plan_.conflict_retries_left > 0;
   return false;
 }
 
@@ -371,12 +389,14 @@ bool TwoPhase::touched_by(ParticipantId id, const std::vector<bool>& operations)
 
 std::vector<bool> TwoPhase::survivors() const {
   std::vector<bool> chosen(plan_.operations);
-  for (std::size_t i = 0; i < plan_.operations; ++i) chosen[i] = verdicts()[i].fate == Fate::confirmed;
+  for (std::size_t i = 0; i < plan_.operations; ++i)
+    chosen[i] = verdicts()[i].fate == Fate::confirmed;
   return chosen;
 }
 
 bool TwoPhase::any_verdict(Fate fate) const {
-  return std::ranges::any_of(verdicts(), [fate](const Verdict& verdict) { return verdict.fate == fate; });
+  return std::ranges::any_of(verdicts(),
+                             [fate](const Verdict& verdict) { return verdict.fate == fate; });
 }
 
 template <class Predicate>

@@ -13,9 +13,10 @@
 //   deciding    decided              → committing     | certainly not decided     → aborting
 //               acknowledgement lost → settling
 //   settling    decision found       → committing     | tombstone written         → aborting
-//   refusing    recorded             → done           | not recorded              → done (503)
+//   refusing    recorded             → done           | not recorded              → aborting (503)
 //   committing  all branches done    → done
-//   aborting    all branches at rest → done, or burying when a PREPARE was never answered
+//   aborting    all branches at rest → done, or burying when a PREPARE (or the ROLLBACK PREPARED
+//               of one) was never answered
 //   burying     tombstone written    → done (the sweep ends what prepares late)
 //
 // Invariants kept here:
@@ -23,7 +24,8 @@
 //   I3 after a lost acknowledgement the outcome is read, never assumed.
 //   I4 `commit` actions are made in one place, enter_committing(), which takes a DurableDecision;
 //      only the decided and the settled_commit event make one.
-//   I10 replies leave only when the outcome they tell is durable, or when nothing can become durable.
+//   I10 replies leave only when the outcome they tell is durable, or when nothing can become
+//   durable.
 //
 // What must be durable before what is sent:
 //   decision row  before  COMMIT PREPARED, before any confirmed or refused reply
@@ -79,38 +81,48 @@ struct GroupPlan {
 void check(const GroupPlan& plan);
 
 enum class State : std::uint8_t {
-  idle, voting, judging, preparing, deciding, settling, refusing, committing, aborting, burying, done,
+  idle,
+  voting,
+  judging,
+  preparing,
+  deciding,
+  settling,
+  refusing,
+  committing,
+  aborting,
+  burying,
+  done,
 };
 std::string_view to_string(State state);
 
 enum class EventKind : std::uint8_t {
   start,
-  voted,            // voter, votes
-  vote_failed,      // voter, cause
-  judged,           // voter, votes
-  judge_failed,     // voter, cause
-  prepared,         // voter
-  prepare_failed,   // voter, cause, unanswered: it may still prepare later
+  voted,           // voter, votes
+  vote_failed,     // voter, cause
+  judged,          // voter, votes
+  judge_failed,    // voter, cause
+  prepared,        // voter
+  prepare_failed,  // voter, cause, unanswered: it may still prepare later
   decided,
-  decide_failed,    // cause: certainly not committed
-  decide_unknown,   // the acknowledgement was lost
+  decide_failed,   // cause: certainly not committed
+  decide_unknown,  // the acknowledgement was lost
   settled_commit,
-  settled_abort,    // the tombstone is written
-  settle_failed,    // try again
-  committed,        // voter
-  commit_failed,    // voter: try again
-  commit_not_found, // voter: 42704, which proves nothing
-  witness_found,    // voter
-  witness_absent,   // voter
-  witness_failed,   // voter: try again
-  decision_complete,   // voter: somebody completed it, so the branch was committed and forgotten
-  decision_incomplete, // voter: the prepared state was lost
-  decision_unread,     // voter: try again
-  heuristic_recorded,  // voter
-  heuristic_unrecorded,// voter: try again
-  rolled_back,      // voter: answered, or found gone after it was known prepared
-  rollback_failed,  // voter: left to the sweep
-  released,         // voter
+  settled_abort,         // the tombstone is written
+  settle_failed,         // try again
+  committed,             // voter
+  commit_failed,         // voter: try again
+  commit_not_found,      // voter: 42704, which proves nothing
+  witness_found,         // voter
+  witness_absent,        // voter
+  witness_failed,        // voter: try again
+  decision_complete,     // voter: somebody completed it, so the branch was committed and forgotten
+  decision_incomplete,   // voter: the prepared state was lost
+  decision_unread,       // voter: try again
+  heuristic_recorded,    // voter
+  heuristic_unrecorded,  // voter: try again
+  rolled_back,           // voter: answered, or found gone after it was known prepared
+  rollback_failed,       // voter: left to the sweep
+  released,              // voter
 };
 std::string_view to_string(EventKind kind);
 
@@ -150,8 +162,8 @@ std::string_view to_string(ActionKind kind);
 struct Action {
   ActionKind kind = ActionKind::finish;
   ParticipantId voter = log_voter;
-  std::uint32_t attempt = 0;         // 0 for the first try
-  std::vector<bool> operations{};    // for judge and prepare
+  std::uint32_t attempt = 0;       // 0 for the first try
+  std::vector<bool> operations{};  // for judge and prepare
 };
 using Actions = std::vector<Action>;
 
@@ -178,8 +190,19 @@ class TwoPhase {
 
  private:
   enum class Branch : std::uint8_t {
-    untouched, voting, voted, judging, preparing, prepared, unanswered, releasing, rolling_back,
-    committing, committed, heuristic, ended,
+    untouched,
+    voting,
+    voted,
+    judging,
+    preparing,
+    prepared,
+    unanswered,
+    releasing,
+    rolling_back,
+    committing,
+    committed,
+    heuristic,
+    ended,
   };
   // Proof that the decision is durable: what enter_committing() asks for (I4).
   class DurableDecision {
