@@ -50,6 +50,10 @@ add_test(NAME checker COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/pyth
 set_tests_properties(checker PROPERTIES LABELS pg TIMEOUT 120 SKIP_RETURN_CODE 77
   ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 
+# --- docs: what the documents name (files, functions, headings, metrics, settings) is there
+add_test(NAME docs COMMAND /usr/bin/python3 tests/docs/test_docs.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(docs PROPERTIES LABELS docs TIMEOUT 60)
+
 # --- e2e: the shipped binary, real servers, one Python file a test
 if(TARGET txcoord)
   file(GLOB e2e_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/test_*.py)

@@ -61,7 +61,7 @@ trap end_working EXIT
 process_is() {
     local pid="$1" text="$2"
     [[ "$pid" =~ ^[0-9]+$ ]] && [[ -r "/proc/$pid/cmdline" ]] || return 1
-    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$text"
+    { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF -- "$text"
 }
 
 # Ends process $1 (if its command line contains $2): signal $3, then SIGKILL after $4 seconds.

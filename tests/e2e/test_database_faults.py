@@ -85,6 +85,7 @@ class DatabaseFaults(unittest.TestCase):
 
     def test_reads_answer_in_time_while_a_database_is_away(self):
         client = Client(self.coordinator.port)
+        self.addCleanup(client.close)
         sku = sorted(self.shop.products)[0]
         placed = client.request("POST", "/v1/orders", self.shop.order([sku]), key=new_key(),
                                 headers={"Prefer": "applied"})
@@ -93,13 +94,17 @@ class DatabaseFaults(unittest.TestCase):
         shipping.freeze()
         try:
             whole = client.request("GET", f"/v1/orders/{placed.json['order_id']}")
-            self.assertEqual((503, "PARTICIPANT_UNAVAILABLE"), (whole.status, whole.reason))
+            self.assertEqual((200, "CONFIRMED", "CAPTURED", ["shipping"]),
+                             (whole.status, whole.json["status"], whole.json["payment"]["status"],
+                              whole.json["waiting_for"]))
             self.assertLess(whole.seconds, SECONDS_TO_REFUSE)
+            alone = client.request("GET", f"/v1/shipments?order_id={placed.json['order_id']}")
+            self.assertEqual((503, "PARTICIPANT_UNAVAILABLE"), (alone.status, alone.reason))
+            self.assertLess(alone.seconds, SECONDS_TO_REFUSE)
             self.assertEqual(200, client.request("GET", f"/v1/inventory/{sku}").status)
         finally:
             shipping.thaw()
         self.flows_again()
-        client.close()
 
 
 class AwayAtStart(unittest.TestCase):

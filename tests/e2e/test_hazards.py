@@ -8,10 +8,9 @@ import unittest
 import stack as harness
 from load import Client, ConnectionLost, Load, Memory, Shop, cancel, drive, place, send
 from servers import wait_until
-from stack import LEASE_SECONDS, SECONDS_TO_SETTLE, SHORT_LEASE
+from stack import LEASE_SECONDS, PARTICIPANTS, SECONDS_TO_SETTLE, SHORT_LEASE
 from verdict import Rows, audit, outside, verify
 
-FINISH_SESSIONS = "txcoord_shipping_finish"  # they send COMMIT PREPARED
 LOG_SESSIONS = "txcoord-log"                 # they claim keys and decide
 
 
@@ -46,11 +45,11 @@ class BetweenDecisionAndCommit(Hazard):
     # Long enough to act in between, short enough not to wait for.
     settings = {"engine.commit_ms_max": 800}
 
-    def decided_and_not_applied(self):
-        """An order that its client was told, and that shipping has not committed."""
+    def decided_and_not_applied(self, name="shipping"):
+        """An order that its client was told, and that one participant has not committed."""
         self.assertEqual(201, send(self.client, self.memory, self.order()).status)  # opens the sessions
         self.stack.settled()
-        self.silence("shipping", FINISH_SESSIONS)
+        self.silence(name, f"txcoord_{name}_finish")  # they send COMMIT PREPARED
         request = self.order()
         answer = send(self.client, self.memory, request)
         self.assertEqual((201, False), (answer.status, answer.json["applied"]), answer.json)
@@ -71,11 +70,14 @@ class BetweenDecisionAndCommit(Hazard):
         self.verify()
 
     def test_cancel_at_once_waits_and_releases_everything(self):
-        request = self.decided_and_not_applied()
-        change = cancel(request.order_id)
-        drive(self.client, self.memory, change)
-        self.assertEqual("confirmed", change.outcome, change)
-        self.speak()
+        for name in PARTICIPANTS:
+            with self.subTest(unapplied=name):
+                request = self.decided_and_not_applied(name)
+                change = cancel(request.order_id)
+                drive(self.client, self.memory, change)
+                self.assertEqual("confirmed", change.outcome, change)
+                self.speak()
+                self.stack.settled()
         self.verify()
 
     def test_lost_prepare_of_a_live_coordinator_is_shown(self):
@@ -89,29 +91,32 @@ class CancelThroughAnother(Hazard):
     settings = SHORT_LEASE
 
     def test_cancel_through_c2_of_what_dead_c1_decided(self):
-        """c1 dies between its decision and COMMIT PREPARED; c2 must not judge on what it cannot see (I9)."""
+        """c1 dies between its decision and a COMMIT PREPARED, or all of them; c2 must not judge on what
+        it cannot see (I9)."""
         second = self.stack.coordinator("c2", SHORT_LEASE).start()
+        client = Client(second.port)
+        self.addCleanup(client.close)
+        for point in ("decide.after", "commit.shipping.before"):
+            with self.subTest(point):
+                self.cancel_after_death_at(point, client)
+        verify(self.stack, second, self.memory)
+
+    def cancel_after_death_at(self, point, client):
         self.coordinator.kill()
-        self.coordinator.start(crash_at="commit.shipping.before:1")
+        self.coordinator.start(crash_at=f"{point}:1")
+        known = set(self.stack.decisions())
         request = self.order()
         with self.assertRaises(ConnectionLost):
             send(self.client, self.memory, request)
         wait_until("c1 dies", lambda: not self.coordinator.alive(), 5)
-        order_id, = next(iter(self.stack.decisions().values()))[2]
-        client = Client(second.port)
-        self.addCleanup(client.close)
-        first_try = send(client, self.memory, cancel(order_id))
-        self.assertIn(first_try.status, (200, 503), first_try.json)
+        (_, _, (order_id,), _, _), = [decision for gid, decision in self.stack.decisions().items()
+                                      if gid not in known]
         change = cancel(order_id)
-        if first_try.status == 503:
-            drive(client, self.memory, change, LEASE_SECONDS + SECONDS_TO_SETTLE)
-            self.assertEqual("confirmed", change.outcome, change)
+        self.assertIn(send(client, self.memory, change).status, (200, 503))
+        drive(client, self.memory, change, LEASE_SECONDS + SECONDS_TO_SETTLE)
+        self.assertEqual("confirmed", change.outcome, change)
         drive(client, self.memory, request)
         self.assertEqual(("confirmed", order_id), (request.outcome, request.order_id))
-        for left in self.memory.open():
-            drive(client, self.memory, left)
-        verify(self.stack, second, self.memory)
-
 
 class LostPrepare(Hazard):
     def test_found_by_recovery_is_recorded_and_shown(self):

@@ -44,7 +44,7 @@ TEST_CASE("strings that end like brackets and colons do not confuse the commas")
 }
 
 TEST_CASE("every text becomes a JSON string that reads back as itself") {
-  for (const std::string text :
+  for (const std::string& text :
        {std::string("plain"), std::string("\"\\/\b\f\n\r\t"), std::string("a\0b", 3),
         std::string("漢字 é 😀"), std::string("\x01\x1f\x7f"), std::string("</script>")}) {
     const auto value = boost::json::parse(quoted(text));

@@ -66,7 +66,7 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
       gauge_ticker_(io),
       idle_(io) {
   health_.on_down = [this](std::string_view name) {
-    refuse_queued(true, "a database is away");
+    refuse_queued(true, SubmitStatus::unavailable, "a database is away");
     recovery_.kick(name);
     if (name == log_name) lease_ticker_.kick();
   };
@@ -160,12 +160,12 @@ void Coordinator::start_group(GroupRequest request) {
   driver_.start(group);
 }
 
-void Coordinator::refuse_queued(bool all, std::string_view why) {
+void Coordinator::refuse_queued(bool all, SubmitStatus status, std::string_view why) {
   const Submissions expired = queue_.expire(std::chrono::steady_clock::now(), all);
   for (const auto& submission : expired) {
     SubmitResult result;
-    result.status = SubmitStatus::unavailable;
-    result.reason = "PARTICIPANT_UNAVAILABLE";
+    result.status = status;
+    result.reason = status == SubmitStatus::overloaded ? "OVERLOADED" : "PARTICIPANT_UNAVAILABLE";
     result.detail = why;
     answer(submission, std::move(result));
   }
@@ -259,7 +259,7 @@ void Coordinator::fenced(std::string why) {
   logging::error(
       "fenced: another process runs with this coordinator's id, or took it over",
       {{"coordinator", std::string_view(identity_.coordinator)}, {"why", std::string_view(why)}});
-  refuse_queued(true, "this coordinator was fenced");
+  refuse_queued(true, SubmitStatus::unavailable, "this coordinator was fenced");
   on_fatal_(std::move(why));
 }
 

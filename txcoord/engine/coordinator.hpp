@@ -70,7 +70,7 @@ class Coordinator final : public Engine {
   bool may_form() const;
   void pump();
   void start_group(GroupRequest request);
-  void refuse_queued(bool all, std::string_view why);
+  void refuse_queued(bool all, SubmitStatus status, std::string_view why);
 
   void reply(const GroupPtr& group);
   SubmitResult result_of(const Group& group, std::size_t index) const;

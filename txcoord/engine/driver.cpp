@@ -18,7 +18,7 @@ using protocol::State;
 std::chrono::milliseconds backoff(std::uint32_t attempt) {
   if (attempt == 0) return std::chrono::milliseconds(0);
   const std::uint32_t doublings = std::min(attempt - 1, 5U);
-  return std::min(std::chrono::milliseconds(25U << doublings), std::chrono::milliseconds(1000));
+  return std::chrono::milliseconds(25U << doublings);
 }
 
 Driver::Driver(asio::any_io_executor io, std::vector<Participant*> participants,

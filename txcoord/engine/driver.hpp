@@ -105,8 +105,8 @@ class Driver {
   std::minstd_rand jitter_{std::random_device{}()};
 };
 
-// How long to wait before try number `attempt` (0: not at all): 25 ms doubling to 1 s. Jitter of up
-// to as much again is the caller's.
+// How long to wait before try number `attempt` (0: not at all): 25 ms doubling to 800 ms. Jitter of
+// up to as much again is the caller's.
 std::chrono::milliseconds backoff(std::uint32_t attempt);
 
 }  // namespace txcoord::engine

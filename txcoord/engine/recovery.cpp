@@ -164,6 +164,11 @@ asio::awaitable<void> Recovery::carry_out(Pass& pass, protocol::RecoveryAction a
   // not_found and busy: somebody else is at it, or was. The next pass sees what came of it.
   if (!reply) {
     health_.failed(pass.participant.name(), reply.failure());
+    logging::warn("a branch could not be finished yet",
+                  {{"gid", std::string_view(gid)},
+                   {"participant", pass.participant.name()},
+                   {"failure", to_string(reply.failure().kind)},
+                   {"sqlstate", std::string_view(reply.failure().sqlstate)}});
     co_return;
   }
   crash_.reach("recovery.finish.after");

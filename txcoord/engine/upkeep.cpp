@@ -99,7 +99,7 @@ asio::awaitable<void> Coordinator::run_queue_clock() {
     auto pause = queue_ticker_.wait(queue_clock);
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
-    refuse_queued(false, "it waited too long for its turn");
+    refuse_queued(false, SubmitStatus::overloaded, "it waited too long for its turn");
     pump();
   }
 }
@@ -182,7 +182,7 @@ asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
     auto token = asio::redirect_error(asio::use_awaitable, ignored);
     co_await idle_.async_wait(token);
   }
-  refuse_queued(true, "this coordinator is stopping");
+  refuse_queued(true, SubmitStatus::unavailable, "this coordinator is stopping");
   forgetter_.stop();
   recovery_.stop();
   for (Ticker* ticker : {&lease_ticker_, &queue_ticker_, &trim_ticker_, &gauge_ticker_})

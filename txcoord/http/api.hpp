@@ -26,8 +26,8 @@ struct Call {
   const Route* route = nullptr;
   std::string id;  // the path's {parameter}
   std::vector<std::pair<std::string, std::string>> query;
-  json::value body;
-  std::string key;  // Idempotency-Key, where the route requires one
+  std::optional<json::value> body;  // set where the route has a request schema
+  std::string key;                  // Idempotency-Key, where the route requires one
   Preferences prefer;
   std::string correlation_id, traceparent;
   std::string order_id, transaction_id;  // set by handlers, for the log line

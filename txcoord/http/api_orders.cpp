@@ -126,7 +126,7 @@ std::shared_ptr<Operation> Api::new_operation(const Call& call, OperationKind ki
 }
 
 asio::awaitable<Reply> Api::place_order(Call& call) {
-  const json::object& body = call.body.get_object();
+  const json::object& body = call.body->get_object();
   std::vector<FieldError> errors;
   PlaceOrder place = read_place(body, errors);
   if (!errors.empty())
@@ -179,7 +179,7 @@ asio::awaitable<Reply> Api::cancel_order(Call& call) {
 }
 
 asio::awaitable<Reply> Api::patch_shipment(Call& call) {
-  const std::string status = text_at(call.body.get_object(), "status");
+  const std::string status = text_at(call.body->get_object(), "status");
   auto reading = within(io_, read_wait(), d_.shipping.shipment(call.id));
   const auto row = co_await std::move(reading);
   if (row.ok() && row.value()) {

@@ -61,7 +61,7 @@ asio::awaitable<Reply> Api::get_stock(Call& call) {
 }
 
 asio::awaitable<Reply> Api::put_stock(Call& call) {
-  const json::object& body = call.body.get_object();
+  const json::object& body = call.body->get_object();
   StockChange change;
   change.title = text_if(body, "title");
   change.category = text_if(body, "category");
@@ -92,7 +92,7 @@ asio::awaitable<Reply> Api::list_stock(Call& call) {
 
 // I5: the key lives in the inventory database, in the transaction that adds the stock.
 asio::awaitable<Reply> Api::restock(Call& call) {
-  const std::int64_t quantity = call.body.get_object().at("quantity").get_int64();
+  const std::int64_t quantity = call.body->get_object().at("quantity").get_int64();
   RequestKey key{scope_of(*call.route), call.key, fingerprint_of(call, std::to_string(quantity))};
   auto writing = within(io_, read_wait(), d_.inventory.restock(call.id, quantity, std::move(key)));
   const auto reply = co_await std::move(writing);
@@ -122,7 +122,7 @@ asio::awaitable<Reply> Api::get_wallet(Call& call) {
 }
 
 asio::awaitable<Reply> Api::put_wallet(Call& call) {
-  const Money balance = call.body.get_object().at("balance").get_int64();
+  const Money balance = call.body->get_object().at("balance").get_int64();
   auto writing = within(io_, read_wait(), d_.payments.put_wallet(call.id, balance));
   const auto wallet = co_await std::move(writing);
   if (!wallet) co_return change_failed("payment", wallet.failure());

@@ -94,7 +94,7 @@ std::optional<Problem> check_path(const Route& route, const std::string& value) 
 std::optional<Problem> read_body(const Request& request, const Route& route, Call& call) {
   if (route.request == nullptr) return std::nullopt;
   if (request.body.empty() && route.body_optional) {
-    call.body = json::object();
+    call.body.emplace(json::object());
     return std::nullopt;
   }
   if (!is_json(request.content_type))
@@ -106,7 +106,7 @@ std::optional<Problem> read_body(const Request& request, const Route& route, Cal
   }
   auto errors = check(*route.request, parsed.value);
   if (!errors.empty()) return validation_problem(422, "the body is not valid", std::move(errors));
-  call.body = std::move(parsed.value);
+  call.body.emplace(std::move(parsed.value));  // assigning would copy it out of its block
   return std::nullopt;
 }
 

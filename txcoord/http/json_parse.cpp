@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <boost/json/basic_parser_impl.hpp>
+#include <boost/json/monotonic_resource.hpp>
 #include <boost/json/value_stack.hpp>
 #include <vector>
 
@@ -143,7 +144,8 @@ std::string explain(const json::error_code& error, std::size_t at) {
 
 ParsedJson parse_json(std::string_view text) {
   json::basic_parser<Handler> parser(strict());
-  parser.handler().stack.reset();
+  // One block for the whole tree, kept alive by the value itself.
+  parser.handler().stack.reset(json::make_shared_resource<json::monotonic_resource>());
   json::error_code error;
   const std::size_t used = parser.write_some(false, text.data(), text.size(), error);
   Handler& handler = parser.handler();

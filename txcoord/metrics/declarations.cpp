@@ -25,7 +25,7 @@ constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
     {"txcoord_retries_total", counter, "cause", "Groups run again under a new gid, by cause."},
     {"txcoord_admission_refused_total", counter, "",
      "Operations refused before they reached the queue."},
-    {"txcoord_deadlocks_total", counter, "", "Deadlocks that a database or the detector reported."},
+    {"txcoord_deadlocks_total", counter, "", "Deadlocks that a database reported."},
     {"txcoord_in_doubt_branches", gauge, "participant",
      "Prepared branches of ours at the last look."},
     {"txcoord_in_doubt_oldest_seconds", gauge, "participant",

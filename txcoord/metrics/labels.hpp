@@ -36,9 +36,9 @@ inline constexpr std::string_view reason_labels[] = {"",  // confirmed
                                                      "MODE_NOT_AVAILABLE"};
 inline constexpr std::string_view phase_labels[] = {"vote",   "judge", "prepare", "decide",
                                                     "commit", "abort", "step"};
-inline constexpr std::string_view cause_labels[] = {"refused",      "timeout",     "deadlock",
-                                                    "lock_timeout", "unavailable", "fenced",
-                                                    "key_conflict", "poison",      "error"};
+inline constexpr std::string_view cause_labels[] = {
+    "refused", "timeout",      "deadlock", "lock_timeout", "unavailable",
+    "fenced",  "key_conflict", "poison",   "not_applied",  "error"};
 inline constexpr std::string_view action_labels[] = {"commit", "rollback", "takeover", "heuristic"};
 inline constexpr std::string_view method_labels[] = {"GET",   "HEAD",   "POST",   "PUT",
                                                      "PATCH", "DELETE", "OPTIONS"};

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""What the documents name is there; and the check finds each kind of thing that is not."""
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from check_docs import Checker  # noqa: E402 (the path is set above)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TREE = {
+    "run": "  ./run demo [--no-wait]   the tour\n  ./run compare, prove     not built yet\n",
+    "src/engine.cpp": "void Engine::start() {}\n",
+    "src/engine.hpp": "namespace engine { class Driver { void stop(); }; }\n",
+    "tests/unit/engine_test.cpp": 'TEST_CASE("it starts, and stops") {}\n',
+    "tests/unit/metrics_golden.txt": "counter txcoord_orders_total{mode}\n",
+    "txcoord.example.toml": "#log_level = 1\n[engine]\n#lanes = 2\n[participants.order]\ndsn = 1\n",
+    "docs/other.md": "# Other\n## What `it` does\n## Twice\n## Twice\n```\n## not a heading\n```\n",
+}
+
+
+class TheDocuments(unittest.TestCase):
+    def test_name_only_what_is_there(self):
+        checker = Checker(ROOT)
+        self.assertGreater(len(checker.documents()), 5)
+        self.assertEqual([], checker.check())
+
+
+class TheCheck(unittest.TestCase):
+    def problems(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in {**TREE, "docs/page.md": text}.items():
+                file = pathlib.Path(folder, name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(content, encoding="utf-8")
+            return Checker(folder).check()
+
+    def accepts(self, text):
+        self.assertEqual([], self.problems(text))
+
+    def finds(self, text, problem):
+        self.assertEqual([f"docs/page.md:1: {problem}"], self.problems(text))
+
+    def test_paths(self):
+        self.accepts("`src/engine.cpp`, `src/`, `run`, `src/*_test.cpp`, `build/release/program`, `and/or`")
+        self.finds("`src/gone.cpp`", "src/gone.cpp does not exist")
+        self.finds("`gone/with/its_folder.cpp`", "gone/with/its_folder.cpp does not exist")
+
+    def test_names_in_a_file(self):
+        self.accepts("`src/engine.cpp: Engine::start` and `src/engine.hpp: Driver::stop`")
+        self.accepts("`tests/unit/engine_test.cpp: it starts, and stops`")
+        self.finds("`src/engine.cpp: Engine::halt`", "src/engine.cpp does not hold Engine::halt")
+        self.finds("`src/engine.cpp: Engine::star`", "src/engine.cpp does not hold Engine::star")
+        self.finds("`tests/unit/engine_test.cpp: it halts`", "tests/unit/engine_test.cpp does not hold it halts")
+
+    def test_names_in_the_next_cell(self):
+        self.accepts("| 1 | `src/engine.cpp` | `Engine::start` | it starts |")
+        self.finds("| 1 | `src/engine.cpp` | `Engine::halt` | it halts |",
+                   "src/engine.cpp does not hold Engine::halt")
+
+    def test_links(self):
+        self.accepts("[a](other.md) [b](../src/engine.cpp) [c](other.md#what-it-does) [d](other.md#twice-1) "
+                     "[e](https://example.org/x)")
+        self.finds("[a](gone.md)", "link to gone.md: no such file")
+        self.finds("[a](other.md#not-a-heading)", "link to other.md#not-a-heading: no such heading")
+
+    def test_metrics_settings_and_commands(self):
+        self.accepts("`txcoord_orders_total{mode=\"2pc\"}` `txcoord_orders_total_count` `engine.lanes` "
+                     "`participants.payment.dsn` `./run demo --no-wait` `./run prove`")
+        self.finds("`txcoord_order_total`", "txcoord_order_total is no metric of tests/unit/metrics_golden.txt")
+        self.finds("`engine.lane`", "engine.lane is no setting of txcoord.example.toml")
+        self.finds("`./run fast`", "./run has no command fast")
+
+    def test_fenced_blocks_are_not_looked_at(self):
+        self.accepts("```sh\ncat `src/gone.cpp`\n```")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
