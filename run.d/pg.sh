@@ -101,6 +101,8 @@ max_prepared_transactions = 64
 shared_buffers = 128MB
 fsync = on
 full_page_writes = on
+# After a kill: one syncfs before recovery, not an fsync of each file (seen: 5 s against 0.4 s).
+recovery_init_sync_method = syncfs
 synchronous_commit = on
 max_wal_size = 1GB
 jit = off

@@ -133,6 +133,7 @@ TEST_CASE("operations that arrive while a group is under way go together in the 
   REQUIRE(rig.run_until([&] { return count(rig.script.trace, "inventory.vote") == 2; }));
   std::vector<std::shared_ptr<std::optional<SubmitResult>>> others;
   for (const char* key : {"c", "d", "e", "f"}) others.push_back(rig.start(rig.operation(key)));
+  REQUIRE(rig.run_until([&] { return rig.coordinator.pending("order-f").has_value(); }));
   rig.script.let_go("log.decide");
   rig.script.let_go("inventory.vote");
   for (const auto& other : others) {
@@ -256,6 +257,7 @@ TEST_CASE("a poison operation is found by halving, refused alone, and the others
   REQUIRE(rig.run_until([&] { return count(rig.script.trace, "order.vote") == 2; }));
   std::map<std::string, std::shared_ptr<std::optional<SubmitResult>>> four;
   for (const char* key : {"a", "b", "c", "d"}) four[key] = rig.start(rig.operation(key));
+  REQUIRE(rig.run_until([&] { return rig.coordinator.pending("order-d").has_value(); }));
   rig.script.let_go("log.decide");
   rig.script.let_go("order.vote");
   for (const auto& [key, result] : four) {

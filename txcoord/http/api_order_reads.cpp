@@ -3,11 +3,9 @@
 // A commit is atomic but not atomically visible: between two COMMIT PREPAREDs one database is ahead
 // of another. What makes the view right:
 //   1. The overlay (engine, then log) is read before the services. A decision that is complete by
-//   then is
-//      in every service's answer; one that is not is in the overlay.
-//   2. Each part is compared with what the order's newest status calls for. A part that is behind
-//   puts its
-//      service in waiting_for, and `applied` is false.
+//      then is in every service's answer; one that is not is in the overlay.
+//   2. Each part is compared with what the order's newest status calls for. A part that is behind,
+//      or whose service did not answer, puts its service in waiting_for, and `applied` is false.
 //   3. Behind without an overlay means that the decision fell between the two reads: look again.
 #include <algorithm>
 #include <iterator>
