@@ -99,6 +99,8 @@ class RandomKills(unittest.TestCase):
         confirmed = len(load.memory.of(outcome="confirmed"))
         wait_until("c2 confirms orders again beside a silent c1",
                    lambda: len(load.memory.of(outcome="confirmed")) > confirmed + 50, 15)
+        # Orders that do not meet c1's rows go on before the take-over; it is fenced by that alone.
+        wait_until("c2 finishes what c1 left", lambda: not self.of("c1"), LEASE_SECONDS + SECONDS_TO_SETTLE)
         first.signal(signal.SIGCONT)
         first.wait_exit(15)
         first.start()

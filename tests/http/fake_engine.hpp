@@ -32,6 +32,8 @@ class FakeEngine final : public engine::Engine {
   std::vector<engine::ActiveTransaction> active_transactions;
   std::map<std::string, engine::ParticipantHealth> health_map;
 
+  // Before the I/O context goes.
+  void drop_gate() { gate_.reset(); }
   void let_go() {
     hold = false;
     if (gate_) gate_->cancel();

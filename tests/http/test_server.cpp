@@ -12,6 +12,8 @@
 #include <boost/json/parse.hpp>
 #include <stdexcept>
 
+#include "txcoord/base/logging.hpp"
+
 namespace txcoord::testing {
 namespace {
 
@@ -111,6 +113,7 @@ Response Client::request(std::string_view method, std::string_view path, std::st
 }
 
 TestServer::TestServer(std::function<void(Settings&)> adjust) {
+  logging::start("error");  // what the tests provoke is not news
   settings_.http.port = 0;
   settings_.http.read_wait_ms_max = 300;
   if (adjust) adjust(settings_);
@@ -124,6 +127,7 @@ TestServer::TestServer(std::function<void(Settings&)> adjust) {
 TestServer::~TestServer() {
   io_.stop();
   thread_.join();
+  engine.drop_gate();
 }
 
 std::future<void> TestServer::spawn(asio::awaitable<void> work) {
