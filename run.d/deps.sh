@@ -20,7 +20,7 @@ common_packages=(g++ cmake ninja-build pkg-config ccache libpq-dev prometheus-cp
 debian12_packages=(libboost1.81-dev libboost-json1.81-dev libboost-system1.81-dev)
 modern_packages=(libboost-dev libboost-json-dev libboost-system-dev libpqxx-dev catch2)
 test_packages=(python3-psycopg wrk)
-check_packages=(clang-format clang-tidy shellcheck)
+check_packages=(clang-format shellcheck)
 
 # Sets OS_KEY (debian12, debian13, ubuntu2404) or dies with what is supported.
 detect_os() {
@@ -201,7 +201,9 @@ deps_ensure() {
         case "$need" in
             build) ;;
             test) wanted+=("${test_packages[@]}") ;;
-            check) wanted+=("${test_packages[@]}" "${check_packages[@]}") ;;
+            check) wanted+=("${test_packages[@]}" "${check_packages[@]}")
+                # Debian 12's own is 14, which knows neither coroutines nor source_location.
+                if [[ "$OS_KEY" == debian12 ]]; then wanted+=(clang-tidy-16); else wanted+=(clang-tidy); fi ;;
             *) die "deps: unknown set '$need'" ;;
         esac
     done
