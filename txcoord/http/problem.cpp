@@ -68,6 +68,7 @@ const ReasonInfo& reason_info(std::string_view reason) {
 
 std::vector<std::string_view> all_reasons() {
   std::vector<std::string_view> names;
+  names.reserve(std::size(reasons));
   for (const ReasonInfo& info : reasons) names.push_back(info.reason);
   return names;
 }

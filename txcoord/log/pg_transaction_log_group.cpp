@@ -146,6 +146,7 @@ std::string fence(Session& session, const protocol::Gid& gid) {
 std::string insert_decision(Session& session, const protocol::Gid& gid,
                             const Operations& operations, const DecisionRecord& record) {
   std::vector<std::string> order_ids;
+  order_ids.reserve(record.confirmed.size());
   for (const std::size_t i : record.confirmed) order_ids.push_back(operations[i]->order_id);
   return "INSERT INTO decisions (gid, coordinator, epoch, outcome, participants, order_ids) "
          "VALUES (" +

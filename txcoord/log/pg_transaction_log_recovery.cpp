@@ -91,6 +91,7 @@ FROM pg_control_system())"};
 
 std::vector<std::string> texts(const std::vector<protocol::Gid>& gids) {
   std::vector<std::string> result;
+  result.reserve(gids.size());
   for (const protocol::Gid& gid : gids) result.push_back(protocol::format(gid));
   return result;
 }
