@@ -50,6 +50,12 @@ add_test(NAME checker COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/pyth
 set_tests_properties(checker PROPERTIES LABELS pg TIMEOUT 120 SKIP_RETURN_CODE 77
   ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 
+# The observer of ./run compare: for every counter a planted fault that makes it count.
+add_test(NAME observer COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/python3 tests/bench/test_observer.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(observer PROPERTIES LABELS pg TIMEOUT 300 SKIP_RETURN_CODE 77
+  ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
+
 # --- docs: what the documents name (files, functions, headings, metrics, settings) is there
 add_test(NAME docs COMMAND /usr/bin/python3 tests/docs/test_docs.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(docs PROPERTIES LABELS docs TIMEOUT 60)
@@ -68,6 +74,18 @@ if(TARGET txcoord)
 endif()
 
 # --- ./run bench: the baseline; built when asked for, part of nothing else
-add_executable(txcoord_bench_one_database EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/one_database.cpp)
+add_executable(txcoord_bench_one_database EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/one_database.cpp
+  ${CMAKE_SOURCE_DIR}/tests/bench/load_tally.cpp)
 target_link_libraries(txcoord_bench_one_database PRIVATE txcoord_pg CLI11::CLI11)
 txcoord_setup(txcoord_bench_one_database "")
+
+# --- ./run compare: the load generator; built when asked for, part of nothing else
+add_executable(txcoord_bench_load EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/load.cpp
+  ${CMAKE_SOURCE_DIR}/tests/bench/load_client.cpp ${CMAKE_SOURCE_DIR}/tests/bench/load_tally.cpp)
+target_link_libraries(txcoord_bench_load PRIVATE txcoord_asio CLI11::CLI11)
+txcoord_setup(txcoord_bench_load "")
+# Its statistics; and clients (the load generator's cases are skipped until it was built).
+add_test(NAME compare COMMAND /usr/bin/python3 tests/bench/test_compare.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+add_test(NAME clients COMMAND /usr/bin/python3 tests/bench/test_clients.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(compare clients PROPERTIES LABELS bench TIMEOUT 120
+  ENVIRONMENT "TXC_LOAD=$<TARGET_FILE:txcoord_bench_load>;PYTHONDONTWRITEBYTECODE=1")

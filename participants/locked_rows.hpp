@@ -18,6 +18,11 @@ class LockedRows {
   // group. Operations that are no candidates, or do not touch this service, get yes.
   virtual protocol::Votes judge(const Operations& operations,
                                 const OperationMask& candidates) const = 0;
+
+  // A step of a saga that undoes (a compensation, or a cancel that must succeed) and whose rows
+  // stand already as it would leave them, by whoever's doing: the reservation expired, the order
+  // was failed. Such a step is done without being applied.
+  virtual bool undone_already(const Operation&) const { return false; }
 };
 
 protocol::Vote vote_yes();

@@ -53,22 +53,23 @@ protocol::Vote vote_on_move(std::span<const Move<State>> moves, OperationKind ki
   return vote_no("ILLEGAL_STATE", std::move(detail), /*final=*/!legal_before);
 }
 
-// Votes on a whole group. `placed` is the state a `place` leaves; vote_place(operation) judges one,
-// vote_missing(operation) answers for a row that is not there.
-template <class State, class VotePlace, class VoteMissing>
+// Votes on a whole group. What a service says beside its table of moves:
+//   made_in(operation)       the state in which it makes its row; nothing: it moves one
+//   vote_made(operation)     judges one that makes its row
+//   vote_missing(operation)  answers for a row that is not there
+template <class State, class MadeIn, class VoteMade, class VoteMissing>
 protocol::Votes vote_on_moves(std::span<const Move<State>> moves,
-                              const std::map<std::string, State>& locked, State placed,
+                              const std::map<std::string, State>& locked,
                               const Operations& operations, const OperationMask& candidates,
-                              VotePlace vote_place, VoteMissing vote_missing) {
+                              MadeIn made_in, VoteMade vote_made, VoteMissing vote_missing) {
   protocol::Votes votes(operations.size(), vote_yes());
   std::map<std::string, State> now = locked;
   for (std::size_t i = 0; i < operations.size(); ++i) {
     if (!candidates[i]) continue;
     const Operation& operation = *operations[i];
-    if (operation.kind == OperationKind::place) {
-      votes[i] = vote_place(operation);
-      if (votes[i].answer == protocol::Answer::yes)
-        now.insert_or_assign(operation.order_id, placed);
+    if (const std::optional<State> made = made_in(operation)) {
+      votes[i] = vote_made(operation);
+      if (votes[i].answer == protocol::Answer::yes) now.insert_or_assign(operation.order_id, *made);
       continue;
     }
     const auto row = locked.find(operation.order_id);
@@ -87,20 +88,29 @@ protocol::Votes vote_on_moves(std::span<const Move<State>> moves,
   return votes;
 }
 
-// The orders whose rows a group must lock: each once.
-inline std::vector<std::string> orders_to_lock(const Operations& operations) {
+// The orders whose rows a group must lock, each once: those of the operations that make no row.
+template <class MadeIn>
+std::vector<std::string> orders_to_lock(const Operations& operations, MadeIn made_in) {
   std::set<std::string> ids;
   for (const auto& operation : operations) {
-    if (operation->kind != OperationKind::place) ids.insert(operation->order_id);
+    if (!made_in(*operation)) ids.insert(operation->order_id);
   }
   return {ids.begin(), ids.end()};
 }
 
-inline bool only_places(const Operations& operations) {
+// Whether a group can be judged without a row of the database.
+template <class MadeIn>
+bool all_make_rows(const Operations& operations, MadeIn made_in) {
   for (const auto& operation : operations) {
-    if (operation->kind != OperationKind::place) return false;
+    if (!made_in(*operation)) return false;
   }
   return true;
+}
+
+// When a row or an event is said to have been written. A group's carry the request's time, in all
+// databases the same; the steps of a saga come one after the other, each at its own time.
+inline std::string written_at(const Operation& operation) {
+  return rfc3339(operation.transaction_id.empty() ? operation.created_at : now_utc());
 }
 
 // The moves of the survivors, one array a column, for unnest().
@@ -118,7 +128,7 @@ struct MovedRows {
     to.emplace_back(to_string(*after));
     events.push_back(std::move(event));
     correlations.push_back(operation.correlation_id);
-    times.push_back(rfc3339(operation.created_at));
+    times.push_back(written_at(operation));
   }
 };
 

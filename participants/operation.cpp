@@ -9,6 +9,9 @@ std::string_view to_string(OperationKind kind) {
     case OperationKind::cancel: return "cancel";
     case OperationKind::ship: return "ship";
     case OperationKind::deliver: return "deliver";
+    case OperationKind::create: return "create";
+    case OperationKind::confirm: return "confirm";
+    case OperationKind::fail: return "fail";
   }
   return "unknown";
 }

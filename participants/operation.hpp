@@ -11,7 +11,16 @@
 
 namespace txcoord {
 
-enum class OperationKind : std::uint8_t { place, cancel, ship, deliver };
+enum class OperationKind : std::uint8_t {
+  place,
+  cancel,
+  ship,
+  deliver,
+  // Steps of a saga at the order service alone; no client asks for them.
+  create,   // a new order, PENDING
+  confirm,  // PENDING → CONFIRMED
+  fail,     // PENDING → FAILED, with Operation::reason
+};
 std::string_view to_string(OperationKind kind);
 
 using Money = std::int64_t;  // minor units, one currency a deployment
@@ -54,7 +63,16 @@ struct Operation {
   UtcTime created_at{};  // becomes the rows' created_at
   std::string answer;    // compact JSON, the order as answered when confirmed; kept by the log
                          // so that a replay is exact and an unapplied decision can be read
-  PlaceOrder place;      // empty unless kind == place
+  PlaceOrder place;      // for place and create; a step of a saga keeps it whatever its kind
+
+  // --- sagas and accepted orders -----------------------------------------------------------------
+  std::string mode{"2pc"};     // orders.mode
+  std::string transaction_id;  // orders.transaction_id; empty: the gid that carries it
+  // place: the order is there already, PENDING (it was accepted before it was tried); the order
+  // service moves it to CONFIRMED instead of inserting it.
+  bool accepted = false;
+  std::optional<UtcTime> reserve_until;  // place: when its reservations free themselves
+  std::string reason;                    // fail: why
 };
 
 }  // namespace txcoord

@@ -16,6 +16,7 @@
 #include "participants/operation.hpp"
 #include "txcoord/base/failure.hpp"
 #include "txcoord/protocol/gid.hpp"
+#include "txcoord/protocol/recovery_plan.hpp"
 #include "txcoord/protocol/vote.hpp"
 
 namespace txcoord {
@@ -25,6 +26,34 @@ namespace asio = boost::asio;
 using Operations = std::vector<std::shared_ptr<const Operation>>;  // in group order
 // One bit for each operation of the group, same order.
 using OperationMask = std::vector<bool>;
+
+// One saga's call of a step. The operation's kind says what is to be done here.
+struct StepCall {
+  std::string saga_id;
+  std::shared_ptr<const Operation> operation;
+  // A fault on demand (faults.hpp): a new call is refused with this reason, through its barrier
+  // like any other refusal, so that what an earlier try did is never denied.
+  std::string refuse_as{};
+};
+// The same step of several sagas, as one local transaction.
+struct StepRequest {
+  std::string step;    // the barrier's name within the saga: "reserve"
+  std::string undoes;  // set for a compensation: the name of the step that it undoes
+  std::vector<StepCall> calls;
+  // Past the point of no return: a refusal needs a person, and is not remembered. Nor is that of a
+  // compensation.
+  bool must_succeed = false;
+};
+enum class StepStatus : std::uint8_t {
+  done,     // now, or by an earlier try of the same step; a compensation that had nothing to undo
+  refused,  // a business refusal, now or by an earlier try: nothing was done
+  barred,   // its compensation came first: nothing was done, and never will be
+  retry,    // rows are missing that will come: nothing was done, ask again
+};
+struct StepReply {
+  StepStatus status = StepStatus::done;
+  std::string reason, detail;  // why it was refused, or is to be asked again
+};
 
 // What an in-doubt branch costs its database, for gauges and /readyz.
 struct ParticipantGauges {
@@ -70,6 +99,23 @@ class Participant {
   // Forget: the decisions of these gids are durably complete. May use synchronous_commit=off.
   virtual asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) = 0;
   virtual asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) = 0;
+
+  // How far the log had come when this database was last told; nothing: never. Kept here because a
+  // log that went back cannot know it.
+  virtual asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string installation) = 0;
+  // May be lost in a crash: then less is known than was seen.
+  virtual asio::awaitable<Result<Done>> note_log_seen(std::string installation,
+                                                      protocol::LogPoint point) = 0;
+
+  // A step of sagas: judged in order, applied set-wise, each with its barrier row, and committed,
+  // in one local transaction. May be repeated: a call that was answered is answered the same again.
+  // One reply for each call; a Failure is everybody's (poison: one of them cannot be applied; with
+  // outcome_unknown it may be done, now or later). `gid` is fresh, and active while this runs: it
+  // names what a third party is asked for meanwhile (a card authorisation).
+  virtual asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid gid,
+                                                                   StepRequest request) = 0;
+  // Forget: these sagas have ended long ago, no step of theirs can still be on its way.
+  virtual asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) = 0;
 };
 
 }  // namespace txcoord

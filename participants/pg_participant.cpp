@@ -2,7 +2,6 @@
 // answer is lost, the comments beside each failure here.
 #include "participants/pg_participant.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <optional>
 #include <stdexcept>
@@ -13,7 +12,6 @@
 namespace txcoord {
 namespace {
 
-using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 // More open branches than this and the engine has lost count: refuse instead of growing.
@@ -28,12 +26,6 @@ Failure own_failure(FailureKind kind, std::string message) {
 
 double seconds_since(steady_clock::time_point start) {
   return std::chrono::duration<double>(steady_clock::now() - start).count();
-}
-
-// At least a millisecond: a wait that has run out already ends as a timeout, not as a bad argument.
-milliseconds left_until(steady_clock::time_point until) {
-  return std::max(milliseconds(1),
-                  std::chrono::duration_cast<milliseconds>(until - steady_clock::now()));
 }
 
 // BEGIN and lock, on the worker's thread. A failure leaves no transaction open, so that the

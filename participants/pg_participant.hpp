@@ -2,7 +2,8 @@
 // The same code serves all four services; what differs is in a BranchLogic.
 //
 // Every database has:  txc_branch(gid text primary key, at timestamptz), the witness table:
-// `gid` is the global transaction's id, without the participant.
+// `gid` is the global transaction's id, without the participant. And, for the steps of sagas,
+// txc_saga_steps(saga_id, step, outcome, reason, detail, at), the barrier.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -51,6 +52,12 @@ class PgParticipant final : public Participant {
   asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) override;
 
   asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) override;
+  asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string installation) override;
+  asio::awaitable<Result<Done>> note_log_seen(std::string installation,
+                                              protocol::LogPoint point) override;
+  asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid gid,
+                                                           StepRequest request) override;
+  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) override;
 
   // list_prepared, with ages.
   asio::awaitable<Result<std::vector<PreparedBranch>>> prepared_ages(std::string installation);

@@ -17,6 +17,11 @@ ParticipantDeadlines participant_deadlines(const EngineSettings& engine) {
   return deadlines;
 }
 
+milliseconds left_until(std::chrono::steady_clock::time_point until) {
+  return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(
+                                       until - std::chrono::steady_clock::now()));
+}
+
 std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string_view participant,
                                     std::string_view use, std::size_t connections,
                                     const DatabaseSettings& database, Metrics* metrics) {

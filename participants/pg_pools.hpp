@@ -24,6 +24,8 @@ struct ParticipantDeadlines {
   std::chrono::milliseconds service{3000};
 };
 ParticipantDeadlines participant_deadlines(const EngineSettings& engine);
+// At least a millisecond: a wait that has run out already ends as a timeout, not as a bad argument.
+std::chrono::milliseconds left_until(std::chrono::steady_clock::time_point until);
 
 struct PgPools {
   std::shared_ptr<pg::Pool> branch, finish, service;

@@ -38,6 +38,11 @@ struct OrderView {
 struct OrderFilter {
   std::string customer_id, status;  // empty: any
 };
+// What fail_pending() found or made of an order.
+struct OrderFate {
+  std::string order_id;
+  std::string status;  // afterwards; empty: there is no such order
+};
 class OrderService {
  public:
   virtual ~OrderService() = default;
@@ -45,6 +50,13 @@ class OrderService {
   virtual asio::awaitable<Result<std::vector<OrderView>>> orders(
       OrderFilter filter, PageRequest page) = 0;  // newest first
   virtual asio::awaitable<Result<std::vector<EventView>>> order_events(std::string order_id) = 0;
+  // The orders with an event of this correlation id, newest order first, at most 50.
+  virtual asio::awaitable<Result<std::vector<std::string>>> orders_by_correlation(
+      std::string correlation_id) = 0;
+  // PENDING orders become FAILED, for `reason`; durably, before this returns. Never waits for a
+  // row: an order that another transaction is changing is left out of the answer. May be repeated.
+  virtual asio::awaitable<Result<std::vector<OrderFate>>> fail_pending(
+      std::vector<std::string> order_ids, std::string reason) = 0;
 };
 
 // --- inventory -------------------------------------------------------------------------------
@@ -87,6 +99,16 @@ class InventoryService {
   virtual asio::awaitable<Result<std::vector<ReservationView>>> reservations(
       std::string order_id) = 0;
   virtual asio::awaitable<Result<std::vector<EventView>>> stock_events(std::string order_id) = 0;
+
+  // Reservations that a saga made expire. The order's row is the arbiter (OrderService::
+  // fail_pending): what it failed may be freed, what it confirmed is kept for good.
+  // The orders whose reservations have run out, longest first, by the database's clock.
+  virtual asio::awaitable<Result<std::vector<std::string>>> expired_reservations(
+      std::size_t limit) = 0;
+  // Frees what is still RESERVED and was made to expire. How many orders had such. May be repeated.
+  virtual asio::awaitable<Result<std::size_t>> expire(std::vector<std::string> order_ids) = 0;
+  // They do not expire any more. May be repeated.
+  virtual asio::awaitable<Result<Done>> keep_reservations(std::vector<std::string> order_ids) = 0;
 };
 
 // --- payment ---------------------------------------------------------------------------------

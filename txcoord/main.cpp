@@ -10,7 +10,9 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <cstdlib>
 #include <iostream>
+#include <random>
 
+#include "participants/faulty_participant.hpp"
 #include "participants/inventory/inventory.hpp"
 #include "participants/order/order.hpp"
 #include "participants/payment/payment.hpp"
@@ -20,7 +22,9 @@
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
 #include "txcoord/engine/coordinator.hpp"
+#include "txcoord/engine/reservation_expirer.hpp"
 #include "txcoord/http/server.hpp"
+#include "txcoord/log/pg_saga_log.hpp"
 #include "txcoord/log/pg_transaction_log.hpp"
 #include "txcoord/metrics/metrics.hpp"
 #include "txcoord/version.hpp"
@@ -48,15 +52,17 @@ class Program {
                               &metrics_, deadlines_)),
         shipping_(make_shipping(context.get_executor(), settings.participants.at("shipping"),
                                 &metrics_, deadlines_)),
+        faults_(make_faults()),
         log_(make_pg_transaction_log(context.get_executor(), settings, &metrics_)),
-        coordinator_(context.get_executor(), settings,
-                     {order_.participant.get(), inventory_.participant.get(),
-                      payment_.participant.get(), shipping_.participant.get()},
-                     *log_, crash_, metrics_,
-                     [this](const std::string&) { stop(cli::exit_fenced); }),
+        saga_log_(make_pg_saga_log(context.get_executor(), settings, &metrics_)),
+        coordinator_(context.get_executor(), settings, faulty_participants(), *log_, *saga_log_,
+                     crash_, metrics_, [this](const std::string&) { stop(cli::exit_fenced); }),
+        expirer_(
+            context.get_executor(), *order_.service, *inventory_.service, metrics_,
+            [this](const std::string& order_id) { coordinator_.reservation_expired(order_id); }),
         server_(context.get_executor(),
                 {coordinator_, *order_.service, *inventory_.service, *payment_.service,
-                 *shipping_.service, *log_, metrics_, settings}),
+                 *shipping_.service, *log_, *saga_log_, metrics_, settings, faults_by_name()}),
         signals_(context, SIGINT, SIGTERM),
         card_clock_(context) {}
 
@@ -64,6 +70,7 @@ class Program {
     server_.start();
     spawn(coordinator_.start());
     spawn(settle_cards());
+    spawn(expirer_.run());
     signals_.async_wait([this](const boost::system::error_code& error, int) {
       if (!error) stop(cli::exit_ok);
     });
@@ -72,6 +79,36 @@ class Program {
   }
 
  private:
+  // What a fault set on purpose goes through; without one it does nothing.
+  std::map<std::string, std::unique_ptr<FaultyParticipant>> make_faults() {
+    std::map<std::string, std::unique_ptr<FaultyParticipant>> made;
+    for (Participant* participant : {order_.participant.get(), inventory_.participant.get(),
+                                     payment_.participant.get(), shipping_.participant.get()}) {
+      const std::string name(participant->name());
+      made[name] = std::make_unique<FaultyParticipant>(*participant, std::random_device{}());
+      const FaultSettings& fault = settings_.faults.at(name);
+      const bool active = fault.failure_percent > 0 || fault.delay_ms > 0 || fault.mode == "down";
+      metrics_.fault_active(name, active);
+      if (!active) continue;
+      made[name]->set(ParticipantFaults{fault.failure_percent / 100.0,
+                                        std::chrono::milliseconds(fault.delay_ms),
+                                        parse_fault_mode(fault.mode).value()});
+      logging::warn("a fault is set on purpose, by configuration",
+                    {{"participant", std::string_view(name)}});
+    }
+    return made;
+  }
+  std::vector<Participant*> faulty_participants() const {
+    std::vector<Participant*> participants;
+    for (const auto& [name, participant] : faults_) participants.push_back(participant.get());
+    return participants;
+  }
+  std::map<std::string, FaultyParticipant*> faults_by_name() const {
+    std::map<std::string, FaultyParticipant*> named;
+    for (const auto& [name, participant] : faults_) named[name] = participant.get();
+    return named;
+  }
+
   // Refuse new work, finish what is decided, go. A second signal does not wait.
   void stop(int exit_code) {
     if (std::exchange(stopping_, true)) return;
@@ -86,6 +123,7 @@ class Program {
 
   asio::awaitable<void> wind_down() {
     const std::chrono::milliseconds wait_max(settings_.http.drain_ms_max);
+    expirer_.stop();
     auto drain = coordinator_.drain(wait_max);
     co_await std::move(drain);
     auto close = server_.drain();
@@ -127,8 +165,11 @@ class Program {
   InventoryParts inventory_;
   PaymentParts payment_;
   ShippingParts shipping_;
+  std::map<std::string, std::unique_ptr<FaultyParticipant>> faults_;
   std::unique_ptr<TransactionLog> log_;
+  std::unique_ptr<SagaLog> saga_log_;
   engine::Coordinator coordinator_;
+  engine::ReservationExpirer expirer_;
   http::Server server_;
   asio::signal_set signals_;
   asio::steady_timer card_clock_;

@@ -32,16 +32,18 @@ constexpr pg::Statement read_reservations{"inventory_read_reservations", R"(
    ORDER BY order_id, sku)"};
 
 // Waits for no lock that the vote did not take: reservation ids are ours, the reservations that
-// move belong to locked stock rows, and there is no foreign key.
+// move belong to locked stock rows, and there is no foreign key. $15 is empty unless some of the
+// reservations expire: unnest() fills up with nulls.
 constexpr pg::Statement apply_group{"inventory_apply", R"(
   WITH placed AS (
-    INSERT INTO reservations (reservation_id, order_id, sku, quantity, status, created_at)
-    SELECT p.reservation_id, p.order_id, p.sku, p.quantity, 'RESERVED', p.created_at
-      FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[])
-           AS p (reservation_id, order_id, sku, quantity, created_at)
+    INSERT INTO reservations (reservation_id, order_id, sku, quantity, status, created_at, expires_at)
+    SELECT p.reservation_id, p.order_id, p.sku, p.quantity, 'RESERVED', p.created_at,
+           nullif(p.expires_at, '')::timestamptz
+      FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[], $15::text[])
+           AS p (reservation_id, order_id, sku, quantity, created_at, expires_at)
     RETURNING 1
   ), moved AS (
-    UPDATE reservations r SET status = m.status, updated_at = now()
+    UPDATE reservations r SET status = m.status, expires_at = NULL, updated_at = now()
       FROM unnest($6::uuid[], $7::text[]) AS m (reservation_id, status)
      WHERE r.reservation_id = m.reservation_id AND r.status = 'RESERVED'
     RETURNING 1
@@ -79,6 +81,7 @@ struct StockDelta {
 // one delta, because an UPDATE … FROM applies only one of several matching rows.
 struct Batch {
   std::vector<std::string> placed_ids, placed_orders, placed_skus, placed_at;
+  std::vector<std::string> placed_expires;  // as many as the last one that expires needs
   std::vector<std::int64_t> placed_quantities;
   std::vector<std::string> moved_ids, moved_to;
   std::map<std::string, StockDelta> deltas;
@@ -91,6 +94,11 @@ struct Batch {
   }
 
   void place(const Operation& operation) {
+    if (operation.reserve_until) {
+      placed_expires.resize(placed_ids.size());
+      placed_expires.resize(placed_ids.size() + operation.place.items.size(),
+                            rfc3339(*operation.reserve_until));
+    }
     for (const OrderItem& item : operation.place.items) {
       placed_ids.push_back(item.reservation_id);
       placed_orders.push_back(operation.order_id);
@@ -120,7 +128,7 @@ struct Batch {
 }  // namespace
 
 bool InventoryBranch::touches(const Operation& operation) const {
-  return operation.kind != OperationKind::deliver;
+  return operation.kind == OperationKind::place || moves_reservations(operation);
 }
 
 std::unique_ptr<LockedRows> InventoryBranch::lock(pg::Session& session,
@@ -130,6 +138,7 @@ std::unique_ptr<LockedRows> InventoryBranch::lock(pg::Session& session,
   std::vector<std::string> moving;
   for (const auto& operation : operations) {
     if (moves_reservations(*operation)) moving.push_back(operation->order_id);
+    if (operation->kind != OperationKind::place) continue;
     for (const OrderItem& item : operation->place.items) skus.insert(item.sku);
   }
   if (!moving.empty()) {
@@ -174,10 +183,11 @@ void InventoryBranch::apply(pg::Session& session, const Operations& operations,
     reserved.push_back(delta.reserved);
     shipped.push_back(delta.shipped);
   }
-  const auto result = session.exec(
-      apply_group, batch.placed_ids, batch.placed_orders, batch.placed_skus,
-      batch.placed_quantities, batch.placed_at, batch.moved_ids, batch.moved_to, skus, available,
-      reserved, shipped, batch.event_orders, batch.event_types, batch.event_correlations);
+  const auto result =
+      session.exec(apply_group, batch.placed_ids, batch.placed_orders, batch.placed_skus,
+                   batch.placed_quantities, batch.placed_at, batch.moved_ids, batch.moved_to, skus,
+                   available, reserved, shipped, batch.event_orders, batch.event_types,
+                   batch.event_correlations, batch.placed_expires);
   const auto row = result[0];
   expect_count(row[0].as<std::size_t>(), batch.placed_ids.size(), apply_group.name);
   expect_count(row[1].as<std::size_t>(), batch.moved_ids.size(), apply_group.name);

@@ -6,6 +6,7 @@
 
 #include "participants/inventory/inventory.hpp"
 #include "participants/inventory/inventory_branch.hpp"
+#include "participants/inventory/reservation_expiry.hpp"
 #include "txcoord/base/sha256.hpp"
 
 namespace txcoord {
@@ -218,6 +219,29 @@ class PgInventoryService final : public InventoryService {
         views.push_back({row[0].as<std::string>(), row[1].as<std::string>(), time_of(row[2])});
       }
       return views;
+    };
+    return pool_->run(std::move(work), deadline_);
+  }
+
+  asio::awaitable<Result<std::vector<std::string>>> expired_reservations(
+      std::size_t limit) override {
+    auto work = [limit](pg::Session& session) {
+      return txcoord::expired_reservations(session, limit);
+    };
+    return pool_->run(std::move(work), deadline_);
+  }
+
+  asio::awaitable<Result<std::size_t>> expire(std::vector<std::string> order_ids) override {
+    auto work = [ids = std::move(order_ids)](pg::Session& session) {
+      return expire_reservations(session, ids);
+    };
+    return pool_->run(std::move(work), deadline_);
+  }
+
+  asio::awaitable<Result<Done>> keep_reservations(std::vector<std::string> order_ids) override {
+    auto work = [ids = std::move(order_ids)](pg::Session& session) {
+      txcoord::keep_reservations(session, ids);
+      return Done{};
     };
     return pool_->run(std::move(work), deadline_);
   }

@@ -2,6 +2,7 @@
 // up what is asked for, so that no sum can overflow.
 #include "participants/inventory/stock_judge.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <set>
@@ -33,7 +34,10 @@ class StockJudge {
       case OperationKind::place: return place(operation.place);
       case OperationKind::cancel:
       case OperationKind::ship: return move(operation);
-      case OperationKind::deliver: return vote_yes();
+      case OperationKind::deliver:
+      case OperationKind::create:
+      case OperationKind::confirm:
+      case OperationKind::fail: break;  // nothing of theirs is here
     }
     return vote_yes();
   }
@@ -107,6 +111,14 @@ protocol::Votes LockedStock::judge(const Operations& operations,
     if (candidates[i]) votes[i] = judge.judge(*operations[i]);
   }
   return votes;
+}
+
+bool LockedStock::undone_already(const Operation& operation) const {
+  const auto found = reservations.find(operation.order_id);
+  if (operation.kind != OperationKind::cancel || found == reservations.end()) return false;
+  return std::all_of(found->second.begin(), found->second.end(), [](const ReservationRow& row) {
+    return row.status == ReservationStatus::released;
+  });
 }
 
 }  // namespace txcoord

@@ -32,6 +32,7 @@ class LockedStock final : public LockedRows {
   // Reasons, for the first item that has one: UNKNOWN_SKU, then PRICE_CHANGED, then OUT_OF_STOCK.
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;
+  bool undone_already(const Operation& operation) const override;
 };
 
 }  // namespace txcoord

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,19 +16,26 @@ enum class OrderStatus : std::uint8_t { pending, confirmed, failed, cancelled, s
 std::string_view to_string(OrderStatus status);         // as stored: PENDING, CONFIRMED, …
 OrderStatus parse_order_status(std::string_view text);  // throws std::runtime_error
 std::span<const Move<OrderStatus>> order_moves();
+// The status in which the operation makes its order; nothing: it moves one.
+std::optional<OrderStatus> order_made_in(const Operation& operation);
 
 class LockedOrders final : public LockedRows {
  public:
   LockedOrders() = default;  // nothing locked: enough to judge a group that only places
-  explicit LockedOrders(std::map<std::string, OrderStatus> statuses)
-      : statuses_(std::move(statuses)) {}
+  // `reasons`: why they failed, of those that did.
+  explicit LockedOrders(std::map<std::string, OrderStatus> statuses,
+                        std::map<std::string, std::string> reasons = {})
+      : statuses_(std::move(statuses)), reasons_(std::move(reasons)) {}
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;
-  // Precondition: the row was locked.
+  bool undone_already(const Operation& operation) const override;
+  bool has(const std::string& order_id) const { return statuses_.contains(order_id); }
+  // Precondition: has(order_id).
   OrderStatus status(const std::string& order_id) const { return statuses_.at(order_id); }
 
  private:
   std::map<std::string, OrderStatus> statuses_;  // by order_id
+  std::map<std::string, std::string> reasons_;
 };
 
 }  // namespace txcoord

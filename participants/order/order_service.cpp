@@ -1,6 +1,7 @@
-// Reads of the Order service: an order, a page of orders, an order's events.
+// The Order service outside of branches: reads, and the failing of orders that did not end in time.
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,6 +38,63 @@ constexpr pg::Statement items_of_orders{"order_items", R"(
 // Bounded: an order has few events, whatever wrote them.
 constexpr pg::Statement events_of_order{"order_events", R"(
   SELECT type, correlation_id, at FROM events WHERE order_id = $1::uuid ORDER BY event_id LIMIT 1000)"};
+
+constexpr std::int64_t orders_of_correlation_max = 50;
+
+// Ids are time-ordered: by id is newest first.
+constexpr pg::Statement orders_of_correlation{"order_of_correlation", R"(
+  SELECT DISTINCT order_id FROM events WHERE correlation_id = $1 ORDER BY order_id DESC LIMIT $2::bigint)"};
+
+// In key order, as branches do, and without waiting for them.
+constexpr pg::Statement lock_free_orders{"order_lock_free", R"(
+  SELECT order_id, status
+    FROM orders
+   WHERE order_id = ANY ($1::uuid[])
+   ORDER BY order_id
+     FOR NO KEY UPDATE SKIP LOCKED)"};
+
+constexpr pg::Statement existing_orders{"order_existing", R"(
+  SELECT order_id FROM orders WHERE order_id = ANY ($1::uuid[]))"};
+
+constexpr pg::Statement fail_orders{"order_fail", R"(
+  WITH failed AS (
+    UPDATE orders
+       SET status = 'FAILED', reason = $2, updated_at = greatest(updated_at, clock_timestamp())
+     WHERE order_id = ANY ($1::uuid[]) AND status = 'PENDING'
+    RETURNING order_id, correlation_id, updated_at
+  )
+  INSERT INTO events (order_id, type, correlation_id, at)
+  SELECT order_id, 'OrderFailed', correlation_id, updated_at FROM failed)"};
+
+// I8: an order ends once. Its row decides between this and the saga's own confirmation: both lock
+// it, and whoever comes second finds it ended.
+std::vector<OrderFate> fail(pg::Session& session, const std::vector<std::string>& order_ids,
+                            const std::string& reason) {
+  return in_local_transaction(session, [&] {
+    std::vector<OrderFate> fates;
+    std::vector<std::string> pending;
+    std::set<std::string> found;
+    for (const pqxx::row& row : session.exec(lock_free_orders, order_ids)) {
+      OrderFate fate{row[0].as<std::string>(), row[1].as<std::string>()};
+      found.insert(fate.order_id);
+      if (fate.status == "PENDING") {
+        pending.push_back(fate.order_id);
+        fate.status = "FAILED";
+      }
+      fates.push_back(std::move(fate));
+    }
+    if (!pending.empty())
+      expect_rows(session.exec(fail_orders, pending, reason), pending.size(), fail_orders.name);
+    if (found.size() == order_ids.size()) return fates;
+    // The others are locked, or are not there: an order is never deleted.
+    for (const pqxx::row& row : session.exec(existing_orders, order_ids))
+      found.insert(row[0].as<std::string>());
+    for (const std::string& order_id : order_ids) {
+      if (!found.contains(order_id)) fates.push_back({order_id, ""});
+    }
+    return fates;
+  });
+}
 
 OrderView order_of(const pqxx::row& row) {
   OrderView order;
@@ -110,6 +168,28 @@ class PgOrderService final : public OrderService {
     };
     auto reading = pool_->run(std::move(read), deadline_);
     co_return co_await std::move(reading);
+  }
+
+  asio::awaitable<Result<std::vector<std::string>>> orders_by_correlation(
+      std::string correlation_id) override {
+    auto read = [id = std::move(correlation_id)](pg::Session& session) {
+      const pqxx::result rows = session.exec(orders_of_correlation, id, orders_of_correlation_max);
+      std::vector<std::string> order_ids;
+      order_ids.reserve(static_cast<std::size_t>(rows.size()));
+      for (const pqxx::row& row : rows) order_ids.push_back(row[0].as<std::string>());
+      return order_ids;
+    };
+    auto reading = pool_->run(std::move(read), deadline_);
+    co_return co_await std::move(reading);
+  }
+
+  asio::awaitable<Result<std::vector<OrderFate>>> fail_pending(std::vector<std::string> order_ids,
+                                                               std::string reason) override {
+    auto work = [ids = std::move(order_ids), reason = std::move(reason)](pg::Session& session) {
+      return fail(session, ids, reason);
+    };
+    auto failing = pool_->run(std::move(work), deadline_);
+    co_return co_await std::move(failing);
   }
 
  private:

@@ -7,6 +7,10 @@
 namespace txcoord {
 namespace {
 
+bool given_back(PaymentStatus status) {
+  return status == PaymentStatus::refunded || status == PaymentStatus::voided;
+}
+
 // One pass over the group: what earlier candidates with yes spent, and which orders they changed.
 class PaymentJudge {
  public:
@@ -20,7 +24,10 @@ class PaymentJudge {
                    : place_wallet(operation.place);
       case OperationKind::cancel: return cancel(operation);
       case OperationKind::ship:
-      case OperationKind::deliver: return vote_yes();
+      case OperationKind::deliver:
+      case OperationKind::create:
+      case OperationKind::confirm:
+      case OperationKind::fail: break;  // nothing of theirs is here
     }
     return vote_yes();
   }
@@ -68,8 +75,7 @@ class PaymentJudge {
     if (!rows_.balances.contains(payment->second.customer_id)) {
       return vote_retry("a payment appeared during the vote");
     }
-    const PaymentStatus status = payment->second.status;
-    if (status == PaymentStatus::refunded || status == PaymentStatus::voided) {
+    if (given_back(payment->second.status)) {
       return vote_no("ILLEGAL_STATE", "payment is given back already", true);
     }
     if (!cancelled_.insert(operation.order_id).second) {
@@ -111,6 +117,12 @@ protocol::Votes LockedWallets::judge(const Operations& operations,
     if (candidates[i]) votes[i] = judge.judge(*operations[i]);
   }
   return votes;
+}
+
+bool LockedWallets::undone_already(const Operation& operation) const {
+  const auto payment = payments.find(operation.order_id);
+  return operation.kind == OperationKind::cancel && payment != payments.end() &&
+         given_back(payment->second.status);
 }
 
 }  // namespace txcoord

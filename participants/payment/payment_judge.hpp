@@ -38,6 +38,7 @@ class LockedWallets final : public LockedRows {
 
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;
+  bool undone_already(const Operation& operation) const override;
 };
 
 }  // namespace txcoord

@@ -55,8 +55,11 @@ std::string event_name(OperationKind kind) {
     case OperationKind::cancel: return "ShippingCancelled";
     case OperationKind::ship: return "ShipmentShipped";
     case OperationKind::deliver: return "ShipmentDelivered";
+    case OperationKind::create:
+    case OperationKind::confirm:
+    case OperationKind::fail: break;  // steps at the order service alone
   }
-  throw std::logic_error("an operation of no kind");
+  throw std::logic_error("not an operation on a shipment");
 }
 
 struct Arranged {  // one array a column
@@ -73,22 +76,35 @@ struct Arranged {  // one array a column
         tracking_number(prefecture->tracking_prefix, operation.place.shipment_id));
     carriers.emplace_back(prefecture->carrier);
     correlations.push_back(operation.correlation_id);
-    times.push_back(rfc3339(operation.created_at));
+    times.push_back(written_at(operation));
   }
 };
 
 class ShippingLogic final : public BranchLogic {
  public:
   std::string_view name() const override { return "shipping"; }
-  bool touches(const Operation&) const override { return true; }
+  bool touches(const Operation& operation) const override {
+    switch (operation.kind) {
+      case OperationKind::place:
+      case OperationKind::cancel:
+      case OperationKind::ship:
+      case OperationKind::deliver: return true;
+      case OperationKind::create:
+      case OperationKind::confirm:
+      case OperationKind::fail: return false;
+    }
+    return false;
+  }
 
   std::unique_ptr<LockedRows> without_locks(const Operations& operations) const override {
-    return only_places(operations) ? std::make_unique<LockedShipments>() : nullptr;
+    return all_make_rows(operations, shipment_made_in) ? std::make_unique<LockedShipments>()
+                                                       : nullptr;
   }
 
   std::unique_ptr<LockedRows> lock(pg::Session& session, const Operations& operations,
                                    const PreliminaryPtr&) const override {
-    const pqxx::result rows = session.exec(lock_shipments, orders_to_lock(operations));
+    const pqxx::result rows =
+        session.exec(lock_shipments, orders_to_lock(operations, shipment_made_in));
     std::map<std::string, ShipmentStatus> statuses;
     for (const pqxx::row& row : rows) {
       statuses.emplace(row[0].as<std::string>(), parse_shipment_status(row[1].view()));

@@ -55,6 +55,11 @@ ShipmentStatus parse_shipment_status(std::string_view text) {
 
 std::span<const Move<ShipmentStatus>> shipment_moves() { return moves; }
 
+std::optional<ShipmentStatus> shipment_made_in(const Operation& operation) {
+  if (operation.kind != OperationKind::place) return std::nullopt;
+  return ShipmentStatus::arranged;
+}
+
 protocol::Votes LockedShipments::judge(const Operations& operations,
                                        const OperationMask& candidates) const {
   // Whether there is such an order is for the order service to say. Where it says yes and the
@@ -62,8 +67,14 @@ protocol::Votes LockedShipments::judge(const Operations& operations,
   const auto vote_missing = [](const Operation&) {
     return vote_retry("the order's shipment is not here yet");
   };
-  return vote_on_moves(shipment_moves(), statuses_, ShipmentStatus::arranged, operations,
-                       candidates, vote_on_address, vote_missing);
+  return vote_on_moves(shipment_moves(), statuses_, operations, candidates, shipment_made_in,
+                       vote_on_address, vote_missing);
+}
+
+bool LockedShipments::undone_already(const Operation& operation) const {
+  const auto row = statuses_.find(operation.order_id);
+  return operation.kind == OperationKind::cancel && row != statuses_.end() &&
+         row->second == ShipmentStatus::cancelled;
 }
 
 }  // namespace txcoord

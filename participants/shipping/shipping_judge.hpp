@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,8 @@ enum class ShipmentStatus : std::uint8_t { arranged, shipped, delivered, cancell
 std::string_view to_string(ShipmentStatus status);            // as stored: ARRANGED, SHIPPED, …
 ShipmentStatus parse_shipment_status(std::string_view text);  // throws std::runtime_error
 std::span<const Move<ShipmentStatus>> shipment_moves();
+// The status in which the operation makes its shipment; nothing: it moves one.
+std::optional<ShipmentStatus> shipment_made_in(const Operation& operation);
 
 class LockedShipments final : public LockedRows {
  public:
@@ -24,6 +27,7 @@ class LockedShipments final : public LockedRows {
       : statuses_(std::move(statuses)) {}
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;
+  bool undone_already(const Operation& operation) const override;
   // Precondition: the row was locked.
   ShipmentStatus status(const std::string& order_id) const { return statuses_.at(order_id); }
 

@@ -219,8 +219,13 @@ class Bench:
         command = [self.environment["TXC_ONE_DATABASE"], "--dsn", self.environment["TXC_DSN_ONE"],
                    "--way", way, "--clients", str(clients), "--seconds", str(seconds), "--sku-prefix", f"{variant}-",
                    "--products", str(self.products(variant)), "--wallets", str(self.options.wallets)]
-        return self.measured(lambda: json.loads(
-            subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout))
+
+        def work():
+            result = json.loads(subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout)
+            del result["timeline"]
+            return {**result, **result.pop("latency")}
+
+        return self.measured(work)
 
 
 # --- what is measured, and how it is told ----------------------------------------------------------

@@ -1,12 +1,13 @@
-// The baseline of `./run bench`: the same order in ONE database, in one plain transaction, by as
-// many clients as are told. It writes the rows that txcoord writes, into the same tables (the
-// migrations of all five databases, each in a PostgreSQL schema of its own; see bench.py).
+// The baseline of `./run bench` and `./run compare`: the same order in ONE database, in one plain
+// transaction, by as many clients as are told. It writes the rows that txcoord writes, into the
+// same tables (the migrations of all five databases, each in a PostgreSQL schema of its own): the
+// order, its items, reservations, stock, wallet, payment, shipment, four events, and the key with
+// the whole answer. (Placing an order writes no ledger row: ledgers hold what came in.) A refused
+// order leaves its reason under its key.
 //
 // Two ways, both with prepared statements:
 //   plain      BEGIN, claim the key, lock the stock, lock the wallet, write, COMMIT: six round
-//   trips,
-//              what a careful service does by hand
-//   statement  all of it in one statement: one round trip, the least that one order can cost
+//   trips statement  all of it in one statement: one round trip, the least that one order can cost
 //
 // There is no HTTP and no JSON here: the comparison favours this side by that much.
 #include <CLI/CLI.hpp>
@@ -15,36 +16,51 @@
 #include <barrier>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <iostream>
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/bench/load_tally.hpp"
+#include "tests/bench/order_stream.hpp"
 #include "txcoord/base/ids.hpp"
+#include "txcoord/base/json_writer.hpp"
+#include "txcoord/base/time.hpp"
 #include "txcoord/pg/session.hpp"
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using namespace txcoord;
+using namespace txcoord::bench;
 
-constexpr std::int64_t unit_price = 100;  // of every product that bench.py loads
 constexpr const char* address =
     R"({"name":"Tanaka Taro","postal_code":"150-0002","prefecture":"Tokyo","city":"Shibuya",)"
     R"("line1":"2-21-1 Shibuya"})";
 
-constexpr txcoord::pg::Statement claim_key{"bench_claim_key", R"(
-  INSERT INTO log.operations (period, scope, idempotency_key, fingerprint, kind, outcome, order_id, gid)
-  VALUES (1, 'anonymous POST /v1/orders', $1, sha256($1::text::bytea), 'place', 'confirmed', $2, '')
+constexpr pg::Statement claim_key{"bench_claim_key", R"(
+  INSERT INTO log.operations (period, scope, idempotency_key, fingerprint, kind, outcome, order_id, gid,
+                              answer)
+  VALUES (1, 'anonymous POST /v1/orders', $1, sha256($1::text::bytea), 'place', 'confirmed', $2, '', $3)
   ON CONFLICT DO NOTHING)"};
 
+// A refusal is kept under its key, like a confirmation: plainly in the transaction that claimed it,
+// and in one of its own where the statement that would have claimed it failed.
+constexpr pg::Statement turn_to_refusal{"bench_turn_to_refusal", R"(
+  UPDATE log.operations SET outcome = 'refused', reason = $2, answer = ''
+   WHERE idempotency_key = $1 AND scope = 'anonymous POST /v1/orders' AND period = 1)"};
+constexpr pg::Statement record_refusal{"bench_record_refusal", R"(
+  INSERT INTO log.operations (period, scope, idempotency_key, fingerprint, kind, outcome, order_id, gid,
+                              reason)
+  VALUES (1, 'anonymous POST /v1/orders', $1, sha256($1::text::bytea), 'place', 'refused', $2, '', $3))"};
+
 // In the order of sku, in every transaction: no deadlock.
-constexpr txcoord::pg::Statement lock_stock{"bench_lock_stock", R"(
+constexpr pg::Statement lock_stock{"bench_lock_stock", R"(
   SELECT unit_price, available FROM inventory.inventory WHERE sku = ANY ($1::text[])
    ORDER BY sku FOR NO KEY UPDATE)"};
 
-constexpr txcoord::pg::Statement lock_wallet{"bench_lock_wallet", R"(
+constexpr pg::Statement lock_wallet{"bench_lock_wallet", R"(
   SELECT balance FROM payment.wallets WHERE customer_id = $1 FOR NO KEY UPDATE)"};
 
 // What both ways write, as common table expressions over `taken`, the order's lines.
@@ -103,16 +119,16 @@ const std::string write_order_sql = R"(
   ),)" + std::string(writes) + R"(
   SELECT 1 / ((SELECT count(*) FROM stock) = cardinality($5::text[]) AND
               (SELECT count(*) FROM wallet) = 1)::integer)";
-const txcoord::pg::Statement write_order{"bench_write_order", write_order_sql.c_str()};
+const pg::Statement write_order{"bench_write_order", write_order_sql.c_str()};
 
 // Stock is locked in the order of sku, whatever order the UPDATE would choose; CHECK constraints
 // refuse what would become negative.
 const std::string whole_order_sql = R"(
   WITH claimed AS (
     INSERT INTO log.operations (period, scope, idempotency_key, fingerprint, kind, outcome,
-                                order_id, gid)
+                                order_id, gid, answer)
     VALUES (1, 'anonymous POST /v1/orders', $13, sha256($13::text::bytea), 'place', 'confirmed',
-            $1::uuid, '')
+            $1::uuid, '', $14)
   ), taken AS MATERIALIZED (
     SELECT l.sku, l.quantity, l.price
       FROM unnest($5::text[], $6::bigint[], $7::bigint[]) AS l (sku, quantity, price)
@@ -121,120 +137,181 @@ const std::string whole_order_sql = R"(
   ),)" + std::string(writes) + R"(
   SELECT 1 / ((SELECT count(*) FROM stock) = cardinality($5::text[]) AND
               (SELECT count(*) FROM wallet) = 1)::integer)";
-const txcoord::pg::Statement whole_order{"bench_whole_order", whole_order_sql.c_str()};
+const pg::Statement whole_order{"bench_whole_order", whole_order_sql.c_str()};
 
 struct Options {
-  std::string dsn, way = "plain", sku_prefix = "cold-";
-  unsigned clients = 32, products = 1000, wallets = 10000;
-  double seconds = 10;
+  std::string dsn, way = "plain", answers, key_prefix;
+  unsigned clients = 32;
+  double seconds = 10, warm_up = 0;
+  StreamSettings stream;
 };
 
+// An order of the stream with all that is written of it; ids and the answer that is kept under its
+// key are made as the coordinator makes them.
 struct Order {
-  std::string order_id, customer, correlation, payment_id, shipment_id, tracking, key;
+  Order(const BenchOrder& drawn, const std::string& key_prefix);
+  std::string answer() const;
+
+  std::uint64_t index;
+  Refusal refusal;
+  std::string order_id = uuid_v7(), customer, correlation = uuid_v7(), payment_id = uuid_v7(),
+              shipment_id = uuid_v7(), tracking = "MS" + shipment_id, key;
   std::vector<std::string> skus, reservation_ids;
-  std::vector<std::int64_t> quantities{1, 1}, prices{unit_price, unit_price};
-  std::int64_t total = 2 * unit_price;
+  std::vector<std::int64_t> quantities, prices;
+  std::int64_t total;
 };
+
+Order::Order(const BenchOrder& drawn, const std::string& key_prefix)
+    : index(drawn.index),
+      refusal(drawn.refusal),
+      customer(drawn.customer),
+      key(key_of(key_prefix, drawn.index)),
+      total(drawn.total()) {
+  std::vector<BenchLine> lines = drawn.lines;
+  std::sort(lines.begin(), lines.end(),
+            [](const BenchLine& a, const BenchLine& b) { return a.sku < b.sku; });
+  for (const BenchLine& line : lines) {
+    skus.push_back(line.sku);
+    quantities.push_back(line.quantity);
+    prices.push_back(unit_price);
+    reservation_ids.push_back(uuid_v7());
+  }
+}
+
+std::string Order::answer() const {
+  JsonWriter out;
+  out.begin_object().field("order_id", order_id).field("customer_id", customer);
+  out.field("status", "CONFIRMED").field("mode", "2pc").field("total_amount", total);
+  out.field("currency", "JPY").key("items").begin_array();
+  for (std::size_t i = 0; i < skus.size(); ++i) {
+    out.begin_object().field("sku", skus[i]).field("quantity", quantities[i]);
+    out.field("unit_price", prices[i]).field("reservation_id", reservation_ids[i]);
+    out.field("reservation_status", "RESERVED").end_object();
+  }
+  out.end_array().key("payment").begin_object().field("payment_id", payment_id);
+  out.field("payment_method", "wallet").field("amount", total).field("status", "CAPTURED");
+  out.end_object().key("shipment").begin_object().field("shipment_id", shipment_id);
+  out.field("status", "ARRANGED").end_object();
+  out.field("created_at", rfc3339(now_utc())).field("correlation_id", correlation);
+  return out.end_object().take();
+}
 
 class Client {
  public:
-  explicit Client(const Options& options)
+  Client(const Options& options, const OrderStream& stream, std::atomic<std::uint64_t>& next)
       : options_(options),
-        random_(std::random_device{}()),
+        stream_(stream),
+        next_(next),
         session_(options.dsn, {}, std::chrono::seconds(10)) {
     // Nothing but small statements on tables that are full: PostgreSQL's own choice of plans is
     // best.
-    session_.exec_simple("SET plan_cache_mode = auto");
+    session_.exec_simple("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off");
   }
 
   void run_until(Clock::time_point end) {
     while (Clock::now() < end) {
-      const Order order = make_order();
-      const auto begun = Clock::now();
-      try {
-        options_.way == "plain" ? place_plainly(order) : place_in_one_statement(order);
-      } catch (const pqxx::deadlock_detected&) {
-        ++deadlocks;
-        if (options_.way == "plain") session_.exec_simple("ROLLBACK");
-        continue;
+      const Order order(stream_.at(next_++), options_.key_prefix);
+      Answer answer{.index = order.index, .intended = Clock::now()};
+      bool again = true;
+      while (again) {
+        try {
+          answer.reason = options_.way == "plain" ? place_plainly(order) : place_at_once(order);
+          again = false;
+        } catch (const pqxx::deadlock_detected&) {
+          ++deadlocks;
+          if (options_.way == "plain") session_.exec_simple("ROLLBACK");
+        }
       }
-      const auto ended = Clock::now();
-      if (ended <= end)
-        latencies_ms.push_back(std::chrono::duration<double, std::milli>(ended - begun).count());
+      answer.outcome = answer.reason.empty() ? Outcome::confirmed : Outcome::refused;
+      if (answer.outcome == Outcome::confirmed) answer.order_id = order.order_id;
+      answer.answered = Clock::now();
+      tally.add(std::move(answer));
     }
   }
 
-  std::vector<double> latencies_ms;
+  Tally tally;
   std::uint64_t deadlocks = 0;
 
  private:
-  unsigned any_of(unsigned count) {
-    return std::uniform_int_distribution<unsigned>(0, count - 1)(random_);
-  }
-  std::string sku(unsigned number) const { return options_.sku_prefix + std::to_string(number); }
-
-  // Two different products; ids and key are made as the coordinator makes them.
-  Order make_order() {
-    Order order;
-    const unsigned first = any_of(options_.products);
-    order.skus = {sku(first), sku((first + 1 + any_of(options_.products - 1)) % options_.products)};
-    std::sort(order.skus.begin(), order.skus.end());
-    order.customer = "bench-" + std::to_string(any_of(options_.wallets));
-    order.order_id = txcoord::uuid_v7();
-    order.payment_id = txcoord::uuid_v7();
-    order.shipment_id = txcoord::uuid_v7();
-    order.reservation_ids = {txcoord::uuid_v7(), txcoord::uuid_v7()};
-    order.correlation = txcoord::uuid_v7();
-    order.tracking = "MS" + order.shipment_id;
-    order.key = txcoord::uuid_v7();
-    return order;
-  }
-
-  void place_plainly(const Order& order) {
+  // Both return the reason of a refusal, or nothing.
+  std::string place_plainly(const Order& order) {
     session_.exec_simple("BEGIN");
-    if (session_.exec(claim_key, order.key, order.order_id).affected_rows() != 1)
+    if (session_.exec(claim_key, order.key, order.order_id, order.answer()).affected_rows() != 1)
       throw std::runtime_error("a key came twice");
+    const char* reason = "";
     const pqxx::result stock = session_.exec(lock_stock, order.skus);
     if (stock.size() != 2) throw std::runtime_error("a product is missing");
-    for (const auto& row : stock) {
-      if (row[0].as<std::int64_t>() != unit_price || row[1].as<std::int64_t>() < 1)
-        throw std::runtime_error("a product costs something else, or is sold out");
+    for (int i = 0; i < 2; ++i) {
+      if (stock[i][0].as<std::int64_t>() != unit_price)
+        throw std::runtime_error("a product costs something else");
+      if (stock[i][1].as<std::int64_t>() < order.quantities[static_cast<std::size_t>(i)])
+        reason = reason_of(Refusal::stock);
     }
     const pqxx::result wallet = session_.exec(lock_wallet, order.customer);
-    if (wallet.size() != 1 || wallet[0][0].as<std::int64_t>() < order.total)
-      throw std::runtime_error("a wallet is missing or empty");
-    session_.exec(write_order, order.order_id, order.customer, order.total, order.correlation,
-                  order.skus, order.quantities, order.prices, order.reservation_ids,
-                  order.payment_id, order.shipment_id, address, order.tracking);
+    if (wallet.size() != 1) throw std::runtime_error("a wallet is missing");
+    if (order.refusal == Refusal::card) reason = reason_of(Refusal::card);
+    if (*reason == '\0' && wallet[0][0].as<std::int64_t>() < order.total)
+      reason = reason_of(Refusal::funds);
+    if (*reason != '\0') {
+      session_.exec(turn_to_refusal, order.key, reason);
+    } else {
+      session_.exec(write_order, order.order_id, order.customer, order.total, order.correlation,
+                    order.skus, order.quantities, order.prices, order.reservation_ids,
+                    order.payment_id, order.shipment_id, address, order.tracking);
+    }
     session_.exec_simple("COMMIT");
+    return reason;
   }
 
-  void place_in_one_statement(const Order& order) {
-    session_.exec(whole_order, order.order_id, order.customer, order.total, order.correlation,
-                  order.skus, order.quantities, order.prices, order.reservation_ids,
-                  order.payment_id, order.shipment_id, address, order.tracking, order.key);
+  std::string place_at_once(const Order& order) {
+    try {
+      if (order.refusal != Refusal::card) {
+        session_.exec(whole_order, order.order_id, order.customer, order.total, order.correlation,
+                      order.skus, order.quantities, order.prices, order.reservation_ids,
+                      order.payment_id, order.shipment_id, address, order.tracking, order.key,
+                      order.answer());
+        return {};
+      }
+    } catch (const pqxx::check_violation&) {
+      if (order.refusal == Refusal::none) throw;
+    }
+    session_.exec(record_refusal, order.key, order.order_id, reason_of(order.refusal));
+    return reason_of(order.refusal);
+  }
+
+  static const char* reason_of(Refusal refusal) {
+    switch (refusal) {
+      case Refusal::none: return "";
+      case Refusal::stock: return "OUT_OF_STOCK";
+      case Refusal::funds: return "INSUFFICIENT_FUNDS";
+      case Refusal::card: return "CARD_DECLINED";
+    }
+    return "";
   }
 
   const Options& options_;
-  std::mt19937 random_;
-  txcoord::pg::Session session_;
+  const OrderStream& stream_;
+  std::atomic<std::uint64_t>& next_;
+  pg::Session session_;
 };
-
-double percentile(const std::vector<double>& sorted, double share) {
-  if (sorted.empty()) return 0;
-  return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
-}
 
 // Connects everybody, lets them start together, and prints one line of JSON.
 void run(const Options& options) {
+  const OrderStream stream(options.stream);
+  std::atomic<std::uint64_t> next = 0;
   std::vector<std::unique_ptr<Client>> clients;
   for (unsigned i = 0; i < options.clients; ++i)
-    clients.push_back(std::make_unique<Client>(options));
+    clients.push_back(std::make_unique<Client>(options, stream, next));
 
-  std::atomic<Clock::time_point> end{};
-  const auto length =
-      std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.seconds));
-  std::barrier start(options.clients, [&]() noexcept { end = Clock::now() + length; });
+  Window window;
+  const auto seconds = [](double count) {
+    return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(count));
+  };
+  std::barrier start(options.clients, [&]() noexcept {
+    window.start = Clock::now();
+    window.measured_from = window.start + seconds(options.warm_up);
+    window.end = window.measured_from + seconds(options.seconds);
+  });
   std::atomic<bool> failed = false;
   {
     std::vector<std::jthread> threads;
@@ -242,7 +319,7 @@ void run(const Options& options) {
       threads.emplace_back([&] {
         start.arrive_and_wait();
         try {
-          client->run_until(end);
+          client->run_until(window.end);
         } catch (const std::exception& error) {
           std::cerr << "one_database: " + std::string(error.what()) + "\n";
           failed = true;
@@ -252,19 +329,16 @@ void run(const Options& options) {
   }
   if (failed) throw std::runtime_error("a client failed: there is no result");
 
-  std::vector<double> latencies;
+  Tally all;
   std::uint64_t deadlocks = 0;
   for (const auto& client : clients) {
-    latencies.insert(latencies.end(), client->latencies_ms.begin(), client->latencies_ms.end());
+    all.merge(std::move(client->tally));
     deadlocks += client->deadlocks;
   }
-  std::sort(latencies.begin(), latencies.end());
-  std::printf(
-      "{\"orders\": %zu, \"seconds\": %.3f, \"orders_per_s\": %.1f, \"deadlocks\": %llu, "
-      "\"p50_ms\": %.3f, \"p90_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
-      latencies.size(), options.seconds, static_cast<double>(latencies.size()) / options.seconds,
-      static_cast<unsigned long long>(deadlocks), percentile(latencies, 0.5),
-      percentile(latencies, 0.9), percentile(latencies, 0.99), percentile(latencies, 1));
+  if (!options.answers.empty()) all.write_answers(options.answers, options.key_prefix);
+  std::string report = all.json(window, 0);
+  report.insert(1, "\"deadlocks\": " + std::to_string(deadlocks) + ", ");
+  std::cout << report << std::endl;
 }
 
 }  // namespace
@@ -277,11 +351,19 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"plain", "statement"}));
   app.add_option("--clients", options.clients)->check(CLI::Range(1, 512));
   app.add_option("--seconds", options.seconds)->check(CLI::Range(0.1, 3600.0));
-  app.add_option("--sku-prefix", options.sku_prefix);
-  app.add_option("--products", options.products)->check(CLI::Range(2, 1'000'000));
-  app.add_option("--wallets", options.wallets)->check(CLI::Range(1, 1'000'000));
+  app.add_option("--warm-up", options.warm_up)->check(CLI::Range(0.0, 600.0));
+  app.add_option("--key-prefix", options.key_prefix, "different for each run; random unless told");
+  app.add_option("--seed", options.stream.seed, "of the orders; random unless told");
+  app.add_option("--sku-prefix", options.stream.sku_prefix);
+  app.add_option("--products", options.stream.products)->check(CLI::Range(2, 1'000'000));
+  app.add_option("--wallets", options.stream.wallets)->check(CLI::Range(1, 1'000'000));
+  app.add_option("--zipf", options.stream.zipf)->check(CLI::Range(0.0, 5.0));
+  app.add_option("--refused", options.stream.refused_share)->check(CLI::Range(0.0, 1.0));
+  app.add_option("--answers", options.answers, "file for one line an order");
   CLI11_PARSE(app, argc, argv);
   try {
+    if (app.count("--seed") == 0) options.stream.seed = std::random_device{}();
+    if (options.key_prefix.empty()) options.key_prefix = random_hex(16);
     run(options);
     return 0;
   } catch (const std::exception& error) {

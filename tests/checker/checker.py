@@ -11,7 +11,8 @@ As a command:  checker.py --order DSN --inventory DSN --payment DSN --shipping D
 
 Movement: the log is read before and after the services. What looks wrong about an order or a
 global transaction counts only when it looks the same in two readings, orphan_age apart, and the
-log says that nothing of it was under way.
+log says that nothing of it was under way. Of an order whose saga is open, only the saga is judged: it
+must be shown as stuck, or must not stand still for saga_silence.
 """
 import argparse
 import json
@@ -20,40 +21,53 @@ import time
 
 from checker_reading import SERVICES, State, Unreadable
 from checker_rules import (ORDER_CHECKS, WHOLE_CHECKS, Violation, nothing_decided_waits,
-                           nothing_is_left_prepared, witnesses_match_decisions)
+                           nothing_is_left_prepared, open_sagas_are_worked_on, witnesses_match_decisions)
+from checker_sagas import SAGA_CHECKS, barriers_stand_where_sagas_stand
 
 
 # --- running them ------------------------------------------------------------------------------------
 
-def order_violations(state, orders):
+def order_violations(state, orders, silence):
     """By order: what looks wrong about it in this reading."""
     found = {}
     for order_id in orders:
-        wrong = [Violation(invariant, name, order_id, text)
-                 for each in ORDER_CHECKS for invariant, name, text in each(state, order_id)]
+        if state.after.open_sagas(order_id):
+            seen = open_sagas_are_worked_on(state, order_id, silence)
+        else:
+            seen = (each_found for each in ORDER_CHECKS for each_found in each(state, order_id))
+        wrong = [Violation(invariant, name, order_id, text) for invariant, name, text in seen]
         if wrong:
             found[order_id] = wrong
     return found
 
 
-def check(dsns, trimming=True, orphan_age=5.0, patience=30.0):
+def certain(state, order_id, unchanged, orphan_age, silence):
+    """What the log knows is certain at rest. What it does not know, or that a saga stands still, must
+    have been seen for long."""
+    if state.after.open_sagas(order_id):
+        return unchanged >= silence
+    known = order_id in state.after.by_order or order_id in state.after.sagas_by_order
+    return not state.moving(order_id) and (known or unchanged >= orphan_age)
+
+
+def check(dsns, trimming=True, orphan_age=5.0, saga_silence=10.0, patience=30.0):
     """All violations, sorted. Orders that move are read again until they rest or patience ends; one
     that never rests is a violation of its own (I7, never_at_rest)."""
     state = State(dsns)
     violations = [v for each in WHOLE_CHECKS for v in each(state)]
     violations += nothing_is_left_prepared(state, orphan_age)
     violations += nothing_decided_waits(state, orphan_age)
+    violations += [v for each in SAGA_CHECKS for v in each(state)]
+    violations += barriers_stand_where_sagas_stand(state, trimming)
     if not trimming:
         violations += witnesses_match_decisions(state)
 
     start = time.monotonic()
     suspects = {order: (wrong, start)
-                for order, wrong in order_violations(state, state.seen_orders()).items()}
+                for order, wrong in order_violations(state, state.seen_orders(), saga_silence).items()}
     while suspects:
         for order_id, (wrong, since) in list(suspects.items()):
-            # What the log knows is certain at rest. What it does not know must stay as it is for long.
-            known = order_id in state.after.by_order
-            if not state.moving(order_id) and (known or time.monotonic() - since >= orphan_age):
+            if certain(state, order_id, time.monotonic() - since, orphan_age, saga_silence):
                 violations += wrong
                 del suspects[order_id]
         if not suspects:
@@ -64,7 +78,7 @@ def check(dsns, trimming=True, orphan_age=5.0, patience=30.0):
             break
         time.sleep(0.2)
         state = State(dsns)
-        again = order_violations(state, suspects)
+        again = order_violations(state, suspects, saga_silence)
         now = time.monotonic()
         suspects = {order: (wrong, suspects[order][1] if suspects[order][0] == wrong else now)
                     for order, wrong in again.items()}

@@ -4,7 +4,9 @@ from collections import Counter, defaultdict, namedtuple
 import psycopg
 
 SERVICES = ("order", "inventory", "payment", "shipping")
-Operation = namedtuple("Operation", "order_id kind outcome gid key_hash")
+# internal: an accepted order's turn in a group, under a key of the coordinator's own.
+Operation = namedtuple("Operation", "order_id kind outcome gid key_hash reason internal")
+Saga = namedtuple("Saga", "saga_id type order_id status step reason ended stuck trimmed owned quiet sign_of_life")
 Decision = namedtuple(
     "Decision", "gid coordinator epoch outcome participants orders complete heuristic decided_at age")
 
@@ -40,26 +42,56 @@ class Log:
 
     def __init__(self, reader):
         self.installation = reader.rows("SELECT installation FROM txc_installation")[0][0]
-        self.operations = [Operation(str(o), k, r, g, h) for o, k, r, g, h in reader.rows(
-            "SELECT order_id, kind, outcome, gid, md5(scope || chr(1) || idempotency_key) FROM operations"
-            " ORDER BY created_at")]
+        self.operations = [Operation(str(row[0]), *row[1:]) for row in reader.rows(
+            "SELECT order_id, kind, outcome, gid, md5(scope || chr(1) || idempotency_key), reason,"
+            " scope = 'accepted' FROM operations ORDER BY created_at")]
         self.decisions = {row[0]: Decision(*row[:5], [str(o) for o in row[5]], *row[6:])
                           for row in reader.rows(
             "SELECT gid, coordinator, epoch, outcome, participants, order_ids, completed_at IS NOT NULL,"
             " heuristic, decided_at, extract(epoch FROM now() - decided_at)::float8 FROM decisions")}
         self.epochs = dict(reader.rows("SELECT id, epoch FROM coordinator_epoch"))
         self.heuristics = set(reader.rows("SELECT gid, participant FROM heuristic_outcomes"))
+        self.sagas = self.read_sagas(reader)
+        self.saga_history = defaultdict(list)
+        for saga_id, n, status, step in reader.rows(
+                "SELECT saga_id, n, status, step FROM saga_history ORDER BY saga_id, n"):
+            self.saga_history[str(saga_id)].append((n, status, step))
+        self.sagas_by_order = defaultdict(list)
+        for saga in self.sagas.values():
+            self.sagas_by_order[saga.order_id].append(saga)
         self.by_order = defaultdict(list)
         for operation in self.operations:
             self.by_order[operation.order_id].append(operation)
 
+    @staticmethod
+    def read_sagas(reader):
+        """By id. quiet: seconds since its last state, or since its next try was due."""
+        leases = dict(reader.rows("SELECT id, expires_at > now() FROM coordinator_lease"))
+        epochs = dict(reader.rows("SELECT id, epoch FROM coordinator_epoch"))
+        found = {}
+        for (saga_id, kind, order_id, status, step, reason, ended, stuck, trimmed, who, epoch, attempts, due,
+             quiet) in reader.rows(
+                "SELECT saga_id, saga_type, order_id, status, current_step, reason, ended_at IS NOT NULL,"
+                " stuck_since IS NOT NULL, barriers_trimmed, coordinator, epoch, attempts, next_retry_at::text,"
+                " extract(epoch FROM now() - greatest(updated_at, next_retry_at))::float8 FROM saga_instances"):
+            owned = epochs.get(who) == epoch and leases.get(who, False)
+            found[str(saga_id)] = Saga(str(saga_id), kind, str(order_id), status, step, reason, ended, stuck,
+                                       trimmed, owned, quiet, (who, epoch, attempts, due))
+        return found
+
+    def open_sagas(self, order_id):
+        return [saga for saga in self.sagas_by_order.get(order_id, ()) if not saga.ended]
+
     def busy(self, order_id):
-        """Something decided on this order is not applied everywhere."""
+        """Something decided on this order is not applied everywhere, or a saga of it is open."""
+        if self.open_sagas(order_id):
+            return True
         decisions = (self.decisions.get(operation.gid) for operation in self.by_order.get(order_id, ()))
         return any(d and d.outcome == "commit" and not d.complete and not d.heuristic for d in decisions)
 
     def answers(self, order_id):
-        return sorted(self.by_order.get(order_id, ()))
+        sagas = [saga[:8] + saga.sign_of_life for saga in self.sagas_by_order.get(order_id, ())]
+        return sorted(self.by_order.get(order_id, ())), sorted(sagas, key=str)
 
 
 class State:
@@ -87,7 +119,8 @@ class State:
 
     def read_services(self, services):
         self.orders = {str(row[0]): row[1:] for row in services["order"].rows(
-            "SELECT order_id, status, mode, customer_id, total_amount, transaction_id FROM orders")}
+            "SELECT order_id, status, mode, customer_id, total_amount, transaction_id, coalesce(reason, '')"
+            " FROM orders")}
         self.items = defaultdict(list)
         for order_id, sku, quantity, price in services["order"].rows(
                 "SELECT order_id, sku, quantity, unit_price FROM order_items"):
@@ -107,6 +140,8 @@ class State:
         self.wallet_ledger = services["payment"].rows("SELECT customer_id, delta FROM wallet_ledger")
         self.captures = {row[0] for row in services["payment"].rows(
             "SELECT payment_id FROM card_outbox WHERE action = 'CAPTURE'")}
+        self.barriers = {(name, str(saga), step): outcome for name, reader in services.items()
+                         for saga, step, outcome in reader.rows("SELECT saga_id, step, outcome FROM txc_saga_steps")}
         self.shipments = defaultdict(list)
         for order_id, status in services["shipping"].rows("SELECT order_id, status FROM shipments"):
             self.shipments[str(order_id)].append(status)
@@ -134,7 +169,7 @@ class State:
 
     def seen_orders(self):
         return (set(self.orders) | set(self.items) | set(self.reservations) | set(self.payments)
-                | set(self.shipments) | set(self.after.by_order))
+                | set(self.shipments) | set(self.after.by_order) | set(self.after.sagas_by_order))
 
     def parts(self, order_id):
         """Which services hold something of this order."""
@@ -142,4 +177,6 @@ class State:
         return [name for name, table in tables if table.get(order_id)]
 
     def confirmed(self, order_id):
-        return Counter(o.kind for o in self.after.by_order.get(order_id, ()) if o.outcome == "confirmed")
+        """How often clients were told so, by kind."""
+        return Counter(o.kind for o in self.after.by_order.get(order_id, ())
+                       if o.outcome == "confirmed" and not o.internal)

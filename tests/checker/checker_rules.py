@@ -57,7 +57,7 @@ def reserved_is_what_was_ordered(state, order_id):
 def paid_is_what_was_ordered(state, order_id):
     if order_id not in state.orders:
         return
-    _, _, customer, total, _ = state.orders[order_id]
+    _, _, customer, total, _, _ = state.orders[order_id]
     items = state.items.get(order_id)
     if items and sum(quantity * price for _, quantity, price in items) != total:
         yield "I1", "total_differs", f"total {total}, items {items}"
@@ -91,7 +91,7 @@ def confirmed_is_there(state, order_id):
 
 
 def refused_is_absent(state, order_id):
-    answers = {o.outcome for o in state.after.by_order.get(order_id, ()) if o.kind == "place"}
+    answers = {o.outcome for o in state.after.by_order.get(order_id, ()) if o.kind == "place" and not o.internal}
     if "refused" not in answers:
         return
     if "confirmed" in answers:
@@ -102,7 +102,7 @@ def refused_is_absent(state, order_id):
 
 def status_is_what_was_answered(state, order_id):
     done = state.confirmed(order_id)
-    if order_id not in state.orders or state.orders[order_id][1] != "2pc" or not done:
+    if order_id not in state.orders or not done:
         return
     expected = ("DELIVERED" if done["deliver"] else "SHIPPED" if done["ship"] else
                 "CANCELLED" if done["cancel"] else "CONFIRMED")
@@ -130,14 +130,56 @@ def placed_by_its_transaction(state, order_id):
     if order_id not in state.orders:
         return
     placed_by = state.orders[order_id][4]
-    for operation in state.after.by_order.get(order_id, ()):
-        if (operation.kind, operation.outcome) == ("place", "confirmed") and operation.gid != placed_by:
+    placing = [o for o in state.after.by_order.get(order_id, ()) if o.kind == "place"]
+    # An accepted order carries the gid of its group.
+    halves = [o for o in placing if o.internal] or placing
+    for operation in halves:
+        if operation.outcome == "confirmed" and operation.gid != placed_by:
             yield "I5", "placed_by_another", f"log {operation.gid}, order {placed_by}"
+
+
+def both_halves_of_an_accepted_order_agree(state, order_id):
+    placing = [o for o in state.after.by_order.get(order_id, ()) if o.kind == "place"]
+    told = {o.outcome for o in placing if not o.internal} - {"pending"}
+    for half in placing:
+        if half.internal and told and told != {half.outcome}:
+            yield "I10", "accepted_differently", f"its group {half.outcome} it, its client was told {told}"
+
+
+def sagas_ended_as_the_order_says(state, order_id):
+    status, reason = "", ""
+    if order_id in state.orders:
+        status, reason = state.orders[order_id][0], state.orders[order_id][5]
+    for saga in state.after.sagas_by_order.get(order_id, ()):
+        wrong = {("cancel_order", "COMPLETED"): status != "CANCELLED",
+                 ("cancel_order", "FAILED"): False}.get(
+            (saga.type, saga.status), status not in ("", "FAILED") if saga.status == "FAILED" else status not in LIVE)
+        if wrong:
+            yield "I8", "saga_and_order_disagree", f"{saga.type} {saga.status}, order {status or 'absent'}"
+        elif saga.type != "cancel_order" and status == "FAILED" and reason not in (saga.reason,
+                                                                                 "RESERVATION_EXPIRED"):
+            yield "I10", "reasons_differ", f"the order failed for {reason}, its saga for {saga.reason}"
+
+
+def pending_has_a_saga(state, order_id):
+    known = state.after.by_order.get(order_id)
+    if known and state.orders.get(order_id, ("",))[0] == "PENDING" and not state.after.sagas_by_order.get(order_id):
+        yield "I8", "pending_without_saga", "nobody will bring it to an end"
+
+
+def open_sagas_are_worked_on(state, order_id, silence):
+    """Of an order with an open saga nothing else is judged: the rest is on its way. (What was found is
+    the same in two readings only if nobody tried anything in between.)"""
+    for saga in state.after.open_sagas(order_id):
+        if saga.quiet > silence and not saga.stuck:
+            name = "saga_silent" if saga.owned else "saga_abandoned"
+            yield "I8", name, f"{saga.type} {saga.saga_id} at {saga.status}, {saga.sign_of_life}"
 
 
 ORDER_CHECKS = (order_is_whole_or_absent, order_has_one_payment_and_shipment, reserved_is_what_was_ordered,
                 paid_is_what_was_ordered, statuses_agree, confirmed_is_there, refused_is_absent,
-                status_is_what_was_answered, history_is_legal, placed_by_its_transaction)
+                status_is_what_was_answered, history_is_legal, placed_by_its_transaction,
+                both_halves_of_an_accepted_order_agree, sagas_ended_as_the_order_says, pending_has_a_saga)
 
 
 # --- checks of a whole database, or of the log: each yields violations ------------------------------
@@ -228,7 +270,8 @@ def witnesses_match_decisions(state):
                 if gid not in state.witnesses[name] and (gid, name) not in state.after.heuristics:
                     yield Violation("I1", "witness_missing", gid, f"no witness in {name}")
     for operation in state.after.operations:
-        if operation.outcome == "confirmed" and operation.gid not in state.after.decisions:
+        if operation.outcome == "confirmed" and operation.gid not in state.after.decisions \
+                and operation.gid not in state.after.sagas:
             yield Violation("I4", "confirmed_without_decision", operation.gid, operation.order_id)
 
 

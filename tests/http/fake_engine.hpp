@@ -14,8 +14,11 @@
 
 #include "tests/http/fakes.hpp"
 #include "txcoord/engine/engine.hpp"
+#include "txcoord/log/saga_payload.hpp"
 
 namespace txcoord::testing {
+
+inline constexpr const char* test_saga_id = "01890000-0000-7000-8000-0000000000aa";
 
 class FakeEngine final : public engine::Engine {
  public:
@@ -54,6 +57,17 @@ class FakeEngine final : public engine::Engine {
       if (same) replay.stored = known->second;
       co_return replay;
     }
+    if (options.accept_now) {
+      auto starting = w_.saga_log.start(
+          {"c1", 1}, {{w_.saga_log.rows.empty() ? test_saga_id : unknown_uuid, "place_order",
+                       "order.create", to_payload(*operation), operation, true}});
+      const auto replies = co_await std::move(starting);
+      if (!replies) co_return engine::SubmitResult{.status = engine::SubmitStatus::unavailable};
+      engine::SubmitResult accepted{.status = engine::SubmitStatus::accepted};
+      accepted.transaction_id = test_saga_id;
+      accepted.stored = replies.value().front().stored;
+      co_return accepted;
+    }
     if (hold) {
       keys_.insert(key);
       engine::PendingOrder pending;
@@ -91,17 +105,23 @@ class FakeEngine final : public engine::Engine {
       const bool recorded = result.status == engine::SubmitStatus::refused ||
                             result.status == engine::SubmitStatus::invalid;
       if (recorded) {
-        w_.outcomes[key] = {operation.fingerprint, operation.kind, false, operation.order_id, {},
-                            result.reason,         result.detail,  {}};
+        w_.outcomes[key] = {.fingerprint = operation.fingerprint,
+                            .kind = operation.kind,
+                            .order_id = operation.order_id,
+                            .reason = result.reason,
+                            .detail = result.detail};
       }
       return result;
     }
     result.status = engine::SubmitStatus::confirmed;
     result.transaction_id = test_gid;
     result.applied = apply;
-    w_.outcomes[key] = {
-        operation.fingerprint, operation.kind, true, operation.order_id, test_gid, {}, {},
-        operation.answer};
+    w_.outcomes[key] = {.fingerprint = operation.fingerprint,
+                        .kind = operation.kind,
+                        .confirmed = true,
+                        .order_id = operation.order_id,
+                        .gid = test_gid,
+                        .answer = operation.answer};
     if (apply) {
       apply_now(operation);
     } else {

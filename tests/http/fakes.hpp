@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "participants/services.hpp"
+#include "tests/unit/fake_saga_log.hpp"
 #include "txcoord/base/time.hpp"
 #include "txcoord/log/transaction_log.hpp"
 
@@ -45,6 +46,7 @@ struct FakeWorld {
   std::vector<StoredOutcome> unapplied;
   std::vector<Decision> decisions;
   std::map<std::string, StoredOutcome> outcomes;  // by scope and key
+  FakeSagaLog saga_log;
 };
 
 // Fails, or never answers, or runs `read`.
@@ -97,6 +99,18 @@ class FakeOrders final : public OrderService {
   }
   asio::awaitable<Result<std::vector<EventView>>> order_events(std::string id) override {
     return served(w_, "order", [this, id] { return w_.order_events[id]; });
+  }
+  asio::awaitable<Result<std::vector<std::string>>> orders_by_correlation(std::string id) override {
+    return served(w_, "order", [this, id] {
+      std::vector<std::string> found;
+      for (const auto& [order_id, row] : w_.orders)
+        if (row.correlation_id == id) found.push_back(order_id);
+      return found;
+    });
+  }
+  asio::awaitable<Result<std::vector<OrderFate>>> fail_pending(std::vector<std::string>,
+                                                               std::string) override {
+    throw std::logic_error("not for the REST layer");
   }
 
  private:
@@ -161,6 +175,15 @@ class FakeInventory final : public InventoryService {
   }
   asio::awaitable<Result<std::vector<EventView>>> stock_events(std::string id) override {
     return served(w_, "inventory", [this, id] { return w_.stock_events[id]; });
+  }
+  asio::awaitable<Result<std::vector<std::string>>> expired_reservations(std::size_t) override {
+    throw std::logic_error("not for the REST layer");
+  }
+  asio::awaitable<Result<std::size_t>> expire(std::vector<std::string>) override {
+    throw std::logic_error("not for the REST layer");
+  }
+  asio::awaitable<Result<Done>> keep_reservations(std::vector<std::string>) override {
+    throw std::logic_error("not for the REST layer");
   }
 
  private:
@@ -282,6 +305,11 @@ class FakeLog final : public TransactionLog {
   }
   asio::awaitable<Result<Done>> complete(std::vector<protocol::Gid>) override { unexpected(); }
   asio::awaitable<Result<Done>> record_heuristic(protocol::Gid, std::string, std::string) override {
+    unexpected();
+  }
+  asio::awaitable<Result<DecisionOutcome>> write_decision_again(protocol::Gid,
+                                                                std::vector<std::string>,
+                                                                std::vector<std::string>) override {
     unexpected();
   }
   asio::awaitable<Result<std::string>> installation() override { unexpected(); }

@@ -192,57 +192,6 @@ TEST_CASE("Prefer: applied asks the engine to wait, and the answer says that it 
   CHECK(options.wait_max == std::chrono::seconds(2));
 }
 
-TEST_CASE("Prefer: respond-async is 202 at once; the order is PENDING, then CONFIRMED") {
-  TestServer server;
-  server.on_io([&] { server.engine.hold = true; });
-  Client client = server.connect();
-  const Response response = place(client, "k1", order_body(), "Prefer: respond-async\r\n");
-  CHECK(response.status == 202);
-  check_contract("POST", "/v1/orders", response);
-  CHECK(response.header("preference-applied") == "respond-async");
-  const std::string path = response.header("location");
-  const Response pending = client.request("GET", path);
-  CHECK(pending.status == 200);
-  check_contract("GET", "/v1/orders/{order_id}", pending);
-  CHECK(pending.parsed().at("status").as_string() == "PENDING");
-  CHECK(place(client, "k1", order_body(), "Prefer: respond-async\r\n").status == 409);
-  server.on_io([&] { server.engine.let_go(); });
-  while (client.request("GET", path).parsed().at("status").as_string() == "PENDING")
-    std::this_thread::yield();
-  CHECK(client.request("GET", path).parsed().at("status").as_string() == "CONFIRMED");
-  const Response again = place(client, "k1", order_body(), "Prefer: respond-async\r\n");
-  CHECK(again.status == 201);
-  CHECK(again.header("idempotency-replayed") == "true");
-}
-
-TEST_CASE("an order accepted by respond-async and refused later is FAILED with its reason") {
-  TestServer server;
-  server.on_io([&] {
-    server.engine.hold = true;
-    server.engine.scripted.push_back(answer(SubmitStatus::refused, "OUT_OF_STOCK"));
-  });
-  Client client = server.connect();
-  const std::string path =
-      place(client, "k1", order_body(), "Prefer: respond-async\r\n").header("location");
-  server.on_io([&] { server.engine.let_go(); });
-  Response seen = client.request("GET", path);
-  while (seen.status == 200 && seen.parsed().at("status").as_string() == "PENDING")
-    seen = client.request("GET", path);
-  REQUIRE(seen.status == 200);
-  check_contract("GET", "/v1/orders/{order_id}", seen);
-  CHECK(seen.parsed().at("status").as_string() == "FAILED");
-  CHECK(seen.parsed().at("reason").as_string() == "OUT_OF_STOCK");
-}
-
-TEST_CASE("mode saga is 501 until it is built, and uses no key") {
-  TestServer server;
-  Client client = server.connect();
-  const Response response = place(client, "k1", order_body({{"mode", R"("saga")"}}));
-  CHECK(response.status == 501);
-  check_problem(response, "MODE_NOT_AVAILABLE", false);
-  CHECK(server.on_io([&] { return server.engine.submitted.empty(); }));
-}
-
 TEST_CASE("a handler that throws is a 500 problem that says to retry under the key") {
   TestServer server;
   server.on_io([&] { server.engine.throws = true; });

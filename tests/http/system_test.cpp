@@ -60,21 +60,8 @@ TEST_CASE("the admin port serves the admin routes and not the public ones") {
   CHECK(admin.request("GET", "/v1/orders").status == 404);
   for (const char* path : {"/metrics", "/livez", "/readyz", "/openapi.json"})
     CHECK(admin.request("GET", path).status == 200);
-  const Response fault =
-      admin.request("PUT", "/admin/v1/faults/payment", R"({"failure_rate":100})");
-  CHECK(fault.status == 501);
-  check_problem(fault, "MODE_NOT_AVAILABLE", false);
-  CHECK(admin.request("DELETE", "/admin/v1/faults/payment").status == 501);
   CHECK(admin.request("PUT", "/admin/v1/faults/moon", "{}").status == 404);
   CHECK(admin.request("PUT", "/admin/v1/faults/payment", R"({"rate":1})").status == 422);
-}
-
-TEST_CASE("sagas are none until they are built") {
-  TestServer server;
-  Client client = server.connect();
-  const Response list = client.request("GET", "/v1/sagas");
-  check_contract("GET", "/v1/sagas", list);
-  CHECK(list.body == R"({"sagas":[]})");
 }
 
 namespace {

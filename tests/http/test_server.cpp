@@ -117,9 +117,15 @@ TestServer::TestServer(std::function<void(Settings&)> adjust) {
   settings_.http.port = 0;
   settings_.http.read_wait_ms_max = 300;
   if (adjust) adjust(settings_);
+  std::map<std::string, FaultyParticipant*> faults;
+  for (const char* name : {"order", "inventory", "payment", "shipping"}) {
+    faults_[name] = std::make_unique<FaultyParticipant>(nobody_, 1);
+    faults[name] = faults_[name].get();
+  }
   server_ = std::make_unique<http::Server>(
-      io_.get_executor(), http::HttpDependencies{engine, orders_, inventory_, payments_, shipping_,
-                                                 log_, metrics, settings_});
+      io_.get_executor(),
+      http::HttpDependencies{engine, orders_, inventory_, payments_, shipping_, log_,
+                             world.saga_log, metrics, settings_, std::move(faults)});
   server_->start();
   thread_ = std::thread([this] { io_.run(); });
 }

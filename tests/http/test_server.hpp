@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "tests/http/fake_engine.hpp"
+#include "tests/unit/fake_participant.hpp"
 #include "txcoord/http/server.hpp"
 
 namespace txcoord::testing {
@@ -76,6 +77,7 @@ class TestServer {
   FakeWorld world;
   FakeEngine engine{world};
   Metrics metrics;
+  FaultyParticipant& fault(const std::string& participant) { return *faults_.at(participant); }
   http::Server& server() { return *server_; }
 
  private:
@@ -86,6 +88,10 @@ class TestServer {
   FakeShipping shipping_{world};
   FakeLog log_{world};
   boost::asio::io_context io_{1};
+  // Nobody calls these participants here: the REST layer only sets their faults.
+  Script script_{io_.get_executor()};
+  FakeParticipant nobody_{"nobody", script_};
+  std::map<std::string, std::unique_ptr<FaultyParticipant>> faults_;
   // The thread stays for on_io() when the server has nothing left to do.
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{
       io_.get_executor()};

@@ -46,6 +46,7 @@ struct World {
     AuditTargets targets{order.dsn(), inventory.dsn(), payment.dsn(), shipping.dsn(), log.dsn()};
     targets.trimming = false;
     targets.orphan_age_max = 300ms;
+    targets.saga_silence_max = 300ms;
     targets.patience = 5s;
     return targets;
   }
@@ -57,13 +58,14 @@ struct World {
   std::string last_gid() const { return gid(seq); }
 
   // The decision's own transaction; nothing is applied yet.
-  void decide(const std::string& order_id, const std::string& kind) {
+  void decide(const std::string& order_id, const std::string& kind,
+              const std::string& scope = "s") {
     const std::string now_gid = gid(++seq);
     log.run(
         "INSERT INTO decisions (gid, coordinator, epoch, outcome, participants, order_ids) VALUES "
         "('" +
         now_gid + "', 'c1', 2, 'commit', '{order,inventory,payment,shipping}', '{" + order_id +
-        "}');" + logged(order_id, kind, "confirmed", now_gid));
+        "}');" + logged(order_id, kind, "confirmed", now_gid, scope));
   }
   void complete() {
     log.run("UPDATE decisions SET completed_at = clock_timestamp() WHERE gid = '" + last_gid() +
@@ -81,84 +83,94 @@ struct World {
     complete();
   }
   std::string logged(const std::string& order_id, const std::string& kind,
-                     const std::string& outcome, const std::string& of) {
+                     const std::string& outcome, const std::string& of,
+                     const std::string& scope = "s") {
     static int keys = 0;
     return "INSERT INTO operations (period, scope, idempotency_key, fingerprint, kind, outcome, "
            "order_id, gid)"
-           " VALUES (1, 's', 'key-" +
-           std::to_string(++keys) + "', decode(repeat('00', 32), 'hex'), '" + kind + "', '" +
-           outcome + "', '" + order_id + "', '" + of + "')";
+           " VALUES (1, '" +
+           scope + "', 'key-" + std::to_string(++keys) + "', decode(repeat('00', 32), 'hex'), '" +
+           kind + "', '" + outcome + "', '" + order_id + "', '" + of + "')";
   }
 
-  // Places an order of two book-1 and one book-2 (1070) by anna's wallet.
-  std::string place() {
-    const std::string id = uuid_v7();
+  // Places an order of two book-1 and one book-2 (1070) by anna's wallet; or one that was accepted
+  // and stands there PENDING.
+  std::string place(const std::string& accepted = "") {
+    const std::string id = accepted.empty() ? uuid_v7() : accepted;
     const std::string q = "'" + id + "'";
-    decide(id, "place");
-    apply(order,
-          "INSERT INTO orders (order_id, customer_id, status, mode, total_amount, transaction_id, "
-          "correlation_id,"
-          " created_at, updated_at) VALUES (" +
-              q + ", 'anna', 'CONFIRMED', '2pc', 1070, '" + last_gid() +
-              "', '', now(), now());"
-              "INSERT INTO order_items VALUES (" +
-              q + ", 1, 'book-2', 1, 70), (" + q + ", 2, 'book-1', 2, 500)");
-    apply(inventory,
-          "INSERT INTO reservations (reservation_id, order_id, sku, quantity, status, created_at) "
-          "VALUES"
-          " (gen_random_uuid(), " +
-              q +
-              ", 'book-1', 2, 'RESERVED', now()),"
-              " (gen_random_uuid(), " +
-              q +
-              ", 'book-2', 1, 'RESERVED', now());"
-              "UPDATE inventory SET available = available - 2, reserved = reserved + 2 WHERE sku = "
-              "'book-1';"
-              "UPDATE inventory SET available = available - 1, reserved = reserved + 1 WHERE sku = "
-              "'book-2'");
-    apply(payment,
-          "INSERT INTO payments (payment_id, order_id, customer_id, amount, payment_method, "
-          "status, created_at)"
-          " VALUES (gen_random_uuid(), " +
-              q +
-              ", 'anna', 1070, 'wallet', 'CAPTURED', now());"
-              "UPDATE wallets SET balance = balance - 1070 WHERE customer_id = 'anna'");
-    apply(shipping,
-          "INSERT INTO shipments (shipment_id, order_id, shipping_address, tracking_number, "
-          "carrier, status,"
-          " created_at, updated_at) VALUES (gen_random_uuid(), " +
-              q +
-              ", '{}', gen_random_uuid()::text, 'x',"
-              " 'ARRANGED', now(), now())");
+    decide(id, "place", accepted.empty() ? "s" : "accepted");
+    if (accepted.empty()) {
+      apply(order, new_order(q, "CONFIRMED", "2pc", last_gid()));
+    } else {
+      apply(order, "UPDATE orders SET status = 'CONFIRMED', transaction_id = '" + last_gid() +
+                       "' WHERE order_id = " + q);
+    }
+    apply(inventory, reserve(q));
+    apply(payment, charge(q));
+    apply(shipping, arrange(q));
     complete();
     return id;
   }
+
+  // What each service writes for a new order; `q` is its quoted id.
+  static std::string new_order(const std::string& q, const std::string& status,
+                               const std::string& mode, const std::string& transaction) {
+    return "INSERT INTO orders (order_id, customer_id, status, mode, total_amount, transaction_id,"
+           " correlation_id, created_at, updated_at) VALUES (" +
+           q + ", 'anna', '" + status + "', '" + mode + "', 1070, '" + transaction +
+           "', '', now(), now());"
+           "INSERT INTO order_items VALUES (" +
+           q + ", 1, 'book-2', 1, 70), (" + q + ", 2, 'book-1', 2, 500)";
+  }
+  static std::string reserve(const std::string& q) {
+    return "INSERT INTO reservations (reservation_id, order_id, sku, quantity, status, created_at)"
+           " VALUES (gen_random_uuid(), " +
+           q + ", 'book-1', 2, 'RESERVED', now()), (gen_random_uuid(), " + q +
+           ", 'book-2', 1, 'RESERVED', now());" +
+           move_stock("available = available - n, reserved = reserved + n");
+  }
+  static std::string charge(const std::string& q) {
+    return "INSERT INTO payments (payment_id, order_id, customer_id, amount, payment_method,"
+           " status, created_at) VALUES (gen_random_uuid(), " +
+           q +
+           ", 'anna', 1070, 'wallet', 'CAPTURED', now());"
+           "UPDATE wallets SET balance = balance - 1070 WHERE customer_id = 'anna'";
+  }
+  static std::string arrange(const std::string& q) {
+    return "INSERT INTO shipments (shipment_id, order_id, shipping_address, tracking_number,"
+           " carrier, status, created_at, updated_at) VALUES (gen_random_uuid(), " +
+           q + ", '{}', gen_random_uuid()::text, 'x', 'ARRANGED', now(), now())";
+  }
+  static std::string release(const std::string& q) {
+    return "UPDATE reservations SET status = 'RELEASED' WHERE order_id = " + q + ";" +
+           move_stock("available = available + n, reserved = reserved - n");
+  }
+  static std::string refund(const std::string& q) {
+    return "UPDATE payments SET status = 'REFUNDED' WHERE order_id = " + q +
+           ";UPDATE wallets SET balance = balance + 1070 WHERE customer_id = 'anna'";
+  }
+  static std::string move_stock(const std::string& how) {
+    return "UPDATE inventory SET " + how +
+           " FROM (VALUES ('book-1', 2), ('book-2', 1)) AS moved (what, n) WHERE sku = what";
+  }
+
   void cancel(const std::string& id) {
+    const std::string q = "'" + id + "'";
     decide(id, "cancel");
-    apply(order, "UPDATE orders SET status = 'CANCELLED' WHERE order_id = '" + id + "'");
-    apply(inventory, "UPDATE reservations SET status = 'RELEASED' WHERE order_id = '" + id +
-                         "';"
-                         "UPDATE inventory SET available = available + 2, reserved = reserved - 2 "
-                         "WHERE sku = 'book-1';"
-                         "UPDATE inventory SET available = available + 1, reserved = reserved - 1 "
-                         "WHERE sku = 'book-2'");
-    apply(payment, "UPDATE payments SET status = 'REFUNDED' WHERE order_id = '" + id +
-                       "';"
-                       "UPDATE wallets SET balance = balance + 1070 WHERE customer_id = 'anna'");
-    apply(shipping, "UPDATE shipments SET status = 'CANCELLED' WHERE order_id = '" + id + "'");
+    apply(order, "UPDATE orders SET status = 'CANCELLED' WHERE order_id = " + q);
+    apply(inventory, release(q));
+    apply(payment, refund(q));
+    apply(shipping, "UPDATE shipments SET status = 'CANCELLED' WHERE order_id = " + q);
     complete();
   }
   void ship(const std::string& id) {
+    const std::string q = "'" + id + "'";
     decide(id, "ship");
-    apply(order, "UPDATE orders SET status = 'SHIPPED' WHERE order_id = '" + id + "'");
-    apply(inventory, "UPDATE reservations SET status = 'SHIPPED' WHERE order_id = '" + id +
-                         "';"
-                         "UPDATE inventory SET shipped = shipped + 2, reserved = reserved - 2 "
-                         "WHERE sku = 'book-1';"
-                         "UPDATE inventory SET shipped = shipped + 1, reserved = reserved - 1 "
-                         "WHERE sku = 'book-2'");
+    apply(order, "UPDATE orders SET status = 'SHIPPED' WHERE order_id = " + q);
+    apply(inventory, "UPDATE reservations SET status = 'SHIPPED' WHERE order_id = " + q + ";" +
+                         move_stock("shipped = shipped + n, reserved = reserved - n"));
     apply(payment, "SELECT 1");
-    apply(shipping, "UPDATE shipments SET status = 'SHIPPED' WHERE order_id = '" + id + "'");
+    apply(shipping, "UPDATE shipments SET status = 'SHIPPED' WHERE order_id = " + q);
     complete();
   }
 };

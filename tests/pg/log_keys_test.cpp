@@ -1,5 +1,5 @@
 // Key periods and trimming: a rotation lets no key in twice, and nothing grows without bound.
-#include "log_support.hpp"
+#include "saga_log_support.hpp"
 
 using namespace txcoord;
 using namespace txcoord::test;
@@ -121,6 +121,49 @@ TEST_CASE("period_is_kept_until_its_last_key_is_old_enough_and_then_dropped_whol
   CHECK(test.count("key_periods") == 1);
   CHECK(test.session()->exec_simple("SELECT to_regclass('operations_1')").at(0).at(0).is_null());
   CHECK(await(test.io, log->find_outcome(operation("new")->scope, "new")).value().has_value());
+}
+
+// I5: forgotten, the key would let the same request in beside its saga.
+TEST_CASE("period_that_holds_a_pending_key_is_kept_until_its_saga_has_ended") {
+  SagaLogTest test;
+  const SagaOwner owner = test.owner("c1");
+  const SagaStart slow = test.begin(owner, "slow");
+  const SagaStart quick = test.begin(owner, "quick");
+  test.record(owner, completed(quick.saga_id));
+  REQUIRE(await(test.io, test.log->trim(never, 0s, never)).ok());
+  CHECK(test.count("key_periods") == 2);
+
+  for (int i = 0; i < 2; ++i) REQUIRE(await(test.io, test.log->trim(never, never, 0s)).ok());
+  CHECK(test.count("key_periods") == 2);
+  CHECK(test.count("operations_1") == 2);
+  const auto again = await(test.io, test.sagas->start(owner, {saga_on("slow")})).value();
+  CHECK_FALSE(again.at(0).started);
+  CHECK(again.at(0).stored.value().gid == slow.saga_id);
+
+  test.record(owner, completed(slow.saga_id));
+  CHECK(test.outcome("slow").value().confirmed);
+  REQUIRE(await(test.io, test.log->trim(never, never, 0s)).ok());
+  CHECK(test.count("key_periods") == 1);
+  CHECK(test.count("operations") == 0);
+}
+
+TEST_CASE("rotation_under_concurrent_starts_of_sagas_never_lets_a_key_in_twice") {
+  SagaLogTest test;
+  const SagaOwner owner = test.owner("c1");
+  for (int round = 0; round < 20; ++round) {
+    const std::string prefix = std::to_string(round) + "-";
+    std::vector<std::shared_ptr<Running<Result<std::vector<SagaStartReply>>>>> starting;
+    for (int i = 0; i < 3; ++i)
+      starting.push_back(start(test.io, test.sagas->start(owner, sagas_on(prefix, 20))));
+    REQUIRE(await(test.io, test.log->trim(never, 0s, never)).ok());
+    int won = 0;
+    for (const auto& one : starting)
+      for (const SagaStartReply& reply : finish(test.io, one).value()) won += reply.started ? 1 : 0;
+    CHECK(won == 20);
+  }
+  CHECK(test.count("key_periods") > 5);
+  CHECK(test.count("operations") == 400);
+  CHECK(test.count("saga_instances") == 400);
 }
 
 TEST_CASE("trim_deletes_complete_decisions_in_bounded_batches_and_keeps_what_a_person_must_see") {

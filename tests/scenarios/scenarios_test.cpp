@@ -1,8 +1,9 @@
-// Runs tests/scenarios/*.txt: a group, then events, each with the actions and the state it must
-// lead to. The files are the protocol's documentation as well: read them in any order.
+// Runs tests/scenarios/*.txt: a group or a saga, then events, each with the actions and the state
+// it must lead to. The files are the protocol's documentation as well: read them in any order.
 //
 //   # anything                  a comment
 //   participants … operation …  the group (script.hpp has the lines)
+//   plan place_order            in saga_*.txt: the saga (saga_script.hpp)
 //   > voted order yes           an event
 //   < decide confirmed          an action that comes of it, in order
 //   = deciding                  the state afterwards
@@ -15,6 +16,7 @@
 #include <fstream>
 #include <optional>
 
+#include "tests/scenarios/saga_script.hpp"
 #include "tests/scenarios/script.hpp"
 
 namespace txcoord::script {
@@ -34,42 +36,48 @@ Lines lines_of(const std::filesystem::path& path) {
   return lines;
 }
 
-// The file as it would be if everything it expects were what happens.
-class Runner {
+class GroupTrace {
  public:
-  explicit Runner(const Lines& scenario) {
-    for (const std::string& line : scenario) {
-      if (line.starts_with('<') || line.starts_with('=')) continue;
-      if (line.starts_with('>'))
-        play(line);
-      else if (!line.empty() && !line.starts_with('#'))
-        describe_group(line);
-      if (!line.starts_with('>')) written_.push_back(line);
-    }
+  void describe(const std::string& line) {
+    if (machine_) malformed("the group is described before the first event: " + line);
+    script::describe(plan_, line);
   }
-
-  const Lines& written() const { return written_; }
+  Lines play(const std::string& event) {
+    if (!machine_) machine_.emplace(plan_);
+    const Actions actions = machine_->step(event_of(plan_, event));
+    return texts_of(*machine_, actions);
+  }
+  std::string state() const { return std::string(to_string(machine_->state())); }
   bool done() const { return machine_ && machine_->state() == protocol::State::done; }
 
  private:
-  void describe_group(const std::string& line) {
-    if (machine_) malformed("the group is described before the first event: " + line);
-    describe(plan_, line);
-  }
-
-  void play(const std::string& line) {
-    if (!machine_) machine_.emplace(plan_);
-    const Actions actions = machine_->step(event_of(plan_, line.substr(2)));
-    written_.push_back(line);
-    for (const std::string& action : texts_of(*machine_, actions))
-      written_.push_back("< " + action);
-    written_.push_back("= " + std::string(to_string(machine_->state())));
-  }
-
   GroupPlan plan_;
   std::optional<TwoPhase> machine_;
-  Lines written_;
 };
+
+struct Replay {
+  Lines written;  // the file as it would be if everything it expects were what happens
+  bool done = false;
+};
+
+template <class Trace>
+Replay replay(const Lines& scenario) {
+  Trace trace;
+  Replay replay;
+  for (const std::string& line : scenario) {
+    if (line.starts_with('<') || line.starts_with('=')) continue;
+    replay.written.push_back(line);
+    if (line.starts_with('>')) {
+      for (const std::string& action : trace.play(line.substr(2)))
+        replay.written.push_back("< " + action);
+      replay.written.push_back("= " + trace.state());
+    } else if (!line.empty() && !line.starts_with('#')) {
+      trace.describe(line);
+    }
+  }
+  replay.done = trace.done();
+  return replay;
+}
 
 // The first event whose outcome is another one, with both outcomes; empty if there is none.
 std::string difference(const Lines& expected, const Lines& actual) {
@@ -98,15 +106,16 @@ TEST_CASE("scenarios") {
   for (const auto& path : files) {
     DYNAMIC_SECTION(path.stem().string()) {
       const Lines expected = lines_of(path);
-      const Runner runner(expected);
+      const bool saga = path.stem().string().starts_with("saga_");
+      const Replay actual = saga ? replay<SagaTrace>(expected) : replay<GroupTrace>(expected);
       if (rewrite && std::string_view(rewrite) == "1") {
         std::ofstream file(path);
-        for (const std::string& line : runner.written()) file << line << '\n';
+        for (const std::string& line : actual.written) file << line << '\n';
       } else {
-        INFO(path.string() << '\n' << difference(expected, runner.written()));
-        CHECK(difference(expected, runner.written()).empty());
+        INFO(path.string() << '\n' << difference(expected, actual.written));
+        CHECK(difference(expected, actual.written).empty());
       }
-      CHECK(runner.done());
+      CHECK(actual.done);
     }
   }
 }

@@ -223,5 +223,18 @@ TEST_CASE("inventory judge: random groups are judged as a serial model judges th
   for (const auto& [sku, quantity] : left) CHECK(quantity >= 0);
 }
 
+TEST_CASE("inventory judge: stock that is released already needs no release", "[inventory]") {
+  LockedStock rows = stock_of(5, 5);
+  rows.reservations["freed"] = {{"1", "a", 1, ReservationStatus::released},
+                                {"2", "b", 1, ReservationStatus::released}};
+  rows.reservations["half"] = {{"3", "a", 1, ReservationStatus::released},
+                               {"4", "b", 1, ReservationStatus::shipped}};
+  rows.reservations["held"] = {{"5", "a", 1, ReservationStatus::reserved}};
+  CHECK(rows.undone_already(*move(OperationKind::cancel, "freed")));
+  CHECK_FALSE(rows.undone_already(*move(OperationKind::ship, "freed")));
+  for (const char* order : {"half", "held", "unknown"})
+    CHECK_FALSE(rows.undone_already(*move(OperationKind::cancel, order)));
+}
+
 }  // namespace
 }  // namespace txcoord

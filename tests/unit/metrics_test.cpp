@@ -36,6 +36,11 @@ void touch_everything(Metrics& metrics) {
   metrics.recovery_duration(0.1);
   metrics.heuristic_outcome();
   metrics.decisions_retained(5);
+  metrics.saga_step("order.create", 0.01);
+  metrics.saga_compensation("payment.refund");
+  metrics.sagas_stuck(0);
+  metrics.reservations_expired(1);
+  metrics.fault_active("payment", true);
   metrics.outbox_lag(0);
   metrics.http("/v1/orders", "POST", 201, 0.01);
   metrics.pool_wait("order", 0.001);

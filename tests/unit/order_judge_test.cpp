@@ -53,6 +53,58 @@ TEST_CASE("order judge: every status and move is as the contract says", "[order]
   }
 }
 
+TEST_CASE("order judge: only a pending order is confirmed, failed, or placed as accepted",
+          "[order]") {
+  const auto status =
+      GENERATE(OrderStatus::pending, OrderStatus::confirmed, OrderStatus::failed,
+               OrderStatus::cancelled, OrderStatus::shipped, OrderStatus::delivered);
+  const auto kind = GENERATE(OperationKind::confirm, OperationKind::fail, OperationKind::place);
+  auto operation = std::make_shared<Operation>(*on(an_order, kind));
+  operation->accepted = kind == OperationKind::place;
+  const LockedOrders orders({{an_order, status}});
+  const Vote vote = orders.judge({operation}, {true}).at(0);
+  CHECK((vote.answer == Answer::yes) == (status == OrderStatus::pending));
+  if (vote.answer != Answer::yes) {
+    CHECK(vote.answer == Answer::no);
+    CHECK(vote.reason == "ILLEGAL_STATE");
+    CHECK(vote.final);
+  }
+}
+
+TEST_CASE("order judge: a late confirmation is refused for the reason that the order failed for",
+          "[order][I10]") {
+  const LockedOrders orders({{an_order, OrderStatus::failed}, {another, OrderStatus::failed}},
+                            {{an_order, "RESERVATION_EXPIRED"}, {another, "OUT_OF_STOCK"}});
+  const Votes votes =
+      orders.judge({on(an_order, OperationKind::confirm), on(another, OperationKind::confirm),
+                    on(an_order, OperationKind::cancel), on(another, OperationKind::confirm)},
+                   {true, true, true, false});
+  CHECK(votes[0].reason == "RESERVATION_EXPIRED");
+  CHECK(votes[1].reason == "OUT_OF_STOCK");
+  CHECK(votes[2].reason == "ILLEGAL_STATE");
+  CHECK(votes[3].answer == Answer::yes);  // no candidate
+}
+
+TEST_CASE("order judge: rows that are missing: created here, waited for, left behind or refused",
+          "[order][I9]") {
+  const LockedOrders nothing;
+  auto accepted = std::make_shared<Operation>(*on(an_order, OperationKind::place));
+  accepted->accepted = true;
+  CHECK(nothing.judge({on(an_order, OperationKind::create)}, {true}).at(0).answer == Answer::yes);
+  CHECK(nothing.judge({accepted}, {true}).at(0).answer == Answer::retry);
+  CHECK(nothing.judge({on(an_order, OperationKind::fail)}, {true}).at(0).answer == Answer::yes);
+  CHECK(nothing.judge({on(an_order, OperationKind::confirm)}, {true}).at(0).reason == "NOT_FOUND");
+}
+
+TEST_CASE("order judge: a failed order needs no failing, and a cancelled one is no failed one",
+          "[order]") {
+  const LockedOrders orders({{an_order, OrderStatus::failed}, {another, OrderStatus::cancelled}});
+  CHECK(orders.undone_already(*on(an_order, OperationKind::fail)));
+  CHECK_FALSE(orders.undone_already(*on(another, OperationKind::fail)));
+  CHECK_FALSE(orders.undone_already(*on(another, OperationKind::cancel)));
+  CHECK_FALSE(LockedOrders().undone_already(*on(an_order, OperationKind::fail)));
+}
+
 TEST_CASE("order judge: a status is written and read the same", "[order]") {
   const auto status =
       GENERATE(OrderStatus::pending, OrderStatus::confirmed, OrderStatus::failed,
@@ -118,10 +170,11 @@ TEST_CASE("order judge: what only an earlier operation of the group allows is ju
 TEST_CASE("order judge: at most one operation of a group moves an order, whatever the group",
           "[order]") {
   // Every group of three over all kinds and statuses: a yes must not depend on another yes.
-  const auto status = GENERATE(OrderStatus::confirmed, OrderStatus::shipped, OrderStatus::delivered,
-                               OrderStatus::cancelled);
+  const auto status = GENERATE(OrderStatus::pending, OrderStatus::confirmed, OrderStatus::shipped,
+                               OrderStatus::delivered, OrderStatus::cancelled, OrderStatus::failed);
   const LockedOrders orders({{an_order, status}});
-  const std::array kinds{OperationKind::cancel, OperationKind::ship, OperationKind::deliver};
+  const std::array kinds{OperationKind::cancel, OperationKind::ship, OperationKind::deliver,
+                         OperationKind::confirm, OperationKind::fail};
   for (const auto first : kinds) {
     for (const auto second : kinds) {
       for (const auto third : kinds) {

@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <random>
+#include <utility>
 
 #include "participants/payment/payment_judge.hpp"
 
@@ -181,6 +182,17 @@ TEST_CASE("payment judge: random groups are judged as a serial model judges them
       CHECK((votes[i].answer == Answer::yes) == can);
     }
   }
+}
+
+TEST_CASE("payment judge: money that is given back already needs no refund", "[payment]") {
+  const auto [status, undone] = GENERATE(
+      std::pair{PaymentStatus::authorized, false}, std::pair{PaymentStatus::captured, false},
+      std::pair{PaymentStatus::refunded, true}, std::pair{PaymentStatus::voided, true});
+  LockedWallets rows = wallets(0);
+  rows.payments["order"] = payment_of("alice", 5, status);
+  CHECK(rows.undone_already(*cancel("order")) == undone);
+  CHECK_FALSE(rows.undone_already(*cancel("unknown")));
+  CHECK_FALSE(rows.undone_already(*place("alice", 5)));
 }
 
 }  // namespace

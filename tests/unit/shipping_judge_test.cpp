@@ -144,5 +144,15 @@ TEST_CASE("shipping address: what is stored is read back, and nothing else is ac
   }
 }
 
+TEST_CASE("shipping judge: a shipment that is cancelled already needs no cancel", "[shipping]") {
+  const auto status = GENERATE(ShipmentStatus::arranged, ShipmentStatus::shipped,
+                               ShipmentStatus::delivered, ShipmentStatus::cancelled);
+  const LockedShipments rows({{an_order, status}});
+  CHECK(rows.undone_already(*on(an_order, OperationKind::cancel)) ==
+        (status == ShipmentStatus::cancelled));
+  CHECK_FALSE(rows.undone_already(*on(an_order, OperationKind::ship)));
+  CHECK_FALSE(LockedShipments().undone_already(*on(an_order, OperationKind::cancel)));
+}
+
 }  // namespace
 }  // namespace txcoord

@@ -8,6 +8,7 @@
 #include "txcoord/audit/branches_check.hpp"
 #include "txcoord/audit/ledgers_check.hpp"
 #include "txcoord/audit/orders_check.hpp"
+#include "txcoord/audit/sagas_check.hpp"
 #include "txcoord/base/settings.hpp"
 
 namespace txcoord::audit {
@@ -26,6 +27,7 @@ AuditReport audit(const AuditTargets& targets) {
     check_branches(look, targets, result, report);
     check_ledgers(look, report);
     check_log(look, targets, report);
+    check_sagas(look, targets, result, report);
     suspects = check_orders(look, targets, result, report);
   }
   settle_suspects(std::move(suspects), targets, result, report);
@@ -36,6 +38,7 @@ int run_audit(const Settings& settings, bool json, std::ostream& out) {
   AuditTargets targets;
   targets.log = settings.log.dsn;
   targets.trimming = settings.engine.trim;
+  targets.barriers_keep = std::chrono::seconds(settings.saga.barriers_keep_s);
   for (const auto& [name, dsn] : {std::pair{"order", &targets.order},
                                   {"inventory", &targets.inventory},
                                   {"payment", &targets.payment},

@@ -112,12 +112,48 @@ constexpr RowCheck log_checks[] = {
    WHERE d.outcome = 'commit' AND d.decided_at > n.first)"},
 };
 
+// I8, I10: what the log says of its sagas in three places, written together: the instance, its
+// history, its key.
+constexpr RowCheck saga_checks[] = {
+    {"I8", "ended_otherwise", R"(
+  SELECT saga_id::text, format('ended with the status %s', status)
+    FROM saga_instances
+   WHERE (ended_at IS NOT NULL) <> (status IN ('COMPLETED', 'FAILED')))"},
+    {"I8", "history_differs", R"(
+  SELECT s.saga_id::text,
+         format('stands at %s (%s), its history ends with %s (%s)', s.status, s.progress,
+                coalesce(h.status, 'nothing'), coalesce(h.n::text, '-'))
+    FROM saga_instances s
+    LEFT JOIN (SELECT DISTINCT ON (saga_id) saga_id, n, status, step
+                 FROM saga_history ORDER BY saga_id, n DESC) h ON h.saga_id = s.saga_id
+   WHERE (s.progress, s.status, s.current_step) IS DISTINCT FROM (h.n, h.status, h.step))"},
+    {"I10", "key_disagrees", R"(
+  SELECT s.saga_id::text,
+         format('%s%s, its key says %s%s', s.status, coalesce(' ' || nullif(s.reason, ''), ''),
+                coalesce(o.outcome, 'nothing'), coalesce(' ' || nullif(o.reason, ''), ''))
+    FROM saga_instances s
+    LEFT JOIN operations o ON o.period = s.period AND o.scope = s.scope
+                          AND o.idempotency_key = s.idempotency_key
+   WHERE s.period >= (SELECT min(period) FROM key_periods)
+     AND ((o.outcome, o.gid, o.order_id)
+            IS DISTINCT FROM (CASE WHEN s.ended_at IS NULL THEN 'pending'
+                                   WHEN s.status = 'COMPLETED' THEN 'confirmed' ELSE 'refused' END,
+                              s.saga_id::text, s.order_id)
+          OR s.status = 'FAILED' AND o.reason <> s.reason))"},
+    {"I10", "pending_without_saga", R"(
+  SELECT o.order_id::text, 'its key is pending, and no saga is open that could end it: ' || o.gid
+    FROM operations o
+   WHERE o.outcome = 'pending'
+     AND NOT EXISTS (SELECT FROM saga_instances s WHERE s.saga_id::text = o.gid AND s.ended_at IS NULL))"},
+};
+
 constexpr RowCheck untrimmed_log_checks[] = {
     {"I4", "confirmed_without_decision", R"(
   SELECT o.gid, 'confirmed for order ' || o.order_id
     FROM operations o
    WHERE o.outcome = 'confirmed'
-     AND NOT EXISTS (SELECT FROM decisions d WHERE d.gid = o.gid))"},
+     AND NOT EXISTS (SELECT FROM decisions d WHERE d.gid = o.gid)
+     AND NOT EXISTS (SELECT FROM saga_instances s WHERE s.saga_id::text = o.gid))"},
 };
 
 void run(Snapshot& snapshot, const RowCheck& check, const Report& report) {
@@ -137,6 +173,7 @@ void check_ledgers(Look& look, const Report& report) {
 
 void check_log(Look& look, const AuditTargets& targets, const Report& report) {
   for (const RowCheck& check : log_checks) run(look.log_after, check, report);
+  for (const RowCheck& check : saga_checks) run(look.log_after, check, report);
   if (targets.trimming) return;
   for (const RowCheck& check : untrimmed_log_checks) run(look.log_after, check, report);
 }

@@ -36,6 +36,11 @@ class Judge {
   explicit Judge(const OrderFacts& facts) : facts_(facts) {}
 
   std::vector<Violation> run() {
+    if (const LoggedSaga* open = facts_.open_saga()) {
+      worked_on(*open);
+      return std::move(found_);
+    }
+    for (const LoggedSaga& saga : facts_.log_after.sagas) ended_as_the_order_says(saga);
     if (refused_and_present()) return std::move(found_);
     if (!existence()) return std::move(found_);
     contents();
@@ -50,10 +55,11 @@ class Judge {
         {std::string(invariant), std::string(check), facts_.order_id, std::move(text)});
   }
 
+  // Of clients. An accepted order's turn in a group is a half of its client's operation.
   std::size_t count(std::string_view kind, std::string_view outcome) const {
     return static_cast<std::size_t>(
-        std::ranges::count_if(facts_.log_after, [&](const LoggedOperation& operation) {
-          return operation.kind == kind && operation.outcome == outcome;
+        std::ranges::count_if(facts_.log_after.operations, [&](const LoggedOperation& operation) {
+          return !operation.internal && operation.kind == kind && operation.outcome == outcome;
         }));
   }
 
@@ -69,6 +75,38 @@ class Judge {
 
   bool anything() const {
     return facts_.order || facts_.reservations || facts_.payment || facts_.shipment;
+  }
+
+  // I8: what is open is worked on, or shown as needing a person.
+  void worked_on(const LoggedSaga& saga) {
+    if (saga.stuck || !saga.silent) return;
+    const std::string text = saga.type + ' ' + saga.saga_id + " stands at " + saga.status;
+    if (!saga.owned) {
+      violation("I8", "saga_abandoned", text + ", and no coordinator that lives owns it");
+    } else {
+      violation("I8", "saga_silent", text + "; its coordinator lives and does not go on");
+    }
+  }
+
+  // I8, I10: COMPLETED or FAILED, and the order's row says the same. What came later is history().
+  void ended_as_the_order_says(const LoggedSaga& saga) {
+    const std::string_view status =
+        facts_.order && facts_.order->row ? std::string_view(facts_.order->status) : "";
+    const bool done = saga.status == "COMPLETED";
+    const std::string text = saga.type + " ended " + saga.status + "; found: " + where();
+    if (saga.type == "cancel_order") {
+      if (done && status != "CANCELLED") violation("I8", "saga_and_order_disagree", text);
+      return;
+    }
+    // FAILED without an order: its very creation was refused.
+    if (done ? moves_made(status) == 0 : !status.empty() && status != "FAILED") {
+      violation("I8", "saga_and_order_disagree", text);
+    } else if (!done && status == "FAILED" && facts_.order->reason != saga.reason &&
+               facts_.order->reason != "RESERVATION_EXPIRED") {
+      // An expired reservation can fail the order while the saga is on its way back for another.
+      violation("I10", "reasons_differ",
+                "the order failed for " + facts_.order->reason + ", its saga for " + saga.reason);
+    }
   }
 
   // I10: a refused place left nothing, or (a saga's, an accepted-and-failed one) a FAILED order.
@@ -102,8 +140,13 @@ class Judge {
       return false;
     }
     const std::string& status = facts_.order->status;
-    if (status == "PENDING") return false;  // a saga under way: its own invariant
-    if (status == "FAILED") return true;    // whatever it holds must be undone: statuses()
+    if (status == "PENDING") {
+      // Another installation's may have a saga that our log does not know.
+      if (facts_.logged() && facts_.log_after.sagas.empty())
+        violation("I8", "pending_without_saga", "nobody will bring it to an end; " + where());
+      return false;
+    }
+    if (status == "FAILED") return true;  // whatever it holds must be undone: statuses()
     made_by_an_operation();
     if (facts_.order->items.empty()) violation("I1", "order_without_items", where());
     if (!facts_.reservations) violation("I1", "reservation_missing", where());
@@ -177,7 +220,7 @@ class Judge {
     if (cancelled > 0 && shipped + delivered > 0) {
       violation("I9", "cancelled_and_shipped", "the log confirmed a cancel and a shipping of it");
     }
-    if (facts_.order->mode != "2pc") return;  // a saga's moves have a log of their own
+    accepted_once();
 
     std::string_view expected;
     if (delivered > 0) {
@@ -198,13 +241,33 @@ class Judge {
       violation(ahead ? "I4" : "I2", ahead ? "moved_without_decision" : "answer_lost",
                 "the log's answers lead to " + std::string(expected) + "; found: " + where());
     }
-    for (const LoggedOperation& operation : facts_.log_after) {
+    // An accepted order is placed by its group, and carries that gid.
+    const bool accepted = internal_place() != nullptr;
+    for (const LoggedOperation& operation : facts_.log_after.operations) {
       if (operation.kind != "place" || operation.outcome != "confirmed") continue;
+      if (operation.internal != accepted) continue;
       if (operation.gid != facts_.order->transaction_id) {
         violation(
             "I5", "placed_by_another",
             "the log says " + operation.gid + ", the order says " + facts_.order->transaction_id);
       }
+    }
+  }
+
+  const LoggedOperation* internal_place() const {
+    const auto& operations = facts_.log_after.operations;
+    const auto found = std::ranges::find_if(operations, &LoggedOperation::internal);
+    return found == operations.end() ? nullptr : &*found;
+  }
+
+  // I5, I10: the two halves of an accepted order say the same.
+  void accepted_once() {
+    const LoggedOperation* internal = internal_place();
+    if (!internal) return;
+    const bool confirmed = internal->outcome == "confirmed";
+    if (count("place", confirmed ? "refused" : "confirmed") > 0) {
+      violation("I10", "accepted_differently",
+                "its group " + internal->outcome + " it, its client was told otherwise");
     }
   }
 
@@ -216,8 +279,13 @@ class Judge {
 
 bool OrderFacts::at_rest() const {
   return log_before == log_after &&
-         std::ranges::none_of(log_before,
-                              [](const LoggedOperation& operation) { return operation.unapplied; });
+         std::ranges::none_of(log_before.operations, &LoggedOperation::unapplied) &&
+         std::ranges::all_of(log_before.sagas, &LoggedSaga::ended);
+}
+
+const LoggedSaga* OrderFacts::open_saga() const {
+  const auto open = std::ranges::find(log_after.sagas, false, &LoggedSaga::ended);
+  return open == log_after.sagas.end() ? nullptr : &*open;
 }
 
 std::vector<Violation> judge_order(const OrderFacts& facts) { return Judge(facts).run(); }

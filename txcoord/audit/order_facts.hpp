@@ -12,7 +12,7 @@ namespace txcoord::audit {
 
 struct OrderRow {
   bool row = false;  // false: there are items and no order
-  std::string status, mode, customer_id, transaction_id;
+  std::string status, mode, customer_id, transaction_id, reason;
   std::int64_t total_amount = 0;
   std::int64_t created_us = 0;  // microseconds since 1970
   std::string items;            // "book-123 x2, book-789 x1": by SKU
@@ -37,12 +37,35 @@ struct PaymentRow {
 
 // One operation on the order, as the log answered it.
 struct LoggedOperation {
-  std::string kind;     // place, cancel, ship, deliver
-  std::string outcome;  // confirmed, refused
-  std::string gid;
+  std::string kind;        // place, cancel, ship, deliver
+  std::string outcome;     // confirmed, refused; pending: its saga has not ended
+  std::string gid;         // of the global transaction, or the saga's id
   bool unapplied = false;  // its decision is not complete
+  // An accepted order's turn in a group: no client's operation, but the second half of one.
+  bool internal = false;
 
   bool operator==(const LoggedOperation&) const = default;
+};
+
+// One saga of the order, as the log has it: the one that placed it, or a cancel's.
+struct LoggedSaga {
+  std::string saga_id, type, status, reason;
+  bool ended = false;
+  bool stuck = false;  // shown as needing a person
+  bool owned = false;  // by an epoch that is not fenced, whose lease runs
+  // No state was recorded, and no next try is due, for longer than saga_silence_max.
+  bool silent = false;
+  std::string trouble;  // tries and the next one's time: while it changes, somebody is at work
+
+  bool operator==(const LoggedSaga&) const = default;
+};
+
+// What the log says about an order at one moment.
+struct LoggedOrder {
+  std::vector<LoggedOperation> operations;
+  std::vector<LoggedSaga> sagas;
+
+  bool operator==(const LoggedOrder&) const = default;
 };
 
 // What the log knows at all: the same for every order of a look.
@@ -62,18 +85,22 @@ struct OrderFacts {
   std::optional<PaymentRow> payment;
   std::optional<std::string> shipment;  // its status
   // The log as read before the four services, and after them.
-  std::vector<LoggedOperation> log_before, log_after;
+  LoggedOrder log_before, log_after;
 
   // The log knows this order. Another installation's orders, and those whose keys were dropped, it
   // does not: for them at_rest() proves nothing.
-  bool logged() const { return !log_after.empty(); }
-  // Nothing was decided on this order while it was read, and nothing decided is unapplied.
+  bool logged() const { return !log_after.operations.empty() || !log_after.sagas.empty(); }
+  // Nothing was decided on this order while it was read, nothing decided is unapplied, and no saga
+  // of it is open.
   bool at_rest() const;
+  // The saga that has not ended; null: none.
+  const LoggedSaga* open_saga() const;
 
   bool operator==(const OrderFacts&) const = default;
 };
 
-// What is wrong with an order at rest. An order that moves can look wrong and be right.
+// What is wrong with an order at rest, or with the saga that is to bring it there. An order that
+// moves can look wrong and be right.
 std::vector<Violation> judge_order(const OrderFacts& facts);
 
 }  // namespace txcoord::audit

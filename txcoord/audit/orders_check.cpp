@@ -1,4 +1,4 @@
-// The six streams, merged by order_id.
+// The eight streams, merged by order_id.
 #include "txcoord/audit/orders_check.hpp"
 
 #include <chrono>
@@ -16,7 +16,7 @@ constexpr pg::Statement order_rows{"audit_orders", R"(
   SELECT order_id, o.order_id IS NOT NULL, coalesce(o.status, ''), coalesce(o.mode, ''),
          coalesce(o.customer_id, ''), coalesce(o.transaction_id, ''), coalesce(o.total_amount, 0),
          coalesce((extract(epoch FROM o.created_at) * 1000000)::bigint, 0),
-         coalesce(i.items, ''), coalesce(i.total, 0)
+         coalesce(i.items, ''), coalesce(i.total, 0), coalesce(o.reason, '')
     FROM (SELECT * FROM orders WHERE {orders}) o
     FULL JOIN (SELECT order_id,
                       string_agg(sku || ' x' || quantity, ', ' ORDER BY sku COLLATE "C", quantity) AS items,
@@ -48,10 +48,23 @@ constexpr pg::Statement shipment_rows{"audit_shipments", R"(
 
 constexpr pg::Statement logged_operations{"audit_operations", R"(
   SELECT o.order_id, o.kind, o.outcome, coalesce(o.gid, ''),
-         d.outcome IS NOT DISTINCT FROM 'commit' AND d.completed_at IS NULL AND NOT d.heuristic
+         d.outcome IS NOT DISTINCT FROM 'commit' AND d.completed_at IS NULL AND NOT d.heuristic,
+         o.scope = 'accepted'
     FROM (SELECT * FROM operations WHERE {orders}) o
     LEFT JOIN decisions d ON d.gid = o.gid
    ORDER BY o.order_id, o.created_at, o.scope, o.idempotency_key)"};
+
+// {silent} becomes saga_silence_max. What is tried again is silent only when no next try is due.
+constexpr pg::Statement logged_sagas{"audit_sagas", R"(
+  SELECT s.order_id, s.saga_id, s.saga_type, s.status, s.reason, s.ended_at IS NOT NULL,
+         s.stuck_since IS NOT NULL,
+         s.epoch IS NOT DISTINCT FROM e.epoch AND coalesce(l.expires_at > now(), false),
+         greatest(s.updated_at, s.next_retry_at) < now() - interval '{silent} milliseconds',
+         concat_ws(' ', s.coordinator, s.epoch, s.current_step, s.attempts, s.next_retry_at)
+    FROM (SELECT * FROM saga_instances WHERE {orders}) s
+    LEFT JOIN coordinator_epoch e ON e.id = s.coordinator
+    LEFT JOIN coordinator_lease l ON l.id = s.coordinator
+   ORDER BY s.order_id, s.created_at, s.saga_id)"};
 
 // While the first period of keys is there, the log knows every order; after that, those made since
 // the oldest period that is kept, and a minute for the clocks.
@@ -123,6 +136,7 @@ OrderRow order_row(const pqxx::row& row) {
   order.created_us = row[7].as<std::int64_t>();
   order.items = row[8].as<std::string>();
   order.items_total = row[9].as<std::string>();
+  order.reason = row[10].as<std::string>();
   return order;
 }
 
@@ -133,7 +147,59 @@ PaymentRow payment_row(const pqxx::row& row) {
 
 LoggedOperation logged_operation(const pqxx::row& row) {
   return {row[1].as<std::string>(), row[2].as<std::string>(), row[3].as<std::string>(),
-          row[4].as<bool>()};
+          row[4].as<bool>(), row[5].as<bool>()};
+}
+
+LoggedSaga logged_saga(const pqxx::row& row) {
+  LoggedSaga saga;
+  saga.saga_id = row[1].as<std::string>();
+  saga.type = row[2].as<std::string>();
+  saga.status = row[3].as<std::string>();
+  saga.reason = row[4].as<std::string>();
+  saga.ended = row[5].as<bool>();
+  saga.stuck = row[6].as<bool>();
+  saga.owned = row[7].as<bool>();
+  saga.silent = row[8].as<bool>();
+  saga.trouble = row[9].as<std::string>();
+  return saga;
+}
+
+// The two streams of what the log says.
+class LogStream {
+ public:
+  LogStream(Snapshot& log, const std::string& sagas_sql, const std::vector<std::string>& only)
+      : operations_(log, logged_operations, only),
+        sagas_(log, {logged_sagas.name, sagas_sql.c_str()}, only) {}
+
+  std::string_view order_id() const {
+    const std::string_view one = operations_.order_id(), other = sagas_.order_id();
+    return one.empty() || (!other.empty() && other < one) ? other : one;
+  }
+  LoggedOrder take(const std::string& order_id) {
+    LoggedOrder logged;
+    operations_.take(order_id, [&](const pqxx::row& row) {
+      logged.operations.push_back(logged_operation(row));
+    });
+    sagas_.take(order_id, [&](const pqxx::row& row) { logged.sagas.push_back(logged_saga(row)); });
+    return logged;
+  }
+
+ private:
+  OrderStream operations_, sagas_;
+};
+
+std::string sagas_sql(const AuditTargets& targets) {
+  constexpr std::string_view marker = "{silent}";
+  std::string sql = logged_sagas.sql;
+  return sql.replace(sql.find(marker), marker.size(),
+                     std::to_string(targets.saga_silence_max.count()));
+}
+
+// What is found now is certain: see the rules in orders_check.hpp.
+bool certain(const OrderFacts& facts, std::chrono::steady_clock::duration unchanged,
+             const AuditTargets& targets) {
+  if (facts.open_saga()) return unchanged >= targets.saga_silence_max;
+  return facts.at_rest() && (facts.logged() || unchanged >= targets.orphan_age_max);
 }
 
 constexpr std::size_t orders_a_look = 1000;  // bounds the text of one condition
@@ -149,21 +215,22 @@ Look::Look(const AuditTargets& targets)
       shipping("shipping", targets.shipping),
       log_after("log", targets.log) {}
 
-void read_orders(Look& look, const std::vector<std::string>& only,
+void read_orders(Look& look, const AuditTargets& targets, const std::vector<std::string>& only,
                  const std::function<void(const OrderFacts&)>& each) {
-  OrderStream before(look.log_before, logged_operations, only);
+  const std::string sagas = sagas_sql(targets);
+  LogStream before(look.log_before, sagas, only);
   OrderStream orders(look.order, order_rows, only);
   OrderStream reservations(look.inventory, reservation_rows, only);
   OrderStream payments(look.payment, payment_rows, only);
   OrderStream shipments(look.shipping, shipment_rows, only);
-  OrderStream after(look.log_after, logged_operations, only);
+  LogStream after(look.log_after, sagas, only);
   const LogScope scope = read_log_scope(look.log_after);
 
   while (true) {
     std::string_view first;
-    for (const OrderStream* stream :
-         {&before, &orders, &reservations, &payments, &shipments, &after}) {
-      const std::string_view id = stream->order_id();
+    for (const std::string_view id :
+         {before.order_id(), orders.order_id(), reservations.order_id(), payments.order_id(),
+          shipments.order_id(), after.order_id()}) {
       if (!id.empty() && (first.empty() || id < first)) first = id;
     }
     if (first.empty()) return;
@@ -172,15 +239,14 @@ void read_orders(Look& look, const std::vector<std::string>& only,
     facts.order_id = first;
     facts.log = scope;
     const std::string& id = facts.order_id;
-    before.take(id,
-                [&](const pqxx::row& row) { facts.log_before.push_back(logged_operation(row)); });
+    facts.log_before = before.take(id);
     orders.take(id, [&](const pqxx::row& row) { facts.order = order_row(row); });
     reservations.take(id, [&](const pqxx::row& row) {
       facts.reservations = ReservationRows{row[1].as<std::string>(), row[2].as<std::string>()};
     });
     payments.take(id, [&](const pqxx::row& row) { facts.payment = payment_row(row); });
     shipments.take(id, [&](const pqxx::row& row) { facts.shipment = row[1].as<std::string>(); });
-    after.take(id, [&](const pqxx::row& row) { facts.log_after.push_back(logged_operation(row)); });
+    facts.log_after = after.take(id);
     each(facts);
   }
 }
@@ -189,12 +255,12 @@ Suspects check_orders(Look& look, const AuditTargets& targets, AuditReport& coun
                       const Report& report) {
   Suspects suspects;
   const auto now = std::chrono::steady_clock::now();
-  read_orders(look, {}, [&](const OrderFacts& facts) {
+  read_orders(look, targets, {}, [&](const OrderFacts& facts) {
     ++counts.orders;
-    counts.operations += facts.log_after.size();
+    counts.operations += facts.log_after.operations.size();
     std::vector<Violation> found = judge_order(facts);
     if (found.empty()) return;
-    if (facts.logged() && facts.at_rest()) {
+    if (certain(facts, {}, targets)) {
       for (Violation& violation : found) report(std::move(violation));
     } else if (suspects.size() < targets.suspects_max) {
       suspects.emplace(facts.order_id, Suspect{facts, now});
@@ -218,12 +284,12 @@ void settle_suspects(Suspects suspects, const AuditTargets& targets, AuditReport
         some.push_back(from->first);
       Look look(targets);
       const auto now = std::chrono::steady_clock::now();
-      read_orders(look, some, [&](const OrderFacts& facts) {
+      read_orders(look, targets, some, [&](const OrderFacts& facts) {
         std::vector<Violation> found = judge_order(facts);
         if (found.empty()) return;
         const Suspect& before = suspects.at(facts.order_id);
         const auto since = before.facts == facts ? before.since : now;
-        if (facts.at_rest() && (facts.logged() || now - since >= targets.orphan_age_max)) {
+        if (certain(facts, now - since, targets)) {
           for (Violation& violation : found) report(std::move(violation));
         } else {
           left.emplace(facts.order_id, Suspect{facts, since});

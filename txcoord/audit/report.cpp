@@ -1,13 +1,22 @@
 // The report for people and for programs.
 #include <boost/json.hpp>
 #include <string>
+#include <tuple>
 
 #include "txcoord/audit/audit.hpp"
 
 namespace txcoord::audit {
+namespace {
+
+constexpr std::size_t sagas_named_max = 20;  // the JSON names more
+
+}  // namespace
 
 std::string to_json(const AuditReport& report) {
   namespace json = boost::json;
+  const auto names = [](const std::vector<std::string>& ids) {
+    return json::array(ids.begin(), ids.end());
+  };
   json::array violations;
   for (const Violation& violation : report.violations) {
     violations.push_back(json::object{{"invariant", violation.invariant},
@@ -24,7 +33,12 @@ std::string to_json(const AuditReport& report) {
                             {"prepared", report.prepared},
                             {"heuristics", report.heuristics},
                             {"looked_again", report.looked_again},
-                            {"unsettled", report.unsettled}};
+                            {"unsettled", report.unsettled},
+                            {"sagas", report.sagas},
+                            {"sagas_running_total", report.sagas_running_total},
+                            {"sagas_running", names(report.sagas_running)},
+                            {"sagas_stuck_total", report.sagas_stuck_total},
+                            {"sagas_stuck", names(report.sagas_stuck)}};
   return json::serialize(object) + "\n";
 }
 
@@ -32,7 +46,8 @@ std::string to_text(const AuditReport& report) {
   std::string text = "audit: " + std::to_string(report.orders) + " orders, " +
                      std::to_string(report.operations) + " operations, " +
                      std::to_string(report.gids) + " global transactions, " +
-                     std::to_string(report.prepared) + " branches prepared at the moment\n";
+                     std::to_string(report.sagas) + " sagas, " + std::to_string(report.prepared) +
+                     " branches prepared at the moment\n";
   for (const Violation& violation : report.violations) {
     text += violation.invariant + " " + violation.check + ": " + violation.subject + ": " +
             violation.found + "\n";
@@ -45,11 +60,19 @@ std::string to_text(const AuditReport& report) {
     text += "audit: " + std::to_string(report.heuristics) +
             " heuristic outcomes are recorded: see the transactions\n";
   }
+  for (const auto& [what, total, ids] :
+       {std::tuple{"running", report.sagas_running_total, &report.sagas_running},
+        {"stuck, and need a person", report.sagas_stuck_total, &report.sagas_stuck}}) {
+    if (total == 0) continue;
+    text += "audit: " + std::to_string(total) + " sagas are " + what + ":";
+    for (std::size_t i = 0; i < ids->size() && i < sagas_named_max; ++i) text += " " + (*ids)[i];
+    text += total > sagas_named_max ? " …\n" : "\n";
+  }
   if (report.unsettled > 0) {
     text += "audit: " + std::to_string(report.unsettled) +
             " orders did not come to rest and were not judged\n";
   }
-  text += report.clean() ? "audit: no violation of I1-I7, I9-I11\n"
+  text += report.clean() ? "audit: no violation of I1-I11\n"
                          : "audit: " + std::to_string(report.violations_total) + " violations\n";
   return text;
 }

@@ -36,6 +36,9 @@ struct EngineSettings {
   std::uint32_t group_operations_max = 128;
   std::uint32_t group_rows_max = 2000;  // order items in one group
   std::uint32_t lanes = 2;              // groups under way at once, before their commit phase
+  // Groups that ask for locks at once. With more than one, the voters are asked one after the other
+  // in one order, so that no cycle of waits over databases is possible.
+  std::uint32_t asking_groups_max = 1;
   std::uint32_t queue_operations_max = 20000;
   std::uint32_t unfinished_groups_max =
       24;  // decided or aborted, not yet finished: below the prepared slots
@@ -53,12 +56,32 @@ struct EngineSettings {
   bool trim = true;                    // off for audits of I1, I3, I4
 };
 
+// Sagas, and orders that were accepted before they are tried (Prefer: respond-async).
+struct SagaSettings {
+  std::uint32_t step_tries_max = 3;  // of a synchronous saga's step; then it is compensated
+  std::uint32_t retry_ms_min = 200;  // before the second try; doubles, with jitter
+  std::uint32_t retry_ms_max = 10000;
+  std::uint32_t stuck_after = 10;     // failures of what must succeed, until a person is called
+  std::uint32_t lanes = 2;            // batches under way at once, at each participant and the log
+  std::uint32_t running_max = 20000;  // sagas under way in this process
+  std::uint32_t reservation_ttl_s = 300;  // then its stock frees itself, and the order fails
+  std::uint32_t barriers_keep_s = 600;    // after a saga's end: above all time a late step may take
+  std::uint32_t keep_s = 86400;           // after a saga's end: its record and history
+};
+
 struct DatabaseSettings {
   std::string dsn;  // may hold a password: never logged
   std::uint32_t connections_max = 8;
   std::uint32_t lock_ms_max = 1200;  // above decide + commit of the group before
   std::uint32_t statement_ms_max = 3000;
   std::uint32_t idle_in_transaction_ms_max = 15000;
+};
+
+// A fault that a participant suffers from the start, for drills; the admin port changes it.
+struct FaultSettings {
+  std::uint32_t failure_percent = 0;
+  std::uint32_t delay_ms = 0;
+  std::string mode = "error";  // error, lost_answer, refuse, down
 };
 
 struct Settings {
@@ -69,8 +92,10 @@ struct Settings {
   std::string crash_at;  // TXCOORD_CRASH_AT=point[:nth]: SIGKILL to itself there; for drills
   HttpSettings http;
   EngineSettings engine;
+  SagaSettings saga;
   DatabaseSettings log;
   std::map<std::string, DatabaseSettings> participants;  // order, inventory, payment, shipping
+  std::map<std::string, FaultSettings> faults;           // the same
 };
 
 // Names the setting at fault and what to do about it; never holds a value that may be secret.

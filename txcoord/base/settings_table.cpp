@@ -36,7 +36,8 @@ void engine_rows(std::vector<SettingRow>& rows, EngineSettings& engine) {
               {
                   {"engine.group_operations_max", &engine.group_operations_max, 1, 10'000},
                   {"engine.group_rows_max", &engine.group_rows_max, 100, 100'000},
-                  {"engine.lanes", &engine.lanes, 1, 2},
+                  {"engine.lanes", &engine.lanes, 1, 64},
+                  {"engine.asking_groups_max", &engine.asking_groups_max, 1, 64},
                   {"engine.queue_operations_max", &engine.queue_operations_max, 1, 1'000'000},
                   {"engine.unfinished_groups_max", &engine.unfinished_groups_max, 1, 10'000},
                   {"engine.vote_ms_max", &engine.vote_ms_max, 1, hour_ms},
@@ -54,6 +55,20 @@ void engine_rows(std::vector<SettingRow>& rows, EngineSettings& engine) {
               });
 }
 
+void saga_rows(std::vector<SettingRow>& rows, SagaSettings& saga) {
+  rows.insert(rows.end(), {
+                              {"saga.step_tries_max", &saga.step_tries_max, 1, 1000},
+                              {"saga.retry_ms_min", &saga.retry_ms_min, 1, hour_ms},
+                              {"saga.retry_ms_max", &saga.retry_ms_max, 1, hour_ms},
+                              {"saga.stuck_after", &saga.stuck_after, 1, 1'000'000},
+                              {"saga.lanes", &saga.lanes, 1, 64},
+                              {"saga.running_max", &saga.running_max, 1, 1'000'000},
+                              {"saga.reservation_ttl_s", &saga.reservation_ttl_s, 1, year_s},
+                              {"saga.barriers_keep_s", &saga.barriers_keep_s, 60, year_s},
+                              {"saga.keep_s", &saga.keep_s, 60, year_s},
+                          });
+}
+
 void database_rows(std::vector<SettingRow>& rows, const std::string& prefix,
                    DatabaseSettings& database) {
   rows.insert(rows.end(),
@@ -65,6 +80,14 @@ void database_rows(std::vector<SettingRow>& rows, const std::string& prefix,
                   {prefix + ".idle_in_transaction_ms_max", &database.idle_in_transaction_ms_max, 1,
                    hour_ms},
               });
+}
+
+void fault_rows(std::vector<SettingRow>& rows, const std::string& prefix, FaultSettings& fault) {
+  rows.insert(rows.end(), {
+                              {prefix + ".failure_percent", &fault.failure_percent, 0, 100},
+                              {prefix + ".delay_ms", &fault.delay_ms, 0, 60'000},
+                              {prefix + ".mode", &fault.mode},
+                          });
 }
 
 void check(bool holds, const std::string& message) {
@@ -103,11 +126,14 @@ std::vector<SettingRow> setting_rows(Settings& settings) {
   };
   http_rows(rows, settings.http);
   engine_rows(rows, settings.engine);
+  saga_rows(rows, settings.saga);
   database_rows(rows, "log", settings.log);
   for (const std::string_view name : participant_names) {
     database_rows(rows, "participants." + std::string(name),
                   settings.participants[std::string(name)]);
   }
+  for (const std::string_view name : participant_names)
+    fault_rows(rows, "faults." + std::string(name), settings.faults[std::string(name)]);
   return rows;
 }
 
@@ -149,6 +175,22 @@ void check_settings(const Settings& settings) {
   check(engine.lease_ms >= 2 * std::uint64_t{engine.recovery_interval_ms},
         "engine.lease_ms must be at least twice engine.recovery_interval_ms, or a healthy "
         "coordinator loses it");
+
+  check(engine.asking_groups_max <= engine.lanes,
+        "engine.asking_groups_max must be at most engine.lanes (" + std::to_string(engine.lanes) +
+            ")");
+  check(settings.saga.retry_ms_max >= settings.saga.retry_ms_min,
+        "saga.retry_ms_max must be at least saga.retry_ms_min (" +
+            std::to_string(settings.saga.retry_ms_min) + ")");
+  check(settings.saga.keep_s >= settings.saga.barriers_keep_s,
+        "saga.keep_s must be at least saga.barriers_keep_s (" +
+            std::to_string(settings.saga.barriers_keep_s) + ")");
+
+  for (const auto& [name, fault] : settings.faults) {
+    const bool known = fault.mode == "error" || fault.mode == "lost_answer" ||
+                       (fault.mode == "refuse" && name != "order") || fault.mode == "down";
+    check(known, "faults." + name + ".mode must be error, lost_answer, refuse (not order) or down");
+  }
 
   check_database("log", settings.log, engine);
   for (const std::string_view name : participant_names) {

@@ -54,7 +54,7 @@ int run_config(const Settings& settings, bool check, std::ostream& out, std::ost
 
 int run_crash_points(std::ostream& out) {
   for (const auto& point : engine::CrashPoints::all())
-    out << std::left << std::setw(26) << point.name << point.meaning << "\n";
+    out << std::left << std::setw(30) << point.name << "  " << point.meaning << "\n";
   return exit_ok;
 }
 

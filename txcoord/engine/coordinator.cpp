@@ -43,7 +43,7 @@ std::vector<protocol::ParticipantId> in_order(const std::vector<Participant*>& p
 
 Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
                          std::vector<Participant*> participants, TransactionLog& log,
-                         CrashPoints& crash, Metrics& metrics,
+                         SagaLog& saga_log, CrashPoints& crash, Metrics& metrics,
                          std::function<void(std::string)> on_fatal)
     : io_(io),
       settings_(settings),
@@ -60,6 +60,7 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
       recovery_(io, participants_, log, health_, forgetter_, crash, metrics,
                 std::chrono::milliseconds(settings.engine.recovery_interval_ms),
                 [this] { return active_gids(); }),
+      sagas_(io, settings, participants_, saga_log, health_, crash, metrics, make_saga_hooks()),
       lease_ticker_(io),
       queue_ticker_(io),
       trim_ticker_(io),
@@ -72,6 +73,7 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
   };
   health_.on_up = [this](std::string_view name) {
     recovery_.kick(name);
+    sagas_.kick(name);
     pump();
   };
 }
@@ -79,7 +81,7 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
 DriverHooks Coordinator::make_hooks() {
   DriverHooks hooks;
   hooks.gate_open = [this](const GroupPtr& group) {
-    if (gate_ == group) gate_.reset();
+    gate_.erase(group);
     queue_ticker_.kick();
   };
   hooks.lane_free = [this](const GroupPtr&) {
@@ -101,14 +103,46 @@ DriverHooks Coordinator::make_hooks() {
   return hooks;
 }
 
+SagaHooks Coordinator::make_saga_hooks() {
+  SagaHooks hooks;
+  hooks.open_gid = [this] {
+    const protocol::Gid gid = next_gid();
+    step_gids_.insert(gid);
+    return gid;
+  };
+  hooks.close_gid = [this](const protocol::Gid& gid) { step_gids_.erase(gid); };
+  hooks.transact = [this](std::shared_ptr<const Operation> operation) {
+    SubmitOptions options;
+    options.wait_max = std::chrono::milliseconds(settings_.http.request_wait_ms_max);
+    return submit(std::move(operation), options);
+  };
+  hooks.answer = [this](const SubmissionPtr& submission, SubmitResult result) {
+    answer(submission, std::move(result));
+  };
+  hooks.take_over = [this](std::vector<std::string> owners) {
+    return log_.take_over(identity_.coordinator, std::move(owners));
+  };
+  hooks.fenced = [this](std::string why) { fenced(std::move(why)); };
+  return hooks;
+}
+
+protocol::Gid Coordinator::next_gid() {
+  return {identity_.installation, identity_.coordinator, identity_.epoch, incarnation_, ++seq_};
+}
+
+void Coordinator::reservation_expired(const std::string& order_id) {
+  sagas_.abandon(order_id, "RESERVATION_EXPIRED", "its reservation expired before it was done");
+}
+
 std::set<protocol::Gid> Coordinator::active_gids() const {
-  std::set<protocol::Gid> gids;
+  std::set<protocol::Gid> gids = step_gids_;
   for (const auto& [gid, group] : groups_) gids.insert(gid);
   return gids;
 }
 
 bool Coordinator::may_form() const {
-  return started_ && !fenced_ && !gate_ && lanes_used_ < settings_.engine.lanes &&
+  return started_ && !fenced_ && gate_.size() < settings_.engine.asking_groups_max &&
+         lanes_used_ < settings_.engine.lanes &&
          groups_.size() < settings_.engine.unfinished_groups_max && health_.all_reachable();
 }
 
@@ -131,7 +165,7 @@ protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request) const {
       touches.push_back(participant->touches(*member->operation));
   }
   const auto voters = in_order(participants_, lock_order);
-  if (alone_) {
+  if (alone_ && settings_.engine.asking_groups_max == 1) {
     auto& everybody = plan.vote_stages.emplace_back(voters);
     everybody.push_back(protocol::log_voter);
   } else {
@@ -147,12 +181,11 @@ protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request) const {
 }
 
 void Coordinator::start_group(GroupRequest request) {
-  protocol::Gid gid{identity_.installation, identity_.coordinator, identity_.epoch, incarnation_,
-                    ++seq_};
+  const protocol::Gid gid = next_gid();
   auto plan = plan_for(request);
   auto group = std::make_shared<Group>(gid, std::move(request), std::move(plan));
   metrics_.group(group->operations.size());
-  gate_ = group;
+  gate_.insert(group);
   ++lanes_used_;
   groups_.emplace(gid, group);
   for (const auto& member : group->request.members)

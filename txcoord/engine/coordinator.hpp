@@ -22,6 +22,7 @@
 #include "txcoord/engine/engine.hpp"
 #include "txcoord/engine/forgetter.hpp"
 #include "txcoord/engine/recovery.hpp"
+#include "txcoord/engine/sagas.hpp"
 #include "txcoord/engine/ticker.hpp"
 
 namespace txcoord::engine {
@@ -31,8 +32,8 @@ class Coordinator final : public Engine {
   // `participants` in any order; the vote and commit orders are by name. `on_fatal` is called when
   // this process must stop: it is fenced.
   Coordinator(asio::any_io_executor io, const Settings& settings,
-              std::vector<Participant*> participants, TransactionLog& log, CrashPoints& crash,
-              Metrics& metrics, std::function<void(std::string)> on_fatal);
+              std::vector<Participant*> participants, TransactionLog& log, SagaLog& saga_log,
+              CrashPoints& crash, Metrics& metrics, std::function<void(std::string)> on_fatal);
 
   // Reaches the log (waiting for it as long as it takes), raises the epoch, starts the background
   // loops. Returns when they run; ready() tells when the first recovery is done everywhere.
@@ -53,6 +54,9 @@ class Coordinator final : public Engine {
   // before it gives up what an aborted one took. `aborted` here also means complete and trimmed:
   // either way its branches are at rest.
   asio::awaitable<Result<std::vector<GlobalState>>> global_states(std::vector<protocol::Gid> gids);
+  // An order's reservations have expired, and the order has failed by that: its saga, if it is at
+  // work here, goes no further.
+  void reservation_expired(const std::string& order_id);
 
  private:
   struct OrderEntry {
@@ -61,9 +65,14 @@ class Coordinator final : public Engine {
   };
 
   DriverHooks make_hooks();
+  SagaHooks make_saga_hooks();
+  protocol::Gid next_gid();
   protocol::GroupPlan plan_for(const GroupRequest& request) const;
-  std::optional<SubmitResult> refuse_at_door(const Operation& operation) const;
-  asio::awaitable<bool> wait_until_applied_elsewhere(std::string order_id, SteadyTime deadline);
+  std::optional<SubmitResult> refuse_at_door(const Operation& operation,
+                                             const SubmitOptions& options) const;
+  void enter(const SubmissionPtr& submission, const SubmitOptions& options);
+  asio::awaitable<bool> wait_until_applied(std::string order_id, bool by_queue,
+                                           SteadyTime deadline);
   asio::awaitable<void> wait_for(SubmissionPtr submission, SubmitOptions options,
                                  SteadyTime deadline);
 
@@ -108,9 +117,11 @@ class Coordinator final : public Engine {
   GroupQueue queue_;
   Driver driver_;
   Recovery recovery_;
+  Sagas sagas_;
 
   std::map<protocol::Gid, GroupPtr> groups_;  // A: a gid enters before its first message
-  GroupPtr gate_;                             // the group that is asking for locks
+  std::set<GroupPtr> gate_;                   // the groups that are asking for locks
+  std::set<protocol::Gid> step_gids_;         // of saga steps under way; part of A
   std::size_t lanes_used_ = 0;
   std::unordered_set<std::string> keys_in_flight_;
   std::unordered_map<std::string, OrderEntry> orders_;

@@ -15,12 +15,6 @@ using protocol::ActionKind;
 using protocol::EventKind;
 using protocol::State;
 
-std::chrono::milliseconds backoff(std::uint32_t attempt) {
-  if (attempt == 0) return std::chrono::milliseconds(0);
-  const std::uint32_t doublings = std::min(attempt - 1, 5U);
-  return std::chrono::milliseconds(25U << doublings);
-}
-
 Driver::Driver(asio::any_io_executor io, std::vector<Participant*> participants,
                TransactionLog& log, Health& health, CrashPoints& crash, Metrics& metrics,
                DriverHooks hooks)
@@ -39,17 +33,8 @@ void Driver::start(const GroupPtr& group) {
   deliver(group, {.kind = EventKind::start});
 }
 
-// Actions may come to their end before perform() returns: their events wait for their turn.
 void Driver::deliver(const GroupPtr& group, Event event) {
-  group->events.push_back(std::move(event));
-  if (group->stepping) return;
-  group->stepping = true;
-  while (!group->events.empty()) {
-    const Event next = std::move(group->events.front());
-    group->events.pop_front();
-    step(group, next);
-  }
-  group->stepping = false;
+  group->feed.deliver(std::move(event), [&](const Event& next) { step(group, next); });
 }
 
 void Driver::step(const GroupPtr& group, const Event& event) {

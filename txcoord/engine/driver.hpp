@@ -4,7 +4,6 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <random>
@@ -12,7 +11,9 @@
 #include <vector>
 
 #include "participants/participant.hpp"
+#include "txcoord/engine/backoff.hpp"
 #include "txcoord/engine/crash_points.hpp"
+#include "txcoord/engine/event_feed.hpp"
 #include "txcoord/engine/group_queue.hpp"
 #include "txcoord/engine/health.hpp"
 #include "txcoord/log/transaction_log.hpp"
@@ -39,8 +40,7 @@ struct Group {
 
   UtcTime started_at{};
   SteadyTime phase_started_at{};
-  std::deque<protocol::Event> events;  // not yet stepped
-  bool stepping = false;
+  EventFeed<protocol::Event> feed;
   bool holds_gate = true;  // the next group may not ask for locks yet
   bool holds_lane = true;  // counts against the lanes
   bool resubmitted = false;
@@ -104,9 +104,5 @@ class Driver {
   DriverHooks hooks_;
   std::minstd_rand jitter_{std::random_device{}()};
 };
-
-// How long to wait before try number `attempt` (0: not at all): 25 ms doubling to 800 ms. Jitter of
-// up to as much again is the caller's.
-std::chrono::milliseconds backoff(std::uint32_t attempt);
 
 }  // namespace txcoord::engine

@@ -1,8 +1,6 @@
 // The driver's actions: one call to a participant or the log each, and the event it becomes.
 // g++ 12: awaitables are named before co_await, so that no temporary lives across a suspension.
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "txcoord/base/logging.hpp"
 #include "txcoord/engine/driver.hpp"
@@ -256,10 +254,9 @@ asio::awaitable<void> Driver::pause_before(std::uint32_t attempt) {
   if (attempt == 0) co_return;
   const auto base = backoff(attempt);
   const auto extra = std::uniform_int_distribution<std::int64_t>(0, base.count())(jitter_);
-  asio::steady_timer timer(io_, base + std::chrono::milliseconds(extra));
-  boost::system::error_code ignored;
-  auto token = asio::redirect_error(asio::use_awaitable, ignored);
-  co_await timer.async_wait(token);
+  asio::steady_timer timer(io_);
+  auto sleeping = sleep(timer, base + std::chrono::milliseconds(extra));
+  co_await std::move(sleeping);
 }
 
 }  // namespace txcoord::engine

@@ -18,8 +18,11 @@ namespace txcoord::engine {
 
 namespace asio = boost::asio;
 
+// How an operation becomes atomic: by group two-phase commit, or as a saga.
+enum class Protocol : std::uint8_t { two_phase, saga };
+
 enum class SubmitStatus : std::uint8_t {
-  confirmed,    // the decision is durable
+  confirmed,    // the decision is durable; a saga is completed
   refused,      // a business refusal, recorded under its key
   replayed,     // the key was used before with the same body: `stored` is the answer
   key_reused,   // … with another body: 422
@@ -27,19 +30,22 @@ enum class SubmitStatus : std::uint8_t {
   unavailable,  // nothing happened, nothing recorded: 503, may be sent again
   overloaded,   // admission refused it: 503
   unknown,      // the outcome is not known yet: 202 + Location
+  accepted,     // it is durable, and will be tried until it has an outcome: 202 + Location
   invalid,      // a database refused the values of this operation alone (poison): recorded, 422
 };
 
 struct SubmitResult {
   SubmitStatus status = SubmitStatus::unavailable;
   std::string reason, detail;  // for refused, unavailable, overloaded, invalid
-  std::string transaction_id;  // gid as text, when there is one
+  std::string transaction_id;  // gid as text, or the saga's id, when there is one
   bool applied = false;        // every branch is committed
   std::optional<StoredOutcome> stored;
   std::chrono::milliseconds retry_after{1000};  // for unavailable, overloaded, in_flight
 };
 
 struct SubmitOptions {
+  Protocol protocol = Protocol::two_phase;
+  bool accept_now = false;                   // Prefer: respond-async
   bool wait_applied = false;                 // Prefer: applied
   std::chrono::milliseconds wait_max{5000};  // then `unknown`
 };

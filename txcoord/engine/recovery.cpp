@@ -19,6 +19,9 @@ struct Recovery::Pass {
   protocol::RecoveryView view;
   std::vector<Decision> incomplete;  // read with T: after A; those that this process may finish
   std::set<std::string> unfinished_elsewhere;  // coordinators of the others
+  protocol::LogPoint log_now;
+  bool log_went_back = false;  // since this database was last told how far the log had come
+  bool note_log = false;       // it has come further, or the going back is dealt with
 };
 
 Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participants,
@@ -26,6 +29,7 @@ Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participa
                    Metrics& metrics, std::chrono::milliseconds interval,
                    std::function<std::set<protocol::Gid>()> active)
     : io_(io),
+      participants_(std::move(participants)),
       log_(log),
       health_(health),
       forgetter_(forgetter),
@@ -33,7 +37,7 @@ Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participa
       metrics_(metrics),
       interval_(interval),
       active_(std::move(active)) {
-  for (const Participant* participant : participants)
+  for (const Participant* participant : participants_)
     tickers_[std::string(participant->name())] = std::make_unique<Ticker>(io_);
 }
 
@@ -68,7 +72,7 @@ asio::awaitable<void> Recovery::run(Participant& participant, RecoveryIdentity i
 // True when everything was read and tried; what failed on one branch is tried again next time.
 asio::awaitable<bool> Recovery::pass(Participant& participant, const RecoveryIdentity& identity) {
   crash_.reach("recovery.before");
-  Pass current{participant, identity, {}, {}, {}};
+  Pass current{participant, identity, {}, {}, {}, {}, false, false};
   current.view.own_coordinator = identity.coordinator;
   current.view.own_epoch = identity.epoch;
   auto reading = read(current);
@@ -88,6 +92,10 @@ asio::awaitable<bool> Recovery::pass(Participant& participant, const RecoveryIde
   forget_finished(current.incomplete);
   auto take = take_over(current);
   co_await std::move(take);
+  if (current.note_log) {
+    auto note = participant.note_log_seen(identity.installation, current.log_now);
+    co_await std::move(note);
+  }
   health_.recovered(participant.name());
   co_return true;
 }
@@ -113,6 +121,10 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
   for (const auto& [id, state] : epochs.value()) pass.view.epochs[id] = state.epoch;
 
   pass.view.active = active_();
+
+  auto point = read_log_point(pass);
+  const bool log_read = co_await std::move(point);
+  if (!log_read) co_return false;
 
   auto read_outcomes = log_.decisions(pass.view.prepared_before);
   const auto outcomes = co_await std::move(read_outcomes);
@@ -145,18 +157,99 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
   co_return true;
 }
 
+// Before T: what is in the log by then is not older than this point.
+asio::awaitable<bool> Recovery::read_log_point(Pass& pass) {
+  auto recall = pass.participant.log_seen(pass.identity.installation);
+  const auto seen = co_await std::move(recall);
+  if (!seen) {
+    health_.failed(pass.participant.name(), seen.failure());
+    co_return false;
+  }
+  auto read_now = log_.identity();
+  const auto now = co_await std::move(read_now);
+  if (!now) {
+    health_.failed(log_name, now.failure());
+    co_return false;
+  }
+  pass.log_now = {now.value().system_identifier, now.value().timeline, now.value().lsn};
+  pass.log_went_back = protocol::log_went_back(seen.value(), pass.log_now);
+  pass.note_log = pass.log_went_back || seen.value().lsn != pass.log_now.lsn ||
+                  seen.value().system_identifier.empty();
+  if (pass.log_went_back) {
+    logging::error("the log went back: decisions may be missing, siblings' witnesses are asked for",
+                   {{"participant", pass.participant.name()},
+                    {"seen_lsn", static_cast<std::int64_t>(seen.value().lsn)},
+                    {"lsn", static_cast<std::int64_t>(pass.log_now.lsn)}});
+  }
+  co_return true;
+}
+
+// True: commit. Nothing: it cannot be told yet.
+asio::awaitable<std::optional<bool>> Recovery::outcome_of_undecided(Pass& pass,
+                                                                    protocol::Gid gid) {
+  std::vector<std::string> branches;
+  auto lost = protocol::LostDecision::roll_back;
+  if (pass.log_went_back) {
+    auto asking = ask_siblings(pass, gid, branches);
+    lost = co_await std::move(asking);
+  }
+  if (lost == protocol::LostDecision::wait) {
+    // Until it is judged this database remembers the log as it was.
+    pass.note_log = false;
+    co_return std::nullopt;
+  }
+  Result<DecisionOutcome> outcome = DecisionOutcome::abort;
+  if (lost == protocol::LostDecision::commit) {
+    std::vector<std::string> order_ids;
+    auto writing = log_.write_decision_again(gid, branches, order_ids);
+    outcome = co_await std::move(writing);
+    logging::error("a decision that the log had lost is proven by a witness: commit",
+                   {{"gid", std::string_view(protocol::format(gid))},
+                    {"participant", pass.participant.name()}});
+  } else {
+    auto settle = log_.settle(gid);
+    outcome = co_await std::move(settle);
+  }
+  if (!outcome) {
+    health_.failed(log_name, outcome.failure());
+    pass.note_log = false;
+    co_return std::nullopt;
+  }
+  co_return outcome.value() == DecisionOutcome::commit;
+}
+
+// Rules 6 to 8 of recovery_plan.hpp. `branches`: this participant, and the siblings that have a
+// witness or a prepared branch.
+asio::awaitable<protocol::LostDecision> Recovery::ask_siblings(
+    Pass& pass, protocol::Gid gid, std::vector<std::string>& branches) {
+  std::set<std::string> siblings;
+  std::map<std::string, bool> witnesses;
+  branches.emplace_back(pass.participant.name());
+  for (Participant* sibling : participants_) {
+    if (sibling == &pass.participant) continue;
+    const std::string name(sibling->name());
+    siblings.insert(name);
+    auto list = sibling->list_prepared(pass.identity.installation);
+    const auto prepared = co_await std::move(list);
+    auto look = sibling->has_witness(gid);
+    const auto witness = co_await std::move(look);
+    if (!prepared || !witness) continue;
+    witnesses[name] = witness.value();
+    if (witness.value() || std::ranges::find(prepared.value(), gid) != prepared.value().end())
+      branches.push_back(name);
+  }
+  co_return protocol::judge_lost_decision(siblings, witnesses);
+}
+
 asio::awaitable<void> Recovery::carry_out(Pass& pass, protocol::RecoveryAction action) {
   const std::string gid = protocol::format(action.gid);
   bool commit = action.kind == protocol::RecoveryKind::commit;
   if (action.kind == protocol::RecoveryKind::bury) {
-    auto settle = log_.settle(action.gid);
-    const auto outcome = co_await std::move(settle);
-    if (!outcome) {
-      health_.failed(log_name, outcome.failure());
-      co_return;
-    }
+    auto finding = outcome_of_undecided(pass, action.gid);
+    const std::optional<bool> outcome = co_await std::move(finding);
+    if (!outcome) co_return;
     crash_.reach("recovery.bury.after");
-    commit = outcome.value() == DecisionOutcome::commit;
+    commit = *outcome;
   }
   auto work = commit ? pass.participant.commit_prepared(action.gid)
                      : pass.participant.rollback_prepared(action.gid);

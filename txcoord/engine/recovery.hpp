@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -47,13 +48,18 @@ class Recovery {
 
   asio::awaitable<bool> pass(Participant& participant, const RecoveryIdentity& identity);
   asio::awaitable<bool> read(Pass& pass);
+  asio::awaitable<bool> read_log_point(Pass& pass);
   asio::awaitable<void> carry_out(Pass& pass, protocol::RecoveryAction action);
+  asio::awaitable<std::optional<bool>> outcome_of_undecided(Pass& pass, protocol::Gid gid);
+  asio::awaitable<protocol::LostDecision> ask_siblings(Pass& pass, protocol::Gid gid,
+                                                       std::vector<std::string>& branches);
   asio::awaitable<void> finish_decision(Pass& pass, Decision decision);
   asio::awaitable<void> take_over(Pass& pass);
   void branch_done(const Decision& decision, std::string_view participant);
   void forget_finished(const std::vector<Decision>& incomplete);
 
   asio::any_io_executor io_;
+  std::vector<Participant*> participants_;
   TransactionLog& log_;
   Health& health_;
   Forgetter& forgetter_;

@@ -19,8 +19,11 @@ std::string_view outcome_name(const SubmitResult& result, OperationKind kind) {
   switch (result.status) {
     case SubmitStatus::confirmed: return kind == OperationKind::cancel ? "cancelled" : "confirmed";
     case SubmitStatus::refused:
+      // A saga that ran out of tries: its order failed, nobody refused it.
+      return result.reason == "PARTICIPANT_UNAVAILABLE" ? "failed" : "refused";
     case SubmitStatus::invalid: return "refused";
-    case SubmitStatus::unknown: return "unknown";
+    case SubmitStatus::unknown:
+    case SubmitStatus::accepted: return "unknown";
     case SubmitStatus::replayed:
     case SubmitStatus::key_reused:
     case SubmitStatus::in_flight:
@@ -32,7 +35,8 @@ std::string_view outcome_name(const SubmitResult& result, OperationKind kind) {
 
 }  // namespace
 
-std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operation) const {
+std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operation,
+                                                        const SubmitOptions& options) const {
   SubmitResult result;
   result.reason = "PARTICIPANT_UNAVAILABLE";
   if (keys_in_flight_.contains(key_of(operation))) {
@@ -44,14 +48,17 @@ std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operati
     result.detail = "this coordinator is stopping";
     return result;
   }
-  if (!started_ || !health_.all_reachable()) {
+  // What is accepted before it is tried needs the log alone.
+  const bool reachable = options.accept_now ? health_.reachable(log_name) : health_.all_reachable();
+  if (!started_ || !reachable) {
     result.detail = started_ ? "away: " + health_.away() : "this coordinator is starting";
     return result;
   }
   // Below the prepared slots: we refuse before a database has to say 53200.
   const bool slots_taken =
       groups_.size() >= settings_.engine.unfinished_groups_max && queue_.size() > 0;
-  if (queue_.full() || slots_taken) {
+  const bool as_saga = options.accept_now || options.protocol == Protocol::saga;
+  if (as_saga ? sagas_.full() : queue_.full() || slots_taken) {
     result.status = SubmitStatus::overloaded;
     result.reason = "OVERLOADED";
     result.detail = "too much work is waiting";
@@ -62,7 +69,7 @@ std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operati
 
 asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operation> operation,
                                                   SubmitOptions options) {
-  if (auto refusal = refuse_at_door(*operation)) {
+  if (auto refusal = refuse_at_door(*operation, options)) {
     if (refusal->status == SubmitStatus::overloaded) metrics_.admission_refused();
     co_return *refusal;
   }
@@ -75,7 +82,9 @@ asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operatio
   // I9: what another coordinator decided on this order must be applied before we judge. A new
   // order has no such decision.
   if (operation->kind != OperationKind::place) {
-    auto gate = wait_until_applied_elsewhere(operation->order_id, submission->give_up_at);
+    // A group of ours holds its orders busy in the queue; a saga does not go through it.
+    const bool by_queue = options.protocol == Protocol::two_phase;
+    auto gate = wait_until_applied(operation->order_id, by_queue, submission->give_up_at);
     const bool applied = co_await std::move(gate);
     if (!applied) {
       SubmitResult result;
@@ -84,11 +93,8 @@ asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operatio
       answer(submission, result);
       co_return result;
     }
-  } else {
-    orders_[operation->order_id] = {submission, nullptr};
   }
-  queue_.push(submission);
-  pump();
+  enter(submission, options);
 
   auto waiting = wait_for(submission, options, now + options.wait_max);
   co_await std::move(waiting);
@@ -98,6 +104,15 @@ asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operatio
   unknown.reason = "OUTCOME_UNKNOWN";
   if (const auto seen = pending(operation->order_id)) unknown.transaction_id = seen->transaction_id;
   co_return unknown;
+}
+
+void Coordinator::enter(const SubmissionPtr& submission, const SubmitOptions& options) {
+  if (options.accept_now || options.protocol == Protocol::saga)
+    return sagas_.begin(submission, options.protocol, options.accept_now);
+  if (submission->operation->kind == OperationKind::place)
+    orders_[submission->operation->order_id] = {submission, nullptr};
+  queue_.push(submission);
+  pump();
 }
 
 asio::awaitable<void> Coordinator::wait_for(SubmissionPtr submission, SubmitOptions options,
@@ -117,8 +132,8 @@ asio::awaitable<void> Coordinator::wait_for(SubmissionPtr submission, SubmitOpti
 // The log lists incomplete decisions on the order. Those that are active here hold the order busy
 // in the queue, and those whose completion is only being recorded are applied. What is left belongs
 // to another coordinator or an earlier epoch: wait for it, boundedly.
-asio::awaitable<bool> Coordinator::wait_until_applied_elsewhere(std::string order_id,
-                                                                SteadyTime deadline) {
+asio::awaitable<bool> Coordinator::wait_until_applied(std::string order_id, bool by_queue,
+                                                      SteadyTime deadline) {
   for (;;) {
     auto look = log_.unapplied(order_id);
     const auto gids = co_await std::move(look);
@@ -128,7 +143,7 @@ asio::awaitable<bool> Coordinator::wait_until_applied_elsewhere(std::string orde
     }
     bool open = false;
     for (const auto& gid : gids.value())
-      open = open || (!groups_.contains(gid) && !forgetter_.completing(gid));
+      open = open || (!(by_queue && groups_.contains(gid)) && !forgetter_.completing(gid));
     if (!open) co_return true;
     if (std::chrono::steady_clock::now() + applied_elsewhere_poll > deadline) co_return false;
     asio::steady_timer timer(io_, applied_elsewhere_poll);
@@ -140,16 +155,22 @@ asio::awaitable<bool> Coordinator::wait_until_applied_elsewhere(std::string orde
 
 void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
   const Operation& operation = *submission->operation;
-  keys_in_flight_.erase(key_of(operation));
+  // An accepted order is answered twice: to its client, and in the metrics when it has ended.
+  const bool told = submission->result.has_value();
+  if (!told) keys_in_flight_.erase(key_of(operation));
   const auto entry = orders_.find(operation.order_id);
   // What will never be applied is not pending; what is confirmed stays visible until it is applied.
   if (result.status != SubmitStatus::confirmed && entry != orders_.end() &&
       entry->second.submission == submission)
     orders_.erase(entry);
   const auto outcome = outcome_name(result, operation.kind);
-  if (result.status != SubmitStatus::replayed && result.status != SubmitStatus::key_reused) {
+  const bool counts = result.status != SubmitStatus::replayed &&
+                      result.status != SubmitStatus::key_reused &&
+                      result.status != SubmitStatus::accepted && !operation.accepted;
+  if (counts) {
     const auto spent = std::chrono::steady_clock::now() - submission->submitted_at;
-    metrics_.order("2pc", outcome, result.reason, std::chrono::duration<double>(spent).count());
+    metrics_.order(operation.mode, outcome, result.reason,
+                   std::chrono::duration<double>(spent).count());
   }
   logging::info("operation answered",
                 {{"operation", to_string(operation.kind)},
@@ -158,6 +179,7 @@ void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
                  {"gid", std::string_view(result.transaction_id)},
                  {"outcome", outcome},
                  {"reason", std::string_view(result.reason)}});
+  if (told) return;
   submission->result = std::move(result);
   submission->changed.cancel();
 }
@@ -170,7 +192,7 @@ bool Coordinator::ready() const {
 
 std::optional<PendingOrder> Coordinator::pending(const std::string& order_id) const {
   const auto entry = orders_.find(order_id);
-  if (entry == orders_.end()) return std::nullopt;
+  if (entry == orders_.end()) return sagas_.pending(order_id);
   PendingOrder order;
   order.operation = entry->second.submission->operation;
   order.kind = order.operation->kind;

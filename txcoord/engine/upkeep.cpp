@@ -41,6 +41,7 @@ asio::awaitable<void> Coordinator::start() {
   logging::info("epoch raised", {{"coordinator", std::string_view(identity_.coordinator)},
                                  {"epoch", static_cast<std::int64_t>(identity_.epoch)},
                                  {"installation", std::string_view(identity_.installation)}});
+  sagas_.own({identity_.coordinator, identity_.epoch});
   started_ = true;
   auto first = renew_lease();
   co_await std::move(first);
@@ -50,6 +51,7 @@ asio::awaitable<void> Coordinator::start() {
   spawn(run_trim());
   spawn(run_gauges());
   spawn(forgetter_.run());
+  spawn(sagas_.run());
 }
 
 // Renews the lease, learns who else lives and whether our epoch still stands.
@@ -176,6 +178,8 @@ asio::awaitable<Result<std::vector<GlobalState>>> Coordinator::global_states(
 asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
   draining_ = true;
   const auto deadline = std::chrono::steady_clock::now() + wait_max;
+  auto sagas = sagas_.drain(deadline);
+  co_await std::move(sagas);
   while ((!groups_.empty() || queue_.size() > 0) && std::chrono::steady_clock::now() < deadline) {
     idle_.expires_at(deadline);
     boost::system::error_code ignored;

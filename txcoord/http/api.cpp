@@ -10,11 +10,6 @@
 namespace txcoord::http {
 namespace {
 
-Reply not_built(std::string detail) {
-  return problem_reply(
-      {.status = 501, .reason = "MODE_NOT_AVAILABLE", .detail = std::move(detail)});
-}
-
 // Cursors are the last id in hex behind a version: opaque, so that what they hold may change.
 constexpr std::string_view cursor_version = "c1";
 
@@ -71,8 +66,8 @@ asio::awaitable<Reply> Api::handle(Call& call) {
     case Endpoint::patch_shipment: return patch_shipment(call);
     case Endpoint::list_transactions: return list_transactions(call);
     case Endpoint::get_transaction: return get_transaction(call);
-    case Endpoint::list_sagas:
-    case Endpoint::get_saga:
+    case Endpoint::list_sagas: return list_sagas(call);
+    case Endpoint::get_saga: return get_saga(call);
     case Endpoint::put_fault:
     case Endpoint::delete_fault:
     case Endpoint::metrics:
@@ -86,10 +81,8 @@ asio::awaitable<Reply> Api::handle(Call& call) {
 // Endpoints that wait for nothing.
 asio::awaitable<Reply> Api::immediate(Call& call) {
   switch (call.route->endpoint) {
-    case Endpoint::list_sagas: co_return json_reply(R"({"sagas":[]})");
-    case Endpoint::get_saga: co_return problem_reply(not_found("there is no such saga"));
-    case Endpoint::put_fault:
-    case Endpoint::delete_fault: co_return not_built("faults cannot be set yet");
+    case Endpoint::put_fault: co_return put_fault(call);
+    case Endpoint::delete_fault: co_return delete_fault(call);
     case Endpoint::metrics:
       co_return Reply{.body = d_.metrics.serialize(),
                       .content_type = call.route->successes[0].media};

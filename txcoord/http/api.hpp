@@ -6,7 +6,6 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/json/value.hpp>
-#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "txcoord/base/json_writer.hpp"
 #include "txcoord/http/dependencies.hpp"
 #include "txcoord/http/headers.hpp"
 #include "txcoord/http/message.hpp"
@@ -71,21 +71,20 @@ class Api {
   Answer immediate(Call& call);
   Reply ready(const Call& call) const;
 
-  // Submits and waits as the client prefers; with respond-async answers 202 at once.
-  Answer submit(Call& call, std::shared_ptr<const Operation> operation);
-  Answer submit_async(Call& call, std::shared_ptr<const Operation> operation,
-                      engine::SubmitOptions options);
-  struct LeftBehind {  // between a 202 and the operation that goes on behind it
-    std::optional<engine::SubmitResult> result;
-    bool answered = false;
-  };
-  asio::awaitable<void> submit_behind(std::shared_ptr<const Operation> operation,
-                                      engine::SubmitOptions options,
-                                      std::shared_ptr<LeftBehind> left);
+  // Sagas (api_sagas.cpp) and faults (api_faults.cpp).
+  Answer list_sagas(Call& call);
+  Answer get_saga(Call& call);
+  Reply put_fault(const Call& call) const;
+  Reply delete_fault(const Call& call) const;
+
+  // Submits and waits as the client prefers; with respond-async until it is accepted durably.
+  Answer submit(Call& call, std::shared_ptr<const Operation> operation, engine::Protocol protocol);
   Answer reply_to(Call& call, const Operation& operation, const engine::SubmitResult& result);
   Answer reply_stored(Call& call, const StoredOutcome& stored, bool applied);
-  Reply accepted(Call& call, const Operation& operation, std::string_view reason,
-                 const std::string& transaction_id) const;
+  Reply reply_accepted(Call& call, const Operation& operation,
+                       const engine::SubmitResult& result) const;
+  Reply pending_reply(Call& call, const Operation& operation, std::string_view reason,
+                      const std::string& transaction_id) const;
   std::shared_ptr<Operation> new_operation(const Call& call, OperationKind kind,
                                            std::string order_id, std::string_view canonical) const;
 
@@ -100,23 +99,21 @@ class Api {
   using PlaceFilter = std::function<bool(const PlaceOrder&)>;
   std::optional<engine::PendingOrder> find_pending(const PlaceFilter& matches) const;
 
-  Reply failed_or_missing(const std::string& order_id) const;
+  // What the log knows of the sagas on an order: adds their part to the document and its state; the
+  // document of an order that has no row yet.
+  asio::awaitable<std::optional<Failure>> add_sagas(std::string order_id,
+                                                    std::optional<OrderDocument>& order,
+                                                    OrderState& state);
+  Answer list_by_correlation(std::string correlation_id);
   std::chrono::milliseconds read_wait() const;
 
   asio::any_io_executor io_;
   HttpDependencies d_;
   std::string openapi_;
-  // Why orders accepted by respond-async failed, the newest few: they left no row.
-  struct FailedOrder {
-    std::shared_ptr<const Operation> operation;
-    std::string reason;
-  };
-  void remember_failed(std::shared_ptr<const Operation> operation, std::string reason);
-  std::map<std::string, FailedOrder> failed_;
-  std::deque<std::string> failed_order_;
 };
 
 // Helpers that several handlers share.
+void write_fault(JsonWriter& out, const ParticipantFaults& fault);
 Reply json_reply(std::string body, int status = 200);
 // The page parameters; `after` is decoded from the cursor. A cursor that is not ours is a problem.
 struct PageOrProblem {

@@ -124,6 +124,11 @@ std::vector<TimelineEntry> timeline(const Parts& parts) {
   return entries;
 }
 
+// Whose story the log's sagas tell a part of.
+bool told_by_sagas(const OrderDocument& order) {
+  return order.mode == "saga" || order.status == "PENDING" || order.status == "FAILED";
+}
+
 // One look: the document and its state, or that the looker must look again.
 struct Look {
   std::optional<OrderDocument> order;
@@ -147,10 +152,7 @@ Look look_at(const Parts& parts, const Overlay& over, std::string_view currency)
   }
   add_rows(order, parts);
   if (over.pending && !over.decided && !have_row) {
-    order.status = "PENDING";
-    order.payment.reset();
-    order.shipment.reset();
-    for (ItemDocument& item : order.items) item.reservation_status.clear();
+    make_pending(order);
   }
   if (over.decided) apply_status(order, over.status);
   look.state.transaction_id = have_row ? row.value()->transaction_id : over.transaction_id;
@@ -213,33 +215,26 @@ asio::awaitable<Reply> Api::get_order(Call& call) {
       co_return problem_reply(
           participant_unavailable(failed.front().first, *failed.front().second));
     }
-    const Look look = look_at(parts, over.value(), d_.settings.currency);
+    Look look = look_at(parts, over.value(), d_.settings.currency);
     if (look.again && looks < looks_max) continue;
-    if (look.order) {
-      call.transaction_id = look.state.transaction_id;
-      co_return json_reply(write_order(*look.order, look.state));
+    if (!look.order || told_by_sagas(*look.order)) {
+      auto adding = add_sagas(id, look.order, look.state);
+      const auto failure = co_await std::move(adding);
+      if (failure) co_return problem_reply(participant_unavailable("log", *failure));
     }
-    co_return failed_or_missing(id);
+    if (!look.order) co_return problem_reply(not_found("there is no such order"));
+    call.transaction_id = look.state.transaction_id;
+    co_return json_reply(write_order(*look.order, look.state));
   }
-}
-
-Reply Api::failed_or_missing(const std::string& order_id) const {
-  const auto failed = failed_.find(order_id);
-  if (failed == failed_.end()) return problem_reply(not_found("there is no such order"));
-  OrderDocument order = document_of(*failed->second.operation, d_.settings.currency);
-  order.status = "FAILED";
-  order.reason = failed->second.reason;
-  order.payment.reset();
-  order.shipment.reset();
-  for (ItemDocument& item : order.items) item.reservation_status.clear();
-  OrderState state;
-  state.with_history = true;
-  return json_reply(write_order(order, state));
 }
 
 asio::awaitable<Reply> Api::list_orders(Call& call) {
   const PageOrProblem wanted = read_page(call, /*ids_are_uuids=*/true);
   if (wanted.problem) co_return problem_reply(*wanted.problem);
+  if (std::string correlation_id = call.query_value("correlation_id"); !correlation_id.empty()) {
+    auto listing = list_by_correlation(std::move(correlation_id));
+    co_return co_await std::move(listing);
+  }
   const OrderFilter filter{call.query_value("customer_id"), call.query_value("status")};
   auto reading = within(io_, read_wait(), d_.orders.orders(filter, wanted.page));
   const auto rows = co_await std::move(reading);

@@ -1,9 +1,5 @@
 // Orders that change something: place, cancel, ship, deliver. Each becomes an operation for the
 // engine.
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <set>
 
 #include "txcoord/base/ids.hpp"
@@ -14,8 +10,6 @@
 
 namespace txcoord::http {
 namespace {
-
-constexpr std::size_t failed_orders_max = 10'000;
 
 std::string text_at(const json::object& object, const char* name) {
   const json::string& text = object.at(name).get_string();
@@ -98,11 +92,16 @@ std::string canonical_place(const PlaceOrder& place, std::string_view mode) {
 }
 
 // A business refusal: the same under its key for ever (I10), so it holds nothing that changes.
+// A saga that ran out of tries is one too: its order has failed, whoever was away.
 Reply refusal(std::string_view reason, const std::string& detail) {
   const ReasonInfo& info = reason_info(reason);
-  return problem_reply({.status = info.status,
+  return problem_reply({.status = info.status == 503 ? 409 : info.status,
                         .reason = info.reason,
                         .detail = detail.empty() ? std::string(info.title) : detail});
+}
+
+engine::Protocol protocol_of(std::string_view mode) {
+  return mode == "saga" ? engine::Protocol::saga : engine::Protocol::two_phase;
 }
 
 std::string order_location(std::string_view order_id) {
@@ -132,24 +131,24 @@ asio::awaitable<Reply> Api::place_order(Call& call) {
   if (!errors.empty())
     co_return problem_reply(validation_problem(422, "the order is not valid", std::move(errors)));
   const std::string mode = text_if(body, "mode").value_or(d_.settings.default_mode);
-  if (mode != "2pc") {
-    co_return problem_reply(
-        {.status = 501, .reason = "MODE_NOT_AVAILABLE", .detail = "mode saga is not built yet"});
-  }
   auto operation =
       new_operation(call, OperationKind::place, uuid_v7(), canonical_place(place, mode));
   for (OrderItem& item : place.items) item.reservation_id = uuid_v7();
   place.payment_id = uuid_v7();
   place.shipment_id = uuid_v7();
   operation->place = std::move(place);
+  operation->mode = mode;
   operation->answer = write_answer(document_of(*operation, d_.settings.currency));
   call.order_id = operation->order_id;
-  auto submitting = submit(call, std::move(operation));
+  auto submitting = submit(call, std::move(operation), protocol_of(mode));
   co_return co_await std::move(submitting);
 }
 
 asio::awaitable<Reply> Api::cancel_order(Call& call) {
   call.order_id = call.id;
+  const std::string mode =
+      call.body ? text_if(call.body->get_object(), "mode").value_or(d_.settings.default_mode)
+                : d_.settings.default_mode;
   auto looking = overlay(call.id);
   const auto seen = co_await std::move(looking);
   if (!seen) co_return problem_reply(participant_unavailable("log", seen.failure()));
@@ -166,15 +165,16 @@ asio::awaitable<Reply> Api::cancel_order(Call& call) {
   } else {
     co_return problem_reply(not_found("there is no such order"));
   }
-  auto operation = new_operation(call, OperationKind::cancel, call.id, "{}");
+  auto operation = new_operation(call, OperationKind::cancel, call.id, mode);
   // The vote judges whether it may be cancelled; this is the answer if it may.
   document.payment.reset();
   document.shipment.reset();
   for (ItemDocument& item : document.items) item.reservation_status.clear();
   document.status = order_status_after(OperationKind::cancel);
   document.updated_at = rfc3339(operation->created_at);
+  operation->mode = mode;
   operation->answer = write_answer(document);
-  auto submitting = submit(call, std::move(operation));
+  auto submitting = submit(call, std::move(operation), protocol_of(mode));
   co_return co_await std::move(submitting);
 }
 
@@ -202,89 +202,33 @@ asio::awaitable<Reply> Api::patch_shipment(Call& call) {
       .field("updated_at", rfc3339(operation->created_at))
       .end_object();
   operation->answer = answer.take();
-  auto submitting = submit(call, std::move(operation));
+  auto submitting = submit(call, std::move(operation), engine::Protocol::two_phase);
   co_return co_await std::move(submitting);
 }
 
-asio::awaitable<Reply> Api::submit(Call& call, std::shared_ptr<const Operation> operation) {
+asio::awaitable<Reply> Api::submit(Call& call, std::shared_ptr<const Operation> operation,
+                                   engine::Protocol protocol) {
   engine::SubmitOptions options;
+  options.protocol = protocol;
+  options.accept_now = call.prefer.respond_async && operation->kind == OperationKind::place;
   options.wait_applied = call.prefer.applied;
   options.wait_max = std::chrono::milliseconds(d_.settings.http.request_wait_ms_max);
-  if (call.prefer.wait)
+  if (call.prefer.wait && !options.accept_now)
     options.wait_max = std::min<std::chrono::milliseconds>(options.wait_max, *call.prefer.wait);
-  if (call.prefer.respond_async && operation->kind == OperationKind::place) {
-    auto behind = submit_async(call, std::move(operation), options);
-    co_return co_await std::move(behind);
-  }
   auto submitting = d_.engine.submit(operation, options);
   const engine::SubmitResult result = co_await std::move(submitting);
   auto replying = reply_to(call, *operation, result);
   co_return co_await std::move(replying);
 }
 
-// A key that was used is answered from the log now: a 202 would point at an order that never comes.
-asio::awaitable<Reply> Api::submit_async(Call& call, std::shared_ptr<const Operation> operation,
-                                         engine::SubmitOptions options) {
-  auto finding =
-      within(io_, read_wait(), d_.log.find_outcome(operation->scope, operation->idempotency_key));
-  auto found = co_await std::move(finding);
-  if (!found) co_return problem_reply(participant_unavailable("log", found.failure()));
-  engine::SubmitResult result;
-  if (found.value()) {
-    result.status = found.value()->fingerprint == operation->fingerprint
-                        ? engine::SubmitStatus::replayed
-                        : engine::SubmitStatus::key_reused;
-    result.stored = std::move(found.value());
-    auto replying = reply_to(call, *operation, result);
-    co_return co_await std::move(replying);
-  }
-  auto left = std::make_shared<LeftBehind>();
-  asio::co_spawn(io_, submit_behind(operation, options, left), asio::detached);
-  // One turn of the loop: what the engine refuses at its door is told now.
-  co_await asio::post(io_, asio::use_awaitable);
-  if (left->result) {
-    auto replying = reply_to(call, *operation, *left->result);
-    co_return co_await std::move(replying);
-  }
-  left->answered = true;
-  Reply reply = accepted(call, *operation, "", "");
-  reply.headers.emplace_back("Preference-Applied", "respond-async");
-  co_return reply;
-}
-
-asio::awaitable<void> Api::submit_behind(std::shared_ptr<const Operation> operation,
-                                         engine::SubmitOptions options,
-                                         std::shared_ptr<LeftBehind> left) {
-  auto submitting = d_.engine.submit(operation, options);
-  left->result = co_await std::move(submitting);
-  using enum engine::SubmitStatus;
-  const auto status = left->result->status;
-  const bool failed = status != confirmed && status != unknown && status != replayed;
-  if (left->answered && failed) remember_failed(std::move(operation), left->result->reason);
-}
-
-void Api::remember_failed(std::shared_ptr<const Operation> operation, std::string reason) {
-  const std::string order_id = operation->order_id;
-  if (failed_.emplace(order_id, FailedOrder{std::move(operation), std::move(reason)}).second) {
-    failed_order_.push_back(order_id);
-  }
-  if (failed_order_.size() > failed_orders_max) {
-    failed_.erase(failed_order_.front());
-    failed_order_.pop_front();
-  }
-}
-
-Reply Api::accepted(Call& call, const Operation& operation, std::string_view reason,
-                    const std::string& transaction_id) const {
+Reply Api::pending_reply(Call& call, const Operation& operation, std::string_view reason,
+                         const std::string& transaction_id) const {
   call.transaction_id = transaction_id;
   Reply reply;
   if (operation.kind == OperationKind::place) {
     OrderDocument document = document_of(operation, d_.settings.currency);
-    document.status = "PENDING";
+    make_pending(document);
     document.reason = reason;
-    document.payment.reset();
-    document.shipment.reset();
-    for (ItemDocument& item : document.items) item.reservation_status.clear();
     reply =
         json_reply(complete_answer(write_answer(document), transaction_id, /*applied=*/false), 202);
   } else {
@@ -344,9 +288,32 @@ asio::awaitable<Reply> Api::reply_to(Call& call, const Operation& operation,
            .transaction_id = result.transaction_id,
            .retry_after = result.retry_after});
     }
-    case unknown: co_return accepted(call, operation, "OUTCOME_UNKNOWN", result.transaction_id);
+    case accepted: co_return reply_accepted(call, operation, result);
+    case unknown:
+      co_return pending_reply(call, operation, "OUTCOME_UNKNOWN", result.transaction_id);
   }
-  co_return accepted(call, operation, "OUTCOME_UNKNOWN", result.transaction_id);
+  co_return pending_reply(call, operation, "OUTCOME_UNKNOWN", result.transaction_id);
+}
+
+// 202: it stands in the log and will come to an outcome, whoever dies. A replay points at the order
+// that the first request made.
+Reply Api::reply_accepted(Call& call, const Operation& operation,
+                          const engine::SubmitResult& result) const {
+  Reply reply;
+  const auto first = result.stored ? parse_answer(result.stored->answer) : std::nullopt;
+  if (first) {
+    call.order_id = first->order_id;
+    call.transaction_id = result.stored->gid;
+    OrderDocument document = *first;
+    make_pending(document);
+    reply = json_reply(complete_answer(write_answer(document), result.stored->gid, false), 202);
+    reply.headers.emplace_back("Location", order_location(first->order_id));
+    reply.headers.emplace_back("Idempotency-Replayed", "true");
+  } else {
+    reply = pending_reply(call, operation, "", result.transaction_id);
+  }
+  if (call.prefer.respond_async) reply.headers.emplace_back("Preference-Applied", "respond-async");
+  return reply;
 }
 
 // The stored answer again (I10), refusals included. `applied` alone is as of now.

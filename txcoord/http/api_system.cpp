@@ -126,8 +126,13 @@ Reply Api::ready(const Call& call) const {
           .field("in_doubt_branches", health.in_doubt_branches)
           .field("in_doubt_oldest_seconds",
                  static_cast<std::int64_t>(health.in_doubt_oldest_seconds))
-          .field_if("last_error", health.last_error)
-          .end_object();
+          .field_if("last_error", health.last_error);
+      const auto fault = d_.faults.find(name);
+      if (fault != d_.faults.end() && fault->second->faults()) {
+        out.key("fault");
+        write_fault(out, *fault->second->faults());
+      }
+      out.end_object();
     }
     out.end_array();
   }

@@ -1,9 +1,14 @@
 // What the REST layer stands on. References: main owns them all and outlives the server.
 #pragma once
 
+#include <map>
+#include <string>
+
+#include "participants/faulty_participant.hpp"
 #include "participants/services.hpp"
 #include "txcoord/base/settings.hpp"
 #include "txcoord/engine/engine.hpp"
+#include "txcoord/log/saga_log.hpp"
 #include "txcoord/log/transaction_log.hpp"
 #include "txcoord/metrics/metrics.hpp"
 
@@ -16,8 +21,10 @@ struct HttpDependencies {
   PaymentService& payments;
   ShippingService& shipping;
   TransactionLog& log;
+  SagaLog& saga_log;
   Metrics& metrics;
   const Settings& settings;
+  std::map<std::string, FaultyParticipant*> faults;  // by participant: all four
 };
 
 }  // namespace txcoord::http

@@ -154,6 +154,9 @@ class Document {
         out_.field("type", "integer").field("format", "int64").field("minimum", schema.least);
         out_.field("maximum", schema.most);
         break;
+      case SchemaKind::share:
+        out_.field("type", "number").field("minimum", 0).field("maximum", 1);
+        break;
       case SchemaKind::boolean: out_.field("type", "boolean"); break;
       case SchemaKind::array:
         out_.field("type", "array").field("minItems", schema.least).field("maxItems", schema.most);

@@ -108,7 +108,7 @@ OrderDocument document_of(const Operation& operation, std::string_view currency)
   order.order_id = operation.order_id;
   order.customer_id = place.customer_id;
   order.status = "CONFIRMED";
-  order.mode = "2pc";
+  order.mode = operation.mode;
   order.currency = currency;
   order.correlation_id = operation.correlation_id;
   order.total_amount = place.total_amount;
@@ -187,6 +187,12 @@ std::string write_order(const OrderDocument& document, const OrderState& state) 
   out.begin_object();
   write_document(out, document);
   out.field_if("transaction_id", state.transaction_id).field("applied", state.applied);
+  if (!state.saga_id.empty()) {
+    out.field("saga_id", state.saga_id)
+        .field("attempts", state.attempts)
+        .field_if("next_retry_at", state.next_retry_at)
+        .field_if("last_error", state.last_error);
+  }
   if (state.with_history) {
     out.key("waiting_for").begin_array();
     for (const std::string& service : state.waiting_for) out.value(service);
@@ -208,7 +214,10 @@ std::string write_order(const OrderDocument& document, const OrderState& state) 
 
 std::string_view order_status_after(OperationKind kind) {
   switch (kind) {
-    case OperationKind::place: return "CONFIRMED";
+    case OperationKind::place:
+    case OperationKind::confirm: return "CONFIRMED";
+    case OperationKind::create: return "PENDING";
+    case OperationKind::fail: return "FAILED";
     case OperationKind::cancel: return "CANCELLED";
     case OperationKind::ship: return "SHIPPED";
     case OperationKind::deliver: return "DELIVERED";
@@ -230,6 +239,13 @@ void apply_status(OrderDocument& document, std::string_view status) {
     // A card that was never captured is voided, not refunded.
     document.payment->status = document.payment->status == "AUTHORIZED" ? "VOIDED" : "REFUNDED";
   }
+}
+
+void make_pending(OrderDocument& document) {
+  document.status = "PENDING";
+  document.payment.reset();
+  document.shipment.reset();
+  for (ItemDocument& item : document.items) item.reservation_status.clear();
 }
 
 }  // namespace txcoord::http

@@ -44,6 +44,9 @@ struct OrderState {
   std::string transaction_id;
   bool applied = true;
   std::vector<std::string> waiting_for;
+  // Of a saga, or an accepted order, that has not ended.
+  std::string saga_id, next_retry_at, last_error;
+  std::uint32_t attempts = 0;
   std::vector<TimelineEntry> timeline;
   bool with_history = false;
 };
@@ -75,5 +78,7 @@ std::string write_order(const OrderDocument& document, const OrderState& view);
 // The statuses that an operation leads to.
 std::string_view order_status_after(OperationKind kind);
 void apply_status(OrderDocument& document, std::string_view status);
+// Nothing of it is promised yet.
+void make_pending(OrderDocument& document);
 
 }  // namespace txcoord::http

@@ -11,7 +11,7 @@
 namespace txcoord::http {
 namespace {
 
-constexpr std::array<ReasonInfo, 19> reasons{{
+constexpr std::array<ReasonInfo, 20> reasons{{
     {"OUT_OF_STOCK", "Out of stock"},
     {"UNKNOWN_SKU", "No such product"},
     {"PRICE_CHANGED", "The price is not the quoted one"},
@@ -31,6 +31,7 @@ constexpr std::array<ReasonInfo, 19> reasons{{
     {"RATE_LIMITED", "Too many requests", 429, true},
     {"OUTCOME_UNKNOWN", "The outcome is not known yet", 500, true},
     {"MODE_NOT_AVAILABLE", "Not built yet", 501},
+    {"RESERVATION_EXPIRED", "The reservation expired before the order was done"},
 }};
 
 constexpr ReasonInfo unlisted{"ILLEGAL_STATE", "Refused", 409, false};

@@ -12,6 +12,7 @@ namespace s = schemas;
 
 constexpr QueryParameter order_list_query[] = {{"customer_id", &s::customer_id},
                                                {"status", &s::order_status},
+                                               {"correlation_id", &s::text_200},
                                                {"limit", &s::limit},
                                                {"cursor", &s::cursor}};
 constexpr QueryParameter page_query[] = {{"limit", &s::limit}, {"cursor", &s::cursor}};
@@ -22,6 +23,8 @@ constexpr QueryParameter payments_query[] = {{"order_id", &s::uuid},
                                              {"cursor", &s::cursor}};
 constexpr QueryParameter transactions_query[] = {{"state", &s::transaction_filter},
                                                  {"limit", &s::limit}};
+constexpr QueryParameter sagas_query[] = {
+    {"state", &s::saga_filter}, {"limit", &s::limit}, {"cursor", &s::cursor}};
 constexpr Schema verbose{.kind = SchemaKind::text, .most = 5};
 constexpr QueryParameter ready_query[] = {{"verbose", &verbose}};
 
@@ -66,11 +69,11 @@ constexpr Success is_ready[] = {{200, &s::readiness, json_media, "Orders are tak
 constexpr Success openapi_document[] = {{200, nullptr, json_media, "This document."}};
 
 constexpr int changes[] = {400, 404, 409, 413, 415, 422};
-constexpr int places[] = {400, 409, 413, 415, 422, 501};
+constexpr int places[] = {400, 409, 413, 415, 422};
 constexpr int puts[] = {400, 413, 415, 422};
 constexpr int reads[] = {400, 404};
 constexpr int lists[] = {400};
-constexpr int not_built[] = {400, 404, 413, 415, 422, 501};
+constexpr int fault_changes[] = {400, 404, 413, 415, 422};
 
 // The order is the order of /openapi.json; the hottest route comes first.
 // clang-format off
@@ -86,7 +89,7 @@ constexpr Route table[] = {
      .path_schema = &s::uuid, .successes = order_found, .problems = reads},
     {.method = "POST", .path = "/v1/orders/{order_id}/cancel", .endpoint = Endpoint::cancel_order,
      .operation_id = "cancelOrder", .summary = "Release, refund and cancel, atomically",
-     .path_schema = &s::uuid, .request = &s::nothing, .body_optional = true, .key_required = true,
+     .path_schema = &s::uuid, .request = &s::cancel_order, .body_optional = true, .key_required = true,
      .successes = order_changed, .problems = changes},
     {.method = "GET", .path = "/v1/inventory", .endpoint = Endpoint::list_stock,
      .operation_id = "listStock", .summary = "Stock, by SKU",
@@ -136,9 +139,10 @@ constexpr Route table[] = {
      .operation_id = "getTransaction", .summary = "One global transaction",
      .path_schema = &s::gid, .successes = transaction_found, .problems = reads},
     {.method = "GET", .path = "/v1/sagas", .endpoint = Endpoint::list_sagas,
-     .operation_id = "listSagas", .summary = "Sagas", .successes = saga_list},
+     .operation_id = "listSagas", .summary = "Sagas and accepted orders, newest first",
+     .query = sagas_query, .successes = saga_list, .problems = lists},
     {.method = "GET", .path = "/v1/sagas/{saga_id}", .endpoint = Endpoint::get_saga,
-     .operation_id = "getSaga", .summary = "One saga",
+     .operation_id = "getSaga", .summary = "One saga, with its history",
      .path_schema = &s::uuid, .successes = saga_found, .problems = reads},
     {.method = "GET", .path = "/admin/v1/transactions", .endpoint = Endpoint::list_transactions,
      .operation_id = "adminListTransactions", .summary = "Global transactions", .ports = Ports::admin,
@@ -148,10 +152,10 @@ constexpr Route table[] = {
      .path_schema = &s::gid, .successes = transaction_found, .problems = reads},
     {.method = "PUT", .path = "/admin/v1/faults/{participant}", .endpoint = Endpoint::put_fault,
      .operation_id = "putFault", .summary = "Make a participant fail or wait", .ports = Ports::admin,
-     .path_schema = &s::participant, .request = &s::fault, .successes = fault_set, .problems = not_built},
+     .path_schema = &s::participant, .request = &s::fault, .successes = fault_set, .problems = fault_changes},
     {.method = "DELETE", .path = "/admin/v1/faults/{participant}", .endpoint = Endpoint::delete_fault,
      .operation_id = "deleteFault", .summary = "Clear a participant's fault", .ports = Ports::admin,
-     .path_schema = &s::participant, .successes = fault_cleared, .problems = not_built},
+     .path_schema = &s::participant, .successes = fault_cleared, .problems = fault_changes},
     {.method = "GET", .path = "/metrics", .endpoint = Endpoint::metrics,
      .operation_id = "metrics", .summary = "Metrics for Prometheus", .ports = Ports::both,
      .successes = metrics_text},

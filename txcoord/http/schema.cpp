@@ -61,6 +61,7 @@ class Checker {
     switch (schema.kind) {
       case SchemaKind::text: return text(schema, value);
       case SchemaKind::integer: return integer(schema, value);
+      case SchemaKind::share: return share(value);
       case SchemaKind::boolean:
         if (!value.is_bool()) fault("must be true or false");
         return;
@@ -93,6 +94,12 @@ class Checker {
     }
     std::string why = integer_fault(schema, *number);
     if (!why.empty()) fault(std::move(why));
+  }
+
+  void share(const json::value& value) {
+    const bool in_range =
+        value.is_number() && value.to_number<double>() >= 0.0 && value.to_number<double>() <= 1.0;
+    if (!in_range) fault("must be a number from 0 to 1");
   }
 
   void object(const Schema& schema, const json::value& value) {

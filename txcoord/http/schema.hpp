@@ -14,7 +14,14 @@
 
 namespace txcoord::http {
 
-enum class SchemaKind : std::uint8_t { text, integer, boolean, object, array };
+enum class SchemaKind : std::uint8_t {
+  text,
+  integer,
+  share,  // a number from 0 to 1; never of money
+  boolean,
+  object,
+  array,
+};
 
 enum class TextRule : std::uint8_t {
   free,     // UTF-8 without control characters

@@ -67,6 +67,9 @@ inline constexpr Schema participant{.kind = SchemaKind::text, .choices = partici
 inline constexpr std::string_view service_choices[] = {"order", "inventory", "payment", "shipping",
                                                        "log"};
 inline constexpr Schema service{.kind = SchemaKind::text, .choices = service_choices};
+inline constexpr std::string_view teller_choices[] = {"order", "inventory", "payment", "shipping",
+                                                      "coordinator"};
+inline constexpr Schema teller{.kind = SchemaKind::text, .choices = teller_choices};
 inline constexpr Schema services{.kind = SchemaKind::array, .most = 5, .items = &service};
 inline constexpr Schema order_ids{.kind = SchemaKind::array, .most = 10'000, .items = &uuid};
 
@@ -94,7 +97,6 @@ inline constexpr Field place_order_fields[] = {{"customer_id", &customer_id},
                                                {"mode", &mode, false}};
 inline constexpr Schema place_order{
     .kind = SchemaKind::object, .name = "PlaceOrder", .fields = place_order_fields};
-inline constexpr Schema nothing{.kind = SchemaKind::object, .name = "Empty", .fields = {}};
 inline constexpr Field put_stock_fields[] = {{"title", &text_200, false},
                                              {"category", &text_64, false},
                                              {"unit_price", &unit_price, false},
@@ -111,12 +113,20 @@ inline constexpr Schema put_wallet{
 inline constexpr Field patch_shipment_fields[] = {{"status", &shipment_target}};
 inline constexpr Schema patch_shipment{
     .kind = SchemaKind::object, .name = "PatchShipment", .fields = patch_shipment_fields};
-inline constexpr Schema rate{
-    .kind = SchemaKind::integer, .description = "Failures in a thousand calls.", .most = 1000};
+inline constexpr Field cancel_order_fields[] = {{"mode", &mode, false}};
+inline constexpr Schema cancel_order{
+    .kind = SchemaKind::object, .name = "CancelOrder", .fields = cancel_order_fields};
+inline constexpr Schema rate{.kind = SchemaKind::share,
+                             .description = "Share of the calls that fail."};
 inline constexpr Schema delay{
-    .kind = SchemaKind::integer, .description = "Milliseconds.", .most = 60'000};
-inline constexpr std::string_view fault_mode_names[] = {"error", "timeout", "delay"};
-inline constexpr Schema fault_mode{.kind = SchemaKind::text, .choices = fault_mode_names};
+    .kind = SchemaKind::integer, .description = "Milliseconds before each call.", .most = 60'000};
+inline constexpr std::string_view fault_mode_names[] = {"error", "lost_answer", "refuse", "down"};
+inline constexpr Schema fault_mode{
+    .kind = SchemaKind::text,
+    .description =
+        "How a call fails: not done; done, its answer lost; refused by the business (the "
+        "card, the carrier, the stock); every call, as if the service were gone.",
+    .choices = fault_mode_names};
 
 // --- answers -----------------------------------------------------------------------------------
 inline constexpr Field item_fields[] = {{"sku", &sku},
@@ -139,8 +149,10 @@ inline constexpr Field order_shipment_fields[] = {{"shipment_id", &uuid},
                                                   {"tracking_number", &text_200, false}};
 inline constexpr Schema order_shipment{
     .kind = SchemaKind::object, .name = "OrderShipment", .fields = order_shipment_fields};
+inline constexpr Schema step_name{
+    .kind = SchemaKind::text, .description = "Empty when it has ended.", .most = 64};
 inline constexpr Field timeline_entry_fields[] = {
-    {"at", &time}, {"service", &service}, {"type", &text_64}, {"correlation_id", &text_200, false}};
+    {"at", &time}, {"service", &teller}, {"type", &text_64}, {"correlation_id", &text_200, false}};
 inline constexpr Schema timeline_entry{
     .kind = SchemaKind::object, .name = "TimelineEntry", .fields = timeline_entry_fields};
 inline constexpr Schema timeline{.kind = SchemaKind::array, .most = 4000, .items = &timeline_entry};
@@ -159,6 +171,10 @@ inline constexpr Field order_fields[] = {{"order_id", &uuid},
                                          {"correlation_id", &text_200, false},
                                          {"transaction_id", &gid, false},
                                          {"applied", &flag},
+                                         {"saga_id", &uuid, false},
+                                         {"attempts", &count, false},
+                                         {"next_retry_at", &time, false},
+                                         {"last_error", &message, false},
                                          {"waiting_for", &services, false},
                                          {"timeline", &timeline, false}};
 inline constexpr Schema order{.kind = SchemaKind::object, .name = "Order", .fields = order_fields};
@@ -266,14 +282,45 @@ inline constexpr Field transaction_list_fields[] = {{"transactions", &transactio
 inline constexpr Schema transaction_list{
     .kind = SchemaKind::object, .name = "TransactionList", .fields = transaction_list_fields};
 
+inline constexpr std::string_view saga_filter_names[] = {"running",
+                                                         "stuck",
+                                                         "STARTED",
+                                                         "ORDER_CREATED",
+                                                         "STOCK_RESERVED",
+                                                         "PAYMENT_COMPLETED",
+                                                         "COMPLETED",
+                                                         "FAILED",
+                                                         "COMPENSATION_STARTED",
+                                                         "ORDER_CANCELLED",
+                                                         "SHIPMENT_CANCELLED",
+                                                         "PAYMENT_REFUNDED"};
+inline constexpr Schema saga_filter{.kind = SchemaKind::text, .choices = saga_filter_names};
+inline constexpr Field saga_history_fields[] = {
+    {"at", &time}, {"status", &text_64}, {"step", &step_name}};
+inline constexpr Schema saga_history_entry{
+    .kind = SchemaKind::object, .name = "SagaHistoryEntry", .fields = saga_history_fields};
+inline constexpr Schema saga_history{
+    .kind = SchemaKind::array, .most = 1000, .items = &saga_history_entry};
 inline constexpr Field saga_fields[] = {{"saga_id", &uuid},
                                         {"saga_type", &text_64},
                                         {"status", &text_64},
-                                        {"current_step", &text_64},
-                                        {"created_at", &time}};
+                                        {"current_step", &step_name},
+                                        {"order_id", &uuid},
+                                        {"correlation_id", &text_200, false},
+                                        {"accepted", &flag},
+                                        {"reason", &text_64, false},
+                                        {"detail", &message, false},
+                                        {"attempts", &count},
+                                        {"next_retry_at", &time, false},
+                                        {"last_error", &message, false},
+                                        {"stuck_since", &time, false},
+                                        {"created_at", &time},
+                                        {"updated_at", &time},
+                                        {"ended_at", &time, false},
+                                        {"history", &saga_history, false}};
 inline constexpr Schema saga{.kind = SchemaKind::object, .name = "Saga", .fields = saga_fields};
 inline constexpr Schema sagas{.kind = SchemaKind::array, .most = 200, .items = &saga};
-inline constexpr Field saga_list_fields[] = {{"sagas", &sagas}};
+inline constexpr Field saga_list_fields[] = {{"sagas", &sagas}, {"next_cursor", &cursor, false}};
 inline constexpr Schema saga_list{
     .kind = SchemaKind::object, .name = "SagaList", .fields = saga_list_fields};
 
@@ -293,7 +340,8 @@ inline constexpr Field health_fields[] = {{"name", &service},
                                           {"recovered", &flag},
                                           {"in_doubt_branches", &count},
                                           {"in_doubt_oldest_seconds", &count},
-                                          {"last_error", &message, false}};
+                                          {"last_error", &message, false},
+                                          {"fault", &fault, false}};
 inline constexpr Schema health{
     .kind = SchemaKind::object, .name = "ParticipantHealth", .fields = health_fields};
 inline constexpr Schema healths{.kind = SchemaKind::array, .most = 5, .items = &health};
@@ -308,7 +356,7 @@ inline constexpr std::string_view reason_names[] = {
     "CARD_DECLINED",     "UNKNOWN_CUSTOMER",  "ADDRESS_REFUSED",         "CARRIER_UNAVAILABLE",
     "VALIDATION_FAILED", "NOT_FOUND",         "ILLEGAL_STATE",           "KEY_MISSING",
     "KEY_REUSED",        "REQUEST_IN_FLIGHT", "PARTICIPANT_UNAVAILABLE", "OVERLOADED",
-    "RATE_LIMITED",      "OUTCOME_UNKNOWN",   "MODE_NOT_AVAILABLE"};
+    "RATE_LIMITED",      "OUTCOME_UNKNOWN",   "MODE_NOT_AVAILABLE",      "RESERVATION_EXPIRED"};
 inline constexpr Schema reason{.kind = SchemaKind::text, .choices = reason_names};
 inline constexpr Schema http_status{.kind = SchemaKind::integer, .least = 400, .most = 599};
 inline constexpr Field field_error_fields[] = {{"field", &message}, {"message", &message}};

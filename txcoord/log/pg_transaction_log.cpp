@@ -104,6 +104,14 @@ class PgTransactionLog final : public TransactionLog {
       return log_sql::record_heuristic(session, gid, participant, detail);
     });
   }
+  Reply<DecisionOutcome> write_decision_again(protocol::Gid gid,
+                                              std::vector<std::string> participants,
+                                              std::vector<std::string> order_ids) override {
+    return side([gid, participants = std::move(participants),
+                 order_ids = std::move(order_ids)](pg::Session& session) {
+      return log_sql::write_decision_again(session, gid, participants, order_ids);
+    });
+  }
   Reply<std::string> installation() override { return side(&log_sql::installation); }
   Reply<std::uint64_t> raise_epoch(std::string coordinator) override {
     return side([coordinator = std::move(coordinator), lease = lease_](pg::Session& session) {

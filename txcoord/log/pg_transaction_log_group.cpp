@@ -1,21 +1,13 @@
 // One group in the log: claim its keys, decide, or prove that it was not decided.
-//
-// Why no key is let in twice (I5), whatever coordinators and rotations do at the same time:
-//  1. A claim holds the key-period lock shared, from before it reads the period until it commits.
-//  2. A rotation takes that lock exclusively: when it has it, every claim of the older periods is
-//     committed or gone, and claims that come later read the new period.
-//  3. So a claim's look into older periods sees all that was ever let in there.
-//  4. Within the period the primary key decides: the second claim waits for the first to end, and
-//     the statement after that sees its row, since READ COMMITTED takes a snapshot for each.
+// Why no key is let in twice: pg_claims_sql.hpp.
 //
 // Why no gid has two outcomes (I3): both are inserted under one primary key, decisions.gid. Who
 // comes second waits for the first, then finds it or, if it was rolled back, is the first.
 #include <algorithm>
-#include <numeric>
 #include <stdexcept>
-#include <tuple>
 
 #include "txcoord/base/sha256.hpp"
+#include "txcoord/log/pg_claims_sql.hpp"
 #include "txcoord/log/pg_transaction_log_sql.hpp"
 
 namespace txcoord::log_sql {
@@ -24,16 +16,8 @@ namespace {
 using pg::Session;
 using pg::Statement;
 
-// One round trip. The period is read by a statement of its own, after the lock is there.
-constexpr const char* begin_claim =
-    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-    "SELECT pg_advisory_xact_lock_shared(" TXC_KEY_PERIOD_LOCK
-    ");"
-    "SELECT max(period) FROM key_periods";
-
 // Rows carry what they mean if the group commits, so a group without refusals is not written twice.
-// ORDER BY: two groups that share keys wait for each other in one order only. The look into older
-// periods is a subselect and not a join, so that no plan ever reads a whole period for it.
+// ORDER BY: in claim order, whatever the plan.
 constexpr Statement claim_keys{"log_claim_keys", R"(
 INSERT INTO operations (period, scope, idempotency_key, fingerprint, kind, outcome, order_id, gid,
                         answer)
@@ -41,19 +25,10 @@ SELECT $1::integer, k.scope, k.key, decode(k.fingerprint, 'hex'), k.kind, 'confi
        $2::text, k.answer
 FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[])
      WITH ORDINALITY AS k (scope, key, fingerprint, kind, order_id, answer, n)
-WHERE (SELECT o.period FROM operations o
-       WHERE o.idempotency_key = k.key AND o.scope = k.scope AND o.period < $1::integer
-       LIMIT 1) IS NULL
+WHERE )" TXC_IN_NO_OLDER_PERIOD R"(
 ORDER BY k.n
 ON CONFLICT DO NOTHING
 RETURNING scope, idempotency_key)"};
-
-constexpr Statement read_claimed{"log_read_claimed", R"(
-SELECT k.n, )" TXC_OUTCOME_COLUMNS R"(
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (scope, key, n)
-CROSS JOIN LATERAL (SELECT * FROM operations p
-                    WHERE p.idempotency_key = k.key AND p.scope = k.scope
-                    ORDER BY p.period DESC LIMIT 1) o)"};
 
 constexpr Statement refuse_operations{"log_refuse_operations", R"(
 UPDATE operations o SET outcome = 'refused', reason = r.reason, detail = r.detail, gid = $2::text,
@@ -70,17 +45,17 @@ INSERT INTO decisions (gid, coordinator, epoch, outcome, completed_at)
 VALUES ($1, $2, $3, 'abort', clock_timestamp())
 ON CONFLICT (gid) DO NOTHING)"};
 
+constexpr Statement restore_decision{"log_restore_decision", R"(
+INSERT INTO decisions (gid, coordinator, epoch, outcome, participants, order_ids)
+VALUES ($1, $2, $3, 'commit', $4::text[], $5::uuid[])
+ON CONFLICT (gid) DO NOTHING)"};
+
 constexpr Statement read_decision{"log_read_decision",
                                   "SELECT outcome FROM decisions WHERE gid = $1"};
 
-// Indexes of the operations in the order in which keys are claimed, everywhere: by bytes.
-std::vector<std::size_t> claim_order(const Operations& operations) {
-  std::vector<std::size_t> order(operations.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::sort(order, {}, [&](std::size_t i) {
-    return std::tie(operations[i]->scope, operations[i]->idempotency_key);
-  });
-  return order;
+DecisionOutcome outcome_from(const pqxx::result& found) {
+  return found.at(0).at(0).as<std::string>() == "commit" ? DecisionOutcome::commit
+                                                         : DecisionOutcome::abort;
 }
 
 using Key = std::pair<std::string, std::string>;  // scope, idempotency key
@@ -119,10 +94,11 @@ void read_duplicates(Session& session, const Operations& operations,
     keys.push_back(operations[i]->idempotency_key);
   }
   if (others.empty()) return;
-  for (const auto& row : session.exec(read_claimed, scopes, keys)) {
-    const std::size_t i = others.at(row.at(0).as<std::size_t>() - 1);
-    result.reply.votes[i] = {protocol::Answer::duplicate, true, "", ""};
-    result.reply.stored[i] = read_outcome(row, 1);
+  const auto stored = read_stored(session, scopes, keys);
+  for (std::size_t n = 0; n < others.size(); ++n) {
+    if (!stored[n]) continue;
+    result.reply.votes[others[n]] = {protocol::Answer::duplicate, true, "", ""};
+    result.reply.stored[others[n]] = stored[n];
   }
 }
 
@@ -132,15 +108,6 @@ std::string quoted_array(Session& session, const std::vector<std::string>& value
   for (const std::string& value : values)
     text += (text.back() == '[' ? "" : ",") + session.quote(value);
   return text + "]::" + type + "[]";
-}
-
-// I11: the fence stands in the string that commits, and raises (22012 division by zero) when our
-// epoch is no longer the coordinator's: a fence that merely returns no row would not stop the
-// COMMIT after it. FOR SHARE waits for a raise under way and holds off the next until we are done.
-std::string fence(Session& session, const protocol::Gid& gid) {
-  return "SELECT 1/count(*) FROM (SELECT 1 FROM coordinator_epoch WHERE id = " +
-         session.quote(gid.coordinator) + " AND epoch = " + std::to_string(gid.epoch) +
-         " FOR SHARE) f;";
 }
 
 std::string insert_decision(Session& session, const protocol::Gid& gid,
@@ -200,7 +167,7 @@ ClaimResult claim(Session& session, const protocol::Gid& gid, const Operations& 
   // in one group): judge later.
   std::ranges::fill(result.reply.votes, protocol::Vote{protocol::Answer::retry, true, "", ""});
   try {
-    result.claimed.period = session.exec_simple(begin_claim).at(0).at(0).as<int>();
+    result.claimed.period = begin_claim(session);
     std::vector<std::size_t> order = claim_order(operations);
     const auto twice =
         std::ranges::unique(order, {}, [&](std::size_t i) { return key_of(*operations[i]); });
@@ -228,7 +195,7 @@ void decide(Session& session, const protocol::Gid& gid, const Operations& operat
     // fence and the commit; synchronous_commit again, should anybody have changed the session.
     std::string sql = "SET LOCAL synchronous_commit = on;";
     if (record.commit) sql += insert_decision(session, gid, operations, record);
-    sql += fence(session, gid);
+    sql += fence(session, gid.coordinator, gid.epoch);  // I11
     sql += "COMMIT";
     session.exec_simple(sql);
   } catch (...) {
@@ -238,18 +205,11 @@ void decide(Session& session, const protocol::Gid& gid, const Operations& operat
 }
 
 Failure decision_failure(Failure failure) {
-  // Raised by the fence alone, and by decisions.gid alone: the epoch was taken from us, or the
-  // absence of this decision was already proven. Either way somebody else speaks for the gid.
-  if (failure.sqlstate == "22012" || failure.sqlstate == "23505")
+  // Raised by decisions.gid alone: the absence of this decision was already proven. As with the
+  // fence, somebody else speaks for the gid.
+  if (failure.sqlstate == "23505")
     return {FailureKind::fenced, false, failure.sqlstate, failure.message};
-  if (failure.sqlstate.empty()) return failure;  // classified by what became of the connection
-  // Statements before the COMMIT raise these; the COMMIT itself cannot. What else the server says
-  // (57014, XX000, …) may have come between the commit and its acknowledgement.
-  const std::string group = failure.sqlstate.substr(0, 2);
-  for (const char* certain : {"22", "23", "25", "40", "42", "53", "55"})
-    if (group == certain) return failure;
-  failure.outcome_unknown = true;
-  return failure;
+  return commit_failure(std::move(failure));
 }
 
 DecisionOutcome settle(Session& session, const protocol::Gid& gid) {
@@ -259,15 +219,19 @@ DecisionOutcome settle(Session& session, const protocol::Gid& gid) {
   session.exec(write_tombstone, text, gid.coordinator, gid.epoch);
   const pqxx::result found = session.exec(read_decision, text);
   if (found.empty()) throw std::runtime_error("settle: the decision was trimmed meanwhile");
-  return found.at(0).at(0).as<std::string>() == "commit" ? DecisionOutcome::commit
-                                                         : DecisionOutcome::abort;
+  return outcome_from(found);
 }
 
-void roll_back(Session& session) noexcept {
-  try {
-    if (session.usable() && session.in_transaction()) session.exec_simple("ROLLBACK");
-  } catch (...) {  // the pool closes a session that still has a transaction open
-  }
+DecisionOutcome write_decision_again(Session& session, const protocol::Gid& gid,
+                                     const std::vector<std::string>& participants,
+                                     const std::vector<std::string>& order_ids) {
+  const std::string text = protocol::format(gid);
+  // I3: the same primary key as every other outcome of this gid. Two statements, as in settle().
+  session.exec(restore_decision, text, gid.coordinator, gid.epoch, participants, order_ids);
+  const pqxx::result found = session.exec(read_decision, text);
+  if (found.empty())
+    throw std::runtime_error("write_decision_again: the decision was trimmed meanwhile");
+  return outcome_from(found);
 }
 
 }  // namespace txcoord::log_sql

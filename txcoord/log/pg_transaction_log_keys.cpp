@@ -49,10 +49,13 @@ WHERE period = (SELECT max(period) FROM key_periods)
 
 constexpr Statement add_period{"log_add_period", "SELECT txc_add_key_period($1)"};
 
-// A period's keys are kept for `keys_keep` after the last of them could be claimed.
+// A period's keys are kept for `keys_keep` after the last of them could be claimed, and longer
+// while one of them is pending (I5): forgotten, it would let the same request in beside its saga. A
+// period that ended gets no new keys, so what is not pending there now never will be.
 constexpr Statement expired_periods{"log_expired_periods", R"(
 SELECT p.period FROM key_periods p JOIN key_periods next ON next.period = p.period + 1
 WHERE next.started_at <= clock_timestamp() - $1::bigint * interval '1 second'
+  AND NOT EXISTS (SELECT FROM saga_instances s WHERE s.period = p.period AND s.ended_at IS NULL)
 ORDER BY p.period LIMIT 4)"};
 
 // Runs `sql` while no claim is open. Claims that come meanwhile queue behind us, so the wait is
@@ -132,11 +135,13 @@ StoredOutcome read_outcome(const pqxx::row& row, int first_column) {
                                                        hex_digit(fingerprint.at(2 * i + 1)));
   outcome.kind = kind_from(text(1));
   outcome.confirmed = row.at(first_column + 2).as<bool>();
-  outcome.order_id = text(3);
-  outcome.gid = text(4);
-  outcome.reason = text(5);
-  outcome.detail = text(6);
-  outcome.answer = text(7);
+  outcome.pending = row.at(first_column + 3).as<bool>();
+  outcome.accepted = row.at(first_column + 4).as<bool>();
+  outcome.order_id = text(5);
+  outcome.gid = text(6);
+  outcome.reason = text(7);
+  outcome.detail = text(8);
+  outcome.answer = text(9);
   return outcome;
 }
 

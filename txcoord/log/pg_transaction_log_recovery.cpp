@@ -84,9 +84,11 @@ WITH expired AS (
 UPDATE coordinator_epoch e SET epoch = e.epoch + 1 FROM expired WHERE e.id = expired.id)"};
 
 // The insert timeline, not the last checkpoint's. Only a primary may say it.
+// What is flushed: less of it later means that something durable is gone.
 constexpr Statement read_identity{"log_read_identity", R"(
-SELECT system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer,
-       (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
+SELECT system_identifier,
+       ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::integer,
+       (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint
 FROM pg_control_system())"};
 
 std::vector<std::string> texts(const std::vector<protocol::Gid>& gids) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "txcoord/log/pg_claims_sql.hpp"
 #include "txcoord/log/transaction_log.hpp"
 #include "txcoord/pg/session.hpp"
 
@@ -35,8 +36,9 @@ void decide(pg::Session& session, const protocol::Gid& gid, const Operations& op
 Failure decision_failure(Failure failure);
 
 DecisionOutcome settle(pg::Session& session, const protocol::Gid& gid);
-
-void roll_back(pg::Session& session) noexcept;
+DecisionOutcome write_decision_again(pg::Session& session, const protocol::Gid& gid,
+                                     const std::vector<std::string>& participants,
+                                     const std::vector<std::string>& order_ids);
 
 // --- recovery and coordinators (pg_transaction_log_recovery.cpp) ---------------------------------
 
@@ -61,15 +63,11 @@ LogIdentity identity(pg::Session& session);
 // --- keys: outcomes, periods, housekeeping (pg_transaction_log_keys.cpp) -------------------------
 
 // The columns of a stored outcome, in the order read_outcome() takes them, of a row called `o`.
-#define TXC_OUTCOME_COLUMNS                                                                      \
-  "encode(o.fingerprint, 'hex'), o.kind, o.outcome = 'confirmed', o.order_id, o.gid, o.reason, " \
-  "o.detail, o.answer"
+#define TXC_OUTCOME_COLUMNS                                                                \
+  "encode(o.fingerprint, 'hex'), o.kind, o.outcome = 'confirmed', o.outcome = 'pending', " \
+  "o.accepted, o.order_id, o.gid, o.reason, o.detail, o.answer"
 StoredOutcome read_outcome(const pqxx::row& row, int first_column);
 const char* kind_text(OperationKind kind);
-
-// One lock of the log database: claims hold it shared until they end, a change of period holds it
-// exclusively. PostgreSQL queues both in order of arrival.
-#define TXC_KEY_PERIOD_LOCK "hashtext('txc_key_period')"
 
 std::optional<StoredOutcome> find_outcome(pg::Session& session, const std::string& scope,
                                           const std::string& key);

@@ -27,8 +27,11 @@ struct StoredOutcome {
   std::array<std::uint8_t, 32> fingerprint{};
   OperationKind kind = OperationKind::place;
   bool confirmed = false;
+  bool pending = false;   // a saga, or an accepted order, that has not ended; then neither is true
+  bool accepted = false;  // … of an accepted order: its first answer was 202
   std::string order_id;
-  std::string gid;  // text; empty for a refusal recorded without a decision
+  // The global transaction as text, or the saga's id; empty for a refusal without a decision.
+  std::string gid;
   std::string reason, detail;
   std::string answer;  // Operation::answer
 };
@@ -101,6 +104,11 @@ class TransactionLog {
   // The prepared state of a decided branch was lost: recorded, never silent.
   virtual asio::awaitable<Result<Done>> record_heuristic(protocol::Gid gid, std::string participant,
                                                          std::string detail) = 0;
+  // For a commit decision that was lost with the log's last moments (identity()), and that a
+  // sibling's witness proves: writes it again, unless an outcome stands there. Returns what stands.
+  virtual asio::awaitable<Result<DecisionOutcome>> write_decision_again(
+      protocol::Gid gid, std::vector<std::string> participants,
+      std::vector<std::string> order_ids) = 0;
 
   // --- coordinators ----------------------------------------------------------------------------
   virtual asio::awaitable<Result<std::string>> installation() = 0;

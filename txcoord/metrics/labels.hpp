@@ -33,7 +33,12 @@ inline constexpr std::string_view reason_labels[] = {"",  // confirmed
                                                      "OVERLOADED",
                                                      "RATE_LIMITED",
                                                      "OUTCOME_UNKNOWN",
-                                                     "MODE_NOT_AVAILABLE"};
+                                                     "MODE_NOT_AVAILABLE",
+                                                     "RESERVATION_EXPIRED"};
+inline constexpr std::string_view step_labels[] = {
+    "order.create",   "inventory.reserve", "payment.charge", "shipping.arrange",
+    "order.confirm",  "order.cancel",      "order.fail",     "inventory.release",
+    "payment.refund", "shipping.cancel",   "transact"};
 inline constexpr std::string_view phase_labels[] = {"vote",   "judge", "prepare", "decide",
                                                     "commit", "abort", "step"};
 inline constexpr std::string_view cause_labels[] = {

@@ -154,7 +154,13 @@ class Metrics::Impl {
                                                    &duration_buckets};
   Children<prometheus::Counter> heuristic_outcomes{registry, Family::heuristic_outcomes_total};
   Children<prometheus::Gauge> decisions{registry, Family::decisions_retained};
+  Children<prometheus::Histogram> saga_steps{registry, Family::saga_step_duration_seconds,
+                                             &duration_buckets};
+  Children<prometheus::Counter> saga_compensations{registry, Family::saga_compensations_total};
+  Children<prometheus::Gauge> sagas_stuck{registry, Family::sagas_stuck};
+  Children<prometheus::Counter> reservations_expired{registry, Family::reservations_expired_total};
   Children<prometheus::Gauge> outbox_lag{registry, Family::outbox_lag_seconds};
+  Children<prometheus::Gauge> faults_active{registry, Family::faults_active};
   Children<prometheus::Counter> http_requests{registry, Family::http_requests_total};
   Children<prometheus::Histogram> http_seconds{registry, Family::http_request_duration_seconds,
                                                &duration_buckets};
@@ -252,6 +258,22 @@ void Metrics::decisions_retained(std::uint64_t decisions) {
   impl_->decisions.at({}).Set(static_cast<double>(decisions));
 }
 void Metrics::outbox_lag(double seconds) { impl_->outbox_lag.at({}).Set(seconds); }
+
+void Metrics::saga_step(std::string_view step, double seconds) {
+  impl_->saga_steps.at({bounded(detail::step_labels, step)}).Observe(seconds);
+}
+void Metrics::saga_compensation(std::string_view step) {
+  impl_->saga_compensations.at({bounded(detail::step_labels, step)}).Increment();
+}
+void Metrics::sagas_stuck(std::size_t sagas) {
+  impl_->sagas_stuck.at({}).Set(static_cast<double>(sagas));
+}
+void Metrics::reservations_expired(std::size_t reservations) {
+  impl_->reservations_expired.at({}).Increment(static_cast<double>(reservations));
+}
+void Metrics::fault_active(std::string_view participant, bool active) {
+  impl_->faults_active.at({bounded(detail::participant_labels, participant)}).Set(active ? 1 : 0);
+}
 
 void Metrics::http(std::string_view route, std::string_view method, int code, double seconds) {
   const std::string code_text = std::to_string(code);

@@ -52,6 +52,12 @@ class Metrics {
   void heuristic_outcome();
   void decisions_retained(std::uint64_t decisions);
   void outbox_lag(double seconds);
+  // sagas
+  void saga_step(std::string_view step, double seconds);
+  void saga_compensation(std::string_view step);
+  void sagas_stuck(std::size_t sagas);
+  void reservations_expired(std::size_t reservations);
+  void fault_active(std::string_view participant, bool active);
   // http and pools
   void http(std::string_view route, std::string_view method, int code, double seconds);
   void pool_wait(std::string_view participant, double seconds);

@@ -1,6 +1,8 @@
 // Recovery's decision table. The argument why it is race-free stands in recovery_plan.hpp.
 #include "txcoord/protocol/recovery_plan.hpp"
 
+#include <algorithm>
+
 namespace txcoord::protocol {
 namespace {
 
@@ -43,6 +45,25 @@ std::set<std::string> suspects(const RecoveryView& view) {
     if (gid.coordinator != view.own_coordinator && !fenced(gid, view))
       coordinators.insert(gid.coordinator);
   return coordinators;
+}
+
+bool log_went_back(const LogPoint& seen, const LogPoint& now) {
+  if (seen.system_identifier.empty()) return false;
+  return now.system_identifier != seen.system_identifier || now.timeline != seen.timeline ||
+         now.lsn < seen.lsn;
+}
+
+LostDecision judge_lost_decision(const std::set<std::string>& siblings,
+                                 const std::map<std::string, bool>& witnesses) {
+  // I1: one witness is proof, even if nobody else answers (rule 7).
+  if (std::ranges::any_of(witnesses, [](const auto& asked) { return asked.second; }))
+    return LostDecision::commit;
+  // Nobody to ask proves nothing: without siblings there is never a roll back here (rule 8).
+  const bool all_asked =
+      !siblings.empty() && std::ranges::all_of(siblings, [&](const std::string& sibling) {
+        return witnesses.contains(sibling);
+      });
+  return all_asked ? LostDecision::roll_back : LostDecision::wait;
 }
 
 }  // namespace txcoord::protocol

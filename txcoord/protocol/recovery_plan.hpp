@@ -25,6 +25,23 @@
 //      decision the tombstone: a gid never gets two outcomes (I3).
 //   5. A live coordinator's gid is left alone, even when decided: it finishes its own work. It is
 //      touched only after a take-over has raised its epoch, and then rule 1 holds.
+//
+// All of this leans on T: a log that went back (log_went_back) may lack decisions. From then on a
+// branch that is not in T is not buried before its siblings' witnesses were read:
+//
+//   6. A witness is written by the branch's own transaction, and is deleted only after every branch
+//      of its gid was committed and that was durable. This branch is still prepared, so no
+//      sibling's witness was deleted: one that stands proves the decision (I4), and one that is
+//      absent says that this sibling is not committed.
+//   7. A witness at one sibling: the decision was commit, whatever the others say. It is written
+//      again under its own primary key, then carried out like any other (I1).
+//   8. No witness at any, and all were asked: nobody has committed. The branch is buried, then
+//      rolled back, like any that was not decided. As long as one could not be asked, nothing is
+//      done: it may be the one that committed.
+//
+// What rules 6 to 8 cannot mend: a client that was told "confirmed" when no branch had committed
+// yet finds nothing (I2 went with the log's last moments); and a process that is fenced, but alive
+// and cut off from the log, may still commit what it alone remembers to be decided.
 #pragma once
 
 #include <cstdint>
@@ -70,5 +87,31 @@ bool may_finish(const Gid& gid, const RecoveryView& view);
 // Other coordinators, not fenced, whose branches stand prepared: to be taken over once their
 // lease has run out.
 std::set<std::string> suspects(const RecoveryView& view);
+
+// --- the log that went back (rules 6 to 8) -------------------------------------------------------
+
+// The log as a physical thing, at one moment.
+struct LogPoint {
+  std::string system_identifier;  // empty: never seen
+  std::int64_t timeline = 0;
+  std::uint64_t lsn = 0;
+};
+
+// Whether what was durable when `seen` was read may be missing `now`: another cluster, another
+// timeline (a failover, a restore), or less of it. False if nothing was ever seen.
+bool log_went_back(const LogPoint& seen, const LogPoint& now);
+
+enum class LostDecision : std::uint8_t {
+  commit,     // it was decided: to be written again, then COMMIT PREPARED
+  roll_back,  // it was not: tombstone, then ROLLBACK PREPARED
+  wait,       // not all siblings could be asked: ask again
+};
+
+// What to do with a prepared branch that this log has no outcome of. `siblings`: all other
+// participants that there are, whether or not they took part. `witnesses`: those that were asked,
+// after Q was read, each with whether the gid's witness stands there; one that is missing could not
+// be asked.
+LostDecision judge_lost_decision(const std::set<std::string>& siblings,
+                                 const std::map<std::string, bool>& witnesses);
 
 }  // namespace txcoord::protocol

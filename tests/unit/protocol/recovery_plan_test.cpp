@@ -142,5 +142,67 @@ TEST_CASE("suspects are the other coordinators that are not fenced and left some
   CHECK(suspects(view).empty());
 }
 
+// --- the log that went back ----------------------------------------------------------------------
+
+TEST_CASE("a log went back when it is another cluster, another timeline, or shorter") {
+  const LogPoint seen{"7301", 4, 1000};
+  const auto back = [&seen](std::string system_identifier, std::int64_t timeline,
+                            std::uint64_t lsn) {
+    return log_went_back(seen, {std::move(system_identifier), timeline, lsn});
+  };
+  CHECK_FALSE(back("7301", 4, 1000));
+  CHECK_FALSE(back("7301", 4, 1001));
+  CHECK(back("7301", 4, 999));
+  CHECK(back("7301", 5, 1001));  // a failover: the standby may have lacked the last decisions
+  CHECK(back("7301", 3, 1001));  // restored to before an earlier failover
+  CHECK(back("7302", 4, 1001));
+  CHECK(back("7302", 1, 10));
+  CHECK_FALSE(log_went_back({}, {"7301", 4, 1000}));  // the first look at it
+}
+
+// What each of the three siblings of a branch in inventory says.
+enum class Says { nothing, no_witness, witness };
+
+std::map<std::string, bool> witnesses_of(Says order, Says payment, Says shipping) {
+  std::map<std::string, bool> witnesses;
+  const auto add_answer = [&witnesses](const char* name, Says says) {
+    if (says != Says::nothing) witnesses[name] = says == Says::witness;
+  };
+  add_answer("order", order);
+  add_answer("payment", payment);
+  add_answer("shipping", shipping);
+  return witnesses;
+}
+
+TEST_CASE(
+    "I1 a log that went back: a witness anywhere commits, silence waits, all absent rolls back") {
+  const std::set<std::string> siblings = {"order", "payment", "shipping"};
+  const Says all[] = {Says::nothing, Says::no_witness, Says::witness};
+  std::map<LostDecision, std::size_t> rows;
+  for (const Says order : all)
+    for (const Says payment : all)
+      for (const Says shipping : all) {
+        const Says answers[] = {order, payment, shipping};
+        const bool witness = std::ranges::count(answers, Says::witness) > 0;
+        const bool silence = std::ranges::count(answers, Says::nothing) > 0;
+        LostDecision expected = LostDecision::roll_back;
+        if (silence) expected = LostDecision::wait;
+        if (witness) expected = LostDecision::commit;
+        INFO(static_cast<int>(order) << static_cast<int>(payment) << static_cast<int>(shipping));
+        CHECK(judge_lost_decision(siblings, witnesses_of(order, payment, shipping)) == expected);
+        ++rows[expected];
+      }
+  CHECK(rows == std::map<LostDecision, std::size_t>{{LostDecision::commit, 19},
+                                                    {LostDecision::wait, 7},
+                                                    {LostDecision::roll_back, 1}});
+}
+
+TEST_CASE("I1 a log that went back: nobody to ask proves nothing") {
+  CHECK(judge_lost_decision({}, {}) == LostDecision::wait);
+  // Somebody else's answer does not stand for that of a sibling; a witness is proof wherever it is.
+  CHECK(judge_lost_decision({"order"}, {{"payment", false}}) == LostDecision::wait);
+  CHECK(judge_lost_decision({"order"}, {{"payment", true}}) == LostDecision::commit);
+}
+
 }  // namespace
 }  // namespace txcoord::protocol

@@ -1,0 +1,57 @@
+"""What ./run compare measures: the sweeps and their points, for a full run and for --quick."""
+from compare_runs import Point
+
+# sweep: (title, what x is, variants that take part; None: all)
+DISTRIBUTED = ("2pc", "2pc-textbook", "saga", "saga-textbook")
+SWEEPS = {
+    "clients": ("Clients", "clients, each sending when it has its answer", None),
+    "zipf": ("Hot products", "Zipf exponent over 1000 products (0: all alike, 2: two of three orders want the first)",
+             None),
+    "refused": ("Refused orders", "percent of orders that must be refused (stock, funds, card: a third each)", None),
+    "delay": ("A slow participant", "milliseconds that each call of the payment service takes longer", DISTRIBUTED),
+    "rate": ("Offered rate", "orders offered a second (open loop)", DISTRIBUTED),
+    "commit_delay": ("The commit delay of a real disk", "milliseconds that each flush of a server's log takes longer",
+                     None),
+    "failures": ("Failures", "what fails in mid-run", ("2pc", "saga")),
+}
+# Far enough apart to be told from the noise of a disk whose own flush takes a millisecond or three.
+COMMIT_DELAYS_MS = (0, 2, 8)
+FAILURES = (("coordinator", "coordinator killed, started again after 0.5 s", 0.5),
+            ("database", "payment database killed, started again after 1 s", 1.0),
+            ("cut-off", "payment database cut off for 2 s (SIGSTOP)", 2.0))
+
+
+def failures(kinds, seconds, rate):
+    return [Point("failures", number, label, connections=256, rate=rate, fault=kind, fault_seconds=length,
+                  seconds=seconds)
+            for number, (kind, label, length) in enumerate(FAILURES) if kind in kinds]
+
+
+def quick():
+    one = {"database_clients": (32,)}
+    return [Point("zipf", 0, "0", connections=64, **one), Point("zipf", 2, "2", connections=64, zipf=2, **one),
+            Point("refused", 30, "30 %", connections=64, refused=0.3, variants=("2pc", "saga")),
+            *failures(("coordinator",), 4, 100)]
+
+
+def full():
+    points = []
+    for clients in (1, 8, 32, 128, 256):
+        points.append(Point("clients", clients, str(clients), connections=clients,
+                            database_clients=(clients,) if clients < 32 else (16, 32, 64)))
+    for exponent in (0, 0.8, 1.2, 2):
+        points.append(Point("zipf", exponent, str(exponent), zipf=exponent))
+    for percent in (0, 10, 30, 50):
+        points.append(Point("refused", percent, f"{percent} %", refused=percent / 100))
+    for delay in (0, 10, 50):
+        points.append(Point("delay", delay, f"{delay} ms", delay=("payment", delay) if delay else ()))
+    for rate in (200, 500, 1000, 2000, 4000):
+        points.append(Point("rate", rate, str(rate), connections=512, rate=rate))
+    for delay in COMMIT_DELAYS_MS:
+        points.append(Point("commit_delay", delay, f"{delay} ms", commit_delay_us=1000 * delay))
+    return points + failures([kind for kind, _, _ in FAILURES], 12, 300)
+
+
+def variants_of(point, names):
+    allowed = point.variants or SWEEPS[point.sweep][2]
+    return [name for name in names if allowed is None or name in allowed]

@@ -1,0 +1,82 @@
+"""The independent checker's rules of whole sagas (I8, I10): the instance, its history and its key in the
+log, and the barriers in the services. Each gets a reading and yields violations."""
+from collections import defaultdict
+
+from checker_rules import Violation
+
+# type: (step in the log, service, its barrier, the barrier of what undoes it), in order. A group is a
+# step without a barrier here.
+PLANS = {
+    "place_order": (("order.create", "order", "create", "fail"),
+                    ("inventory.reserve", "inventory", "reserve", "release"),
+                    ("payment.charge", "payment", "charge", "refund"),
+                    ("shipping.arrange", "shipping", "arrange", "cancel"),
+                    ("order.confirm", "order", "confirm", None)),
+    "cancel_order": (("order.cancel", "order", "cancel", None),
+                     ("shipping.cancel", "shipping", "cancel", None),
+                     ("payment.refund", "payment", "refund", None),
+                     ("inventory.release", "inventory", "release", None)),
+    "place_order_2pc": (("order.create", "order", "create", "fail"), ("transact", None, None, None)),
+}
+
+
+def ended_means_completed_or_failed(state):
+    for saga in state.after.sagas.values():
+        if saga.ended != (saga.status in ("COMPLETED", "FAILED")):
+            yield Violation("I8", "ended_otherwise", saga.saga_id, f"ended {saga.ended}, {saga.status}")
+
+
+def history_leads_to_the_state(state):
+    for saga in state.after.sagas.values():
+        history = state.after.saga_history[saga.saga_id]
+        if not history or history[-1][1:] != (saga.status, saga.step):
+            yield Violation("I8", "history_differs", saga.saga_id, f"{saga.status} {saga.step}, {history[-1:]}")
+
+
+def keys_say_what_sagas_say(state):
+    by_gid = defaultdict(list)
+    for operation in state.after.operations:
+        by_gid[operation.gid].append(operation)
+    for saga in state.after.sagas.values():
+        wanted = "pending" if not saga.ended else "confirmed" if saga.status == "COMPLETED" else "refused"
+        keys = by_gid[saga.saga_id]
+        right = len(keys) == 1 and (keys[0].outcome, keys[0].order_id) == (wanted, saga.order_id)
+        if not right or (wanted == "refused" and keys[0].reason != saga.reason):
+            yield Violation("I10", "key_disagrees", saga.saga_id, f"{saga.status} {saga.reason}, {keys}")
+    for operation in state.after.operations:
+        saga = state.after.sagas.get(operation.gid)
+        if operation.outcome == "pending" and (saga is None or saga.ended):
+            yield Violation("I10", "pending_without_saga", operation.order_id, str(saga))
+
+
+def barriers_stand_where_sagas_stand(state, trimming):
+    """What the first reading calls done has its barrier; no barrier is ahead of the second reading."""
+    for saga_id, after in state.after.sagas.items():
+        plan = PLANS[after.type]
+        places = {step: i for i, (step, *_) in enumerate(plan)}
+        before = state.before.sagas.get(saga_id)
+        # Trimming takes barriers away before it says so.
+        if after.trimmed or (before and before.ended and trimming):
+            continue
+        for i, (step, service, barrier, undone) in enumerate(plan):
+            if service is None:
+                continue
+            outcome = state.barriers.get((service, saga_id, barrier))
+            undo = state.barriers.get((service, saga_id, undone))
+            if before is not None:
+                at = places.get(before.step)
+                back = before.status in ("COMPENSATION_STARTED", "FAILED")
+                passed = before.status == "COMPLETED" or (at is not None and i < at)
+                if not back and passed and outcome != "done":
+                    yield Violation("I8", "step_not_done", saga_id, f"{before.status}, {step} is {outcome}")
+                if back and (before.ended or i > at) and undone and outcome == "done" and undo != "done":
+                    yield Violation("I8", "not_compensated", saga_id, f"{before.status}, {step} is done")
+            at = places.get(after.step)
+            back = after.status in ("COMPENSATION_STARTED", "FAILED")
+            early_undo = undo and (not back or (at is not None and i < at))
+            early_step = not back and at is not None and i > at and outcome
+            if early_undo or early_step:
+                yield Violation("I8", "step_ahead", saga_id, f"{after.status} {after.step}, {step} {outcome} {undo}")
+
+
+SAGA_CHECKS = (ended_means_completed_or_failed, history_leads_to_the_state, keys_say_what_sagas_say)

@@ -1,0 +1,177 @@
+// Sagas that nobody works on are adopted; those that ended long ago are forgotten; drain.
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "txcoord/base/logging.hpp"
+#include "txcoord/engine/sagas.hpp"
+#include "txcoord/log/saga_payload.hpp"
+#include "txcoord/protocol/saga_plans.hpp"
+
+namespace txcoord::engine {
+namespace {
+
+constexpr std::size_t adopted_at_once_max = 500;
+constexpr std::size_t trimmed_at_once_max = 1000;
+constexpr std::size_t trims_in_round_max = 20;
+constexpr std::uint32_t trim_every_rounds = 5;
+
+protocol::SagaPlan plan_of(const SagaInstance& instance, const SagaSettings& settings) {
+  protocol::SagaPlan plan;
+  if (instance.type == protocol::cancel_order_plan().type) {
+    plan = protocol::cancel_order_plan();
+  } else if (instance.type == protocol::accepted_order_plan().type) {
+    plan = protocol::accepted_order_plan();
+  } else {
+    plan = protocol::place_order_plan(instance.accepted ? 0 : settings.step_tries_max);
+  }
+  plan.stuck_after = settings.stuck_after;
+  return plan;
+}
+
+}  // namespace
+
+asio::awaitable<void> Sagas::run() {
+  const std::chrono::milliseconds interval(settings_.engine.recovery_interval_ms);
+  for (std::uint32_t round = 0;; ++round) {
+    auto taking = take_over();
+    co_await std::move(taking);
+    auto adopting = adopt();
+    const bool more = co_await std::move(adopting);
+    if (settings_.engine.trim && round % trim_every_rounds == trim_every_rounds - 1) {
+      auto trimming = trim();
+      co_await std::move(trimming);
+    }
+    auto pause = ticker_.wait(more ? std::chrono::milliseconds(0) : interval);
+    const bool go_on = co_await std::move(pause);
+    if (!go_on) co_return;
+  }
+}
+
+// A coordinator that is gone may have left nothing prepared, and sagas all the same.
+asio::awaitable<void> Sagas::take_over() {
+  if (!health_.reachable(log_name) || draining_) co_return;
+  auto asking = log_.owners();
+  const auto owners = co_await std::move(asking);
+  if (!owners) {
+    health_.failed(log_name, owners.failure());
+    co_return;
+  }
+  std::vector<std::string> others = owners.value();
+  std::erase(others, owner_.coordinator);
+  if (others.empty()) co_return;
+  auto taking = hooks_.take_over(std::move(others));
+  const auto taken = co_await std::move(taking);
+  if (!taken) co_return;
+  for (const auto& coordinator : taken.value()) {
+    metrics_.recovery_action("takeover");
+    logging::warn("took over a coordinator's sagas: its lease ran out",
+                  {{"coordinator", std::string_view(coordinator)}});
+  }
+}
+
+// True if there may be more at once.
+asio::awaitable<bool> Sagas::adopt() {
+  if (!health_.reachable(log_name) || draining_ || full()) co_return false;
+  auto asking = log_.adopt(owner_, adopted_at_once_max);
+  auto adopted = co_await std::move(asking);
+  if (!adopted) {
+    health_.failed(log_name, adopted.failure());
+    if (adopted.failure().kind == FailureKind::fenced) hooks_.fenced("adopting was refused");
+    co_return false;
+  }
+  if (!adopted.value().empty()) {
+    logging::info("adopted unfinished sagas",
+                  {{"sagas", static_cast<std::int64_t>(adopted.value().size())}});
+    crash_.reach("saga.adopt.after");
+  }
+  const bool more = adopted.value().size() == adopted_at_once_max;
+  for (auto& instance : adopted.value()) resume(std::move(instance));
+  co_return more;
+}
+
+void Sagas::resume(SagaInstance instance) {
+  if (running_.contains(instance.saga_id)) return;
+  try {
+    auto operation = std::make_shared<const Operation>(from_payload(instance.payload));
+    auto plan = plan_of(instance, settings_.saga);
+    auto position = protocol::read_position(plan, instance.status, instance.current_step,
+                                            instance.reason, instance.detail);
+    auto saga = std::make_shared<RunningSaga>(
+        io_, instance.saga_id, std::make_shared<Submission>(io_, std::move(operation)),
+        std::move(plan), std::move(position));
+    saga->submission->submitted_at = std::chrono::steady_clock::now();
+    saga->accepted = instance.accepted;
+    saga->known = true;
+    running_.emplace(saga->id, saga);
+    by_order_[saga->operation().order_id] = saga;
+    deliver(saga, {.kind = protocol::SagaEventKind::start});
+  } catch (const std::exception& unreadable) {
+    // Never lost: it stays in the log, shown as stuck. Its words may hold personal data.
+    logging::error("a saga cannot be read: it needs a person",
+                   {{"saga_id", std::string_view(instance.saga_id)},
+                    {"order_id", std::string_view(instance.order_id)}});
+    troubles_.push("trouble",
+                   {instance.saga_id, instance.attempts, std::nullopt, "it cannot be read", true});
+  }
+}
+
+asio::awaitable<void> Sagas::trim() {
+  for (std::size_t i = 0; i < trims_in_round_max && health_.all_reachable(); ++i) {
+    auto trimming = trim_some();
+    const bool more = co_await std::move(trimming);
+    if (!more) co_return;
+  }
+}
+
+// Barriers first, then the record: a step that comes late must find its barrier as long as anybody
+// could send it. True if there is more to do.
+asio::awaitable<bool> Sagas::trim_some() {
+  auto asking =
+      log_.ended_before(std::chrono::seconds(settings_.saga.barriers_keep_s), trimmed_at_once_max);
+  const auto ended = co_await std::move(asking);
+  if (!ended) {
+    health_.failed(log_name, ended.failure());
+    co_return false;
+  }
+  if (!ended.value().empty()) {
+    for (Participant* participant : participants_) {
+      auto trimming = participant->trim_steps(ended.value());
+      const auto trimmed = co_await std::move(trimming);
+      if (!trimmed) {
+        health_.failed(participant->name(), trimmed.failure());
+        co_return false;
+      }
+    }
+    auto noting = log_.barriers_trimmed(ended.value());
+    co_await std::move(noting);
+  }
+  auto forgetting = log_.trim(std::chrono::seconds(settings_.saga.keep_s));
+  const auto forgotten = co_await std::move(forgetting);
+  co_return forgotten.ok() && ended.value().size() == trimmed_at_once_max;
+}
+
+// It stays as it is in the log; whoever adopts it goes on.
+void Sagas::give_up_waiting(const RunningSagaPtr& saga) {
+  if (!saga->submission->result) {
+    SubmitResult result;
+    result.status = SubmitStatus::unknown;
+    result.reason = "OUTCOME_UNKNOWN";
+    result.transaction_id = saga->id;
+    hooks_.answer(saga->submission, std::move(result));
+  }
+  forget(saga);
+}
+
+asio::awaitable<void> Sagas::drain(SteadyTime deadline) {
+  draining_ = true;
+  ticker_.stop();
+  for (auto& [id, saga] : running_) saga->pause.cancel();
+  while (!running_.empty() && std::chrono::steady_clock::now() < deadline) {
+    idle_.expires_at(deadline);
+    boost::system::error_code ignored;
+    auto token = asio::redirect_error(asio::use_awaitable, ignored);
+    co_await idle_.async_wait(token);
+  }
+}
+
+}  // namespace txcoord::engine

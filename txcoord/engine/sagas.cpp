@@ -1,0 +1,280 @@
+// Sagas: the door, the loop around the core, and the answers. What the stations do: saga_work.cpp;
+// adopting and trimming: saga_upkeep.cpp.
+#include "txcoord/engine/sagas.hpp"
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <cstdlib>
+
+#include "txcoord/base/ids.hpp"
+#include "txcoord/base/logging.hpp"
+#include "txcoord/base/time.hpp"
+#include "txcoord/protocol/saga_plans.hpp"
+
+namespace txcoord::engine {
+namespace {
+
+using protocol::SagaActionKind;
+using protocol::SagaEventKind;
+
+constexpr std::chrono::milliseconds conflict_pause{25};
+constexpr std::size_t troubles_in_batch_max = 500;
+
+void stop_on_defect(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& defect) {
+    logging::error("defect in a saga: stopping", {{"error", std::string_view(defect.what())}});
+  }
+  std::abort();
+}
+
+}  // namespace
+
+Sagas::Sagas(asio::any_io_executor io, const Settings& settings,
+             std::vector<Participant*> participants, SagaLog& log, Health& health,
+             CrashPoints& crash, Metrics& metrics, SagaHooks hooks)
+    : io_(io),
+      settings_(settings),
+      participants_(std::move(participants)),
+      log_(log),
+      health_(health),
+      crash_(crash),
+      metrics_(metrics),
+      hooks_(std::move(hooks)),
+      starts_(
+          io, {settings.engine.group_operations_max, settings.saga.lanes},
+          [this](std::vector<RunningSagaPtr> batch) { return start_batch(std::move(batch)); },
+          stop_on_defect),
+      records_(
+          io, {settings.engine.group_operations_max, settings.saga.lanes},
+          [this](std::vector<Record> batch) { return record_batch(std::move(batch)); },
+          stop_on_defect),
+      troubles_(
+          io, {troubles_in_batch_max, 1},
+          [this](std::vector<SagaTrouble> batch) { return trouble_batch(std::move(batch)); },
+          stop_on_defect),
+      ticker_(io),
+      idle_(io) {
+  for (Participant* participant : participants_) {
+    step_stations_.try_emplace(
+        std::string(participant->name()), io,
+        StationLimits{settings.engine.group_operations_max, settings.saga.lanes},
+        [this, participant](std::vector<Step> batch) {
+          return step_batch(participant, std::move(batch));
+        },
+        stop_on_defect);
+  }
+}
+
+void Sagas::spawn(asio::awaitable<void> work) {
+  asio::co_spawn(io_, std::move(work), [](const std::exception_ptr& error) {
+    if (error) stop_on_defect(error);
+  });
+}
+
+// --- the door ----------------------------------------------------------------------------------
+
+std::shared_ptr<const Operation> Sagas::operation_for(const Operation& asked,
+                                                      const std::string& saga_id,
+                                                      Protocol protocol) const {
+  auto operation = std::make_shared<Operation>(asked);
+  operation->transaction_id = saga_id;
+  if (protocol == Protocol::saga && asked.kind == OperationKind::place) operation->mode = "saga";
+  return operation;
+}
+
+void Sagas::begin(SubmissionPtr submission, Protocol protocol, bool accepted) {
+  const std::string saga_id = uuid_v7();
+  submission->operation = operation_for(*submission->operation, saga_id, protocol);
+  const std::uint32_t tries_max = accepted ? 0 : settings_.saga.step_tries_max;
+  protocol::SagaPlan plan;
+  if (submission->operation->kind == OperationKind::cancel) {
+    plan = protocol::cancel_order_plan();
+  } else if (protocol == Protocol::saga) {
+    plan = protocol::place_order_plan(tries_max);
+  } else {
+    plan = protocol::accepted_order_plan();
+  }
+  plan.stuck_after = settings_.saga.stuck_after;
+  auto saga = std::make_shared<RunningSaga>(io_, saga_id, std::move(submission), std::move(plan),
+                                            protocol::SagaPosition{});
+  saga->accepted = accepted;
+  running_.emplace(saga->id, saga);
+  by_order_[saga->operation().order_id] = saga;
+  starts_.push("start", saga);
+}
+
+void Sagas::started(const RunningSagaPtr& saga) {
+  saga->known = true;
+  if (saga->accepted) {
+    SubmitResult result;
+    result.status = SubmitStatus::accepted;
+    result.transaction_id = saga->id;
+    hooks_.answer(saga->submission, std::move(result));
+  }
+  deliver(saga, {.kind = SagaEventKind::start});
+}
+
+// Its key was used before. What is pending under it is under way here or at another coordinator.
+void Sagas::not_started(const RunningSagaPtr& saga, const std::optional<StoredOutcome>& stored) {
+  SubmitResult result;
+  result.stored = stored;
+  if (!stored || stored->fingerprint != saga->operation().fingerprint) {
+    result.status = stored ? SubmitStatus::key_reused : SubmitStatus::in_flight;
+  } else if (stored->pending) {
+    result.status = stored->accepted ? SubmitStatus::accepted : SubmitStatus::in_flight;
+  } else {
+    result.status = SubmitStatus::replayed;
+  }
+  if (result.status == SubmitStatus::in_flight) result.reason = "REQUEST_IN_FLIGHT";
+  hooks_.answer(saga->submission, std::move(result));
+  forget(saga);
+}
+
+// --- the loop around the core ------------------------------------------------------------------
+
+void Sagas::deliver(const RunningSagaPtr& saga, Event event) {
+  if (saga->gone) return;
+  saga->feed.deliver(std::move(event), [&](const Event& next) {
+    const protocol::SagaActions actions = saga->core.step(next);
+    for (const auto& action : actions) perform(saga, action);
+  });
+}
+
+void Sagas::perform(const RunningSagaPtr& saga, const protocol::SagaAction& action) {
+  const auto& plan = saga->core.plan();
+  switch (action.kind) {
+    case SagaActionKind::run: {
+      const StepTarget& target = target_of(plan.steps[action.step].name);
+      return ask(saga, {saga, target.name, {}, plan.steps[action.step].must_succeed},
+                 action.attempt);
+    }
+    case SagaActionKind::undo: {
+      const auto& step = plan.steps[action.step];
+      const StepTarget& target = target_of(step.compensation);
+      if (action.attempt == 0) metrics_.saga_compensation(target.name);
+      return ask(saga, {saga, target.name, target_of(step.name).barrier, true}, action.attempt);
+    }
+    case SagaActionKind::record:
+      if (action.attempt == 0) return records_.push("record", {saga, 0});
+      return spawn(wait_and_record(saga, action.attempt));
+    case SagaActionKind::reply: return reply(saga);
+    case SagaActionKind::stuck:
+    case SagaActionKind::unstuck: {
+      const bool stuck = action.kind == SagaActionKind::stuck;
+      saga->stuck = stuck;
+      troubles_.push("trouble",
+                     {saga->id, saga->core.attempts(), std::nullopt, saga->last_error, stuck});
+      count_stuck();
+      if (!stuck) return;
+      return logging::error("a saga is stuck: it needs a person",
+                            {{"saga_id", std::string_view(saga->id)},
+                             {"order_id", std::string_view(saga->operation().order_id)},
+                             {"step", std::string_view(plan.steps[action.step].name)},
+                             {"error", std::string_view(saga->last_error)}});
+    }
+    case SagaActionKind::finish: return forget(saga);
+  }
+}
+
+void Sagas::reply(const RunningSagaPtr& saga) {
+  SubmitResult result;
+  result.transaction_id = saga->id;
+  if (saga->core.completed()) {
+    result.status = SubmitStatus::confirmed;
+    result.applied = true;
+  } else {
+    result.status = SubmitStatus::refused;
+    result.reason = saga->core.position().reason;
+    result.detail = saga->core.position().detail;
+  }
+  crash_.reach("saga.reply.before");
+  hooks_.answer(saga->submission, std::move(result));
+}
+
+void Sagas::forget(const RunningSagaPtr& saga) {
+  saga->gone = true;
+  running_.erase(saga->id);
+  const auto entry = by_order_.find(saga->operation().order_id);
+  if (entry != by_order_.end() && entry->second == saga) by_order_.erase(entry);
+  if (saga->stuck) count_stuck();
+  idle_.cancel();
+}
+
+void Sagas::count_stuck() {
+  const auto stuck =
+      std::ranges::count_if(running_, [](const auto& entry) { return entry.second->stuck; });
+  metrics_.sagas_stuck(static_cast<std::size_t>(stuck));
+}
+
+// Doubling from retry_ms_min to retry_ms_max, and up to a quarter more, so that what failed
+// together does not come back together.
+std::chrono::milliseconds Sagas::pause_before(const RunningSaga& saga, std::uint32_t attempt) {
+  std::chrono::milliseconds pause = conflict_pause;
+  if (!saga.conflict) {
+    const std::uint64_t doublings = std::min(attempt == 0 ? 0U : attempt - 1, 20U);
+    pause = std::chrono::milliseconds(std::min<std::uint64_t>(
+        std::uint64_t{settings_.saga.retry_ms_min} << doublings, settings_.saga.retry_ms_max));
+  }
+  const auto extra = std::uniform_int_distribution<std::int64_t>(0, pause.count() / 4)(jitter_);
+  return pause + std::chrono::milliseconds(extra);
+}
+
+void Sagas::ask(const RunningSagaPtr& saga, Step step, std::uint32_t attempt) {
+  if (attempt == 0 && !saga->conflict) return enqueue(std::move(step));
+  const auto pause = pause_before(*saga, attempt);
+  if (!saga->conflict) {
+    troubles_.push("trouble", {saga->id, saga->core.attempts(), now_utc() + pause, saga->last_error,
+                               saga->stuck});
+  }
+  spawn(wait_and_ask(saga, std::move(step), pause));
+}
+
+void Sagas::enqueue(Step step) {
+  const RunningSagaPtr saga = step.saga;
+  const StepTarget& target = target_of(step.name);
+  saga->conflict = false;
+  saga->asked_at = std::chrono::steady_clock::now();
+  saga->at = target.participant;
+  if (target.participant.empty()) return spawn(transact(saga));
+  std::string kind(step.name);
+  // A batch is all of one kind: the same step may be a compensation, or past the point of no
+  // return.
+  if (!step.undoes.empty()) kind += " undoes";
+  if (step.must_succeed) kind += " must";
+  step_stations_.find(target.participant)->second.push(std::move(kind), std::move(step));
+}
+
+// --- from outside ------------------------------------------------------------------------------
+
+void Sagas::kick(std::string_view participant) {
+  for (auto& [id, saga] : running_) {
+    if (saga->pausing && (saga->at.empty() || saga->at == participant)) saga->pause.cancel();
+  }
+}
+
+void Sagas::abandon(const std::string& order_id, std::string reason, std::string detail) {
+  const auto entry = by_order_.find(order_id);
+  if (entry == by_order_.end() || !entry->second->known) return;
+  const RunningSagaPtr saga = entry->second;
+  deliver(
+      saga,
+      {.kind = SagaEventKind::abandon, .reason = std::move(reason), .detail = std::move(detail)});
+  saga->expired = true;
+  if (saga->pausing) saga->pause.cancel();
+}
+
+std::optional<PendingOrder> Sagas::pending(const std::string& order_id) const {
+  const auto entry = by_order_.find(order_id);
+  if (entry == by_order_.end()) return std::nullopt;
+  const RunningSaga& saga = *entry->second;
+  PendingOrder order;
+  order.operation = saga.submission->operation;
+  order.kind = order.operation->kind;
+  order.transaction_id = saga.id;
+  if (!saga.at.empty()) order.waiting_for.emplace_back(saga.at);
+  return order;
+}
+
+}  // namespace txcoord::engine

@@ -1,0 +1,57 @@
+// What every transaction of the log that claims keys, or is fenced, has in common: groups
+// (pg_transaction_log_group.cpp) and starts of sagas (pg_saga_log_sql.cpp).
+//
+// Why no key is let in twice (I5), whatever coordinators and rotations do at the same time:
+//  1. A claim holds the key-period lock shared, from before it reads the period until it commits.
+//  2. A rotation takes that lock exclusively: when it has it, every claim of the older periods is
+//     committed or gone, and claims that come later read the new period.
+//  3. So a claim's look into older periods sees all that was ever let in there.
+//  4. Within the period the primary key decides: the second claim waits for the first to end, and
+//     the statement after that sees its row, since READ COMMITTED takes a snapshot for each.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "txcoord/log/transaction_log.hpp"
+#include "txcoord/pg/session.hpp"
+
+namespace txcoord::log_sql {
+
+// One lock of the log database: claims hold it shared until they end, a change of period holds it
+// exclusively. PostgreSQL queues both in order of arrival.
+#define TXC_KEY_PERIOD_LOCK "hashtext('txc_key_period')"
+
+// A condition on a row `k` (scope, key) to claim: the key stands in no period before $1. A
+// subselect and not a join, so that no plan ever reads a whole period for it.
+#define TXC_IN_NO_OLDER_PERIOD                             \
+  "(SELECT o.period FROM operations o"                     \
+  " WHERE o.idempotency_key = k.key AND o.scope = k.scope" \
+  " AND o.period < $1::integer LIMIT 1) IS NULL"
+
+// Begins the transaction and locks the periods. Returns the current one.
+int begin_claim(pg::Session& session);
+
+// Indexes of the operations in the order in which keys are claimed, everywhere: by bytes. Two that
+// share keys wait for each other in one order only.
+std::vector<std::size_t> claim_order(const Operations& operations);
+
+// What stands under these keys, one for each; none: nobody has it (its owner was rolled back).
+std::vector<std::optional<StoredOutcome>> read_stored(pg::Session& session,
+                                                      const std::vector<std::string>& scopes,
+                                                      const std::vector<std::string>& keys);
+
+// I11: the fence stands in the string that commits, and raises (22012 division by zero) when the
+// epoch is no longer the coordinator's: a fence that merely returns no row would not stop the
+// COMMIT after it. FOR SHARE waits for a raise under way and holds off the next until we are done.
+std::string fence(pg::Session& session, const std::string& coordinator, std::uint64_t epoch);
+
+// What a failure of a fenced transaction says about its commit: fenced, certainly not committed,
+// or unknown.
+Failure commit_failure(Failure failure);
+
+void roll_back(pg::Session& session) noexcept;
+
+}  // namespace txcoord::log_sql

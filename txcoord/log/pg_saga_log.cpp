@@ -1,0 +1,142 @@
+// The sagas' port on two pools: which call runs on which sessions, and until when.
+#include "txcoord/log/pg_saga_log.hpp"
+
+#include <algorithm>
+
+#include "txcoord/log/pg_claims_sql.hpp"
+#include "txcoord/log/pg_saga_log_sql.hpp"
+#include "txcoord/metrics/metrics.hpp"
+#include "txcoord/pg/pool.hpp"
+
+namespace txcoord {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::size_t side_sessions = 3;
+constexpr milliseconds trim_ms_max{10000};  // several statements, each with its own limit
+
+template <class T>
+using Reply = asio::awaitable<Result<T>>;
+
+pg::PoolSettings pool_settings(const DatabaseSettings& database, const char* name,
+                               std::size_t sessions) {
+  pg::PoolSettings pool;
+  pool.name = name;
+  pool.dsn = database.dsn;
+  pool.connections_max = sessions;
+  pool.session.lock_timeout = milliseconds(database.lock_ms_max);
+  pool.session.statement_timeout = milliseconds(database.statement_ms_max);
+  pool.session.idle_in_transaction_timeout = milliseconds(database.idle_in_transaction_ms_max);
+  pool.session.application_name = std::string("txcoord-") + name;
+  return pool;
+}
+
+class PgSagaLog final : public SagaLog {
+ public:
+  PgSagaLog(const asio::any_io_executor& io, const Settings& settings, Metrics* metrics)
+      : write_ms_max_(settings.engine.decide_ms_max),
+        side_ms_max_(settings.log.statement_ms_max + 500),
+        writers_(io, pool_settings(settings.log, "log-sagas",
+                                   std::max<std::size_t>(2 * settings.saga.lanes, 2))),
+        side_(io, pool_settings(settings.log, "log-sagas-side", side_sessions)) {
+    if (metrics == nullptr) return;
+    for (pg::Pool* pool : {&writers_, &side_})
+      pool->on_wait([metrics](double seconds) { metrics->pool_wait("log", seconds); });
+  }
+
+  Reply<std::vector<SagaStartReply>> start(SagaOwner owner, std::vector<SagaStart> sagas) override {
+    return fenced(writers_,
+                  [owner = std::move(owner), sagas = std::move(sagas)](pg::Session& session) {
+                    return saga_sql::start(session, owner, sagas);
+                  });
+  }
+  Reply<std::vector<std::string>> record(SagaOwner owner,
+                                         std::vector<SagaUpdate> updates) override {
+    return fenced(writers_,
+                  [owner = std::move(owner), updates = std::move(updates)](pg::Session& session) {
+                    return saga_sql::record(session, owner, updates);
+                  });
+  }
+  Reply<Done> note_trouble(SagaOwner owner, std::vector<SagaTrouble> troubles) override {
+    return fenced(side_,
+                  [owner = std::move(owner), troubles = std::move(troubles)](pg::Session& session) {
+                    return saga_sql::note_trouble(session, owner, troubles);
+                  });
+  }
+  Reply<std::vector<SagaInstance>> adopt(SagaOwner owner, std::size_t limit) override {
+    return fenced(side_, [owner = std::move(owner), limit](pg::Session& session) {
+      return saga_sql::adopt(session, owner, limit);
+    });
+  }
+  Reply<std::vector<std::string>> owners() override { return side(&saga_sql::owners); }
+
+  Reply<std::optional<SagaInstance>> find(std::string saga_id) override {
+    return side([saga_id = std::move(saga_id)](pg::Session& session) {
+      return saga_sql::find(session, saga_id);
+    });
+  }
+  Reply<std::vector<SagaInstance>> of_order(std::string order_id) override {
+    return side([order_id = std::move(order_id)](pg::Session& session) {
+      return saga_sql::of_order(session, order_id);
+    });
+  }
+  Reply<std::vector<SagaInstance>> list(std::string state, std::size_t limit,
+                                        std::string before) override {
+    return side(
+        [state = std::move(state), limit, before = std::move(before)](pg::Session& session) {
+          return saga_sql::list(session, state, limit, before);
+        });
+  }
+  Reply<std::vector<SagaHistoryEntry>> history(std::string saga_id) override {
+    return side([saga_id = std::move(saga_id)](pg::Session& session) {
+      return saga_sql::history(session, saga_id);
+    });
+  }
+  Reply<std::vector<std::string>> orders_of_correlation(std::string correlation_id) override {
+    return side([correlation_id = std::move(correlation_id)](pg::Session& session) {
+      return saga_sql::orders_of_correlation(session, correlation_id);
+    });
+  }
+
+  Reply<std::vector<std::string>> ended_before(std::chrono::seconds age,
+                                               std::size_t limit) override {
+    return side(
+        [age, limit](pg::Session& session) { return saga_sql::ended_before(session, age, limit); });
+  }
+  Reply<Done> barriers_trimmed(std::vector<std::string> saga_ids) override {
+    return side([saga_ids = std::move(saga_ids)](pg::Session& session) {
+      return saga_sql::barriers_trimmed(session, saga_ids);
+    });
+  }
+  Reply<Done> trim(std::chrono::seconds keep) override {
+    return side_.run([keep](pg::Session& session) { return saga_sql::trim(session, keep); },
+                     trim_ms_max);
+  }
+
+ private:
+  template <class F>
+  Reply<std::invoke_result_t<F, pg::Session&>> side(F work) {
+    return side_.run(std::move(work), side_ms_max_);
+  }
+
+  template <class F>
+  Reply<std::invoke_result_t<F, pg::Session&>> fenced(pg::Pool& pool, F work) {
+    auto running = pool.run(std::move(work), write_ms_max_);
+    auto result = co_await std::move(running);
+    if (!result) co_return log_sql::commit_failure(result.failure());
+    co_return std::move(result);
+  }
+
+  milliseconds write_ms_max_, side_ms_max_;
+  pg::Pool writers_, side_;
+};
+
+}  // namespace
+
+std::unique_ptr<SagaLog> make_pg_saga_log(asio::any_io_executor io, const Settings& settings,
+                                          Metrics* metrics) {
+  return std::make_unique<PgSagaLog>(io, settings, metrics);
+}
+
+}  // namespace txcoord
