@@ -6,9 +6,10 @@ set(sanitizer_environment
   UBSAN_OPTIONS=print_stacktrace=1
   TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1)
 
-# txcoord_test(NAME LABEL label SOURCES folders... [EXCLUDE regex] [PCH t] [LINK t...] [WRAP cmd...])
+# txcoord_test(NAME LABEL label SOURCES folders... [EXCLUDE regex] [PCH t] [LINK t...] [WRAP cmd...]
+# [SHARDS n]): with shards, NAME_1 … NAME_n run a part each.
 function(txcoord_test name)
-  cmake_parse_arguments(arg "" "LABEL;PCH;EXCLUDE;TIMEOUT" "SOURCES;LINK;WRAP" ${ARGN})
+  cmake_parse_arguments(arg "" "LABEL;PCH;EXCLUDE;TIMEOUT;SHARDS" "SOURCES;LINK;WRAP" ${ARGN})
   txcoord_glob(sources ${arg_SOURCES})
   if(arg_EXCLUDE)
     list(FILTER sources EXCLUDE REGEX "${arg_EXCLUDE}")
@@ -23,9 +24,21 @@ function(txcoord_test name)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
-  add_test(NAME ${name} COMMAND ${arg_WRAP} $<TARGET_FILE:${name}>
-    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
+  set(tests ${name})
+  if(arg_SHARDS)
+    set(tests)
+    foreach(shard RANGE 1 ${arg_SHARDS})
+      math(EXPR index "${shard} - 1")
+      add_test(NAME ${name}_${shard}
+        COMMAND ${arg_WRAP} $<TARGET_FILE:${name}> --shard-count ${arg_SHARDS} --shard-index ${index}
+        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+      list(APPEND tests ${name}_${shard})
+    endforeach()
+  else()
+    add_test(NAME ${name} COMMAND ${arg_WRAP} $<TARGET_FILE:${name}>
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  endif()
+  set_tests_properties(${tests} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
     SKIP_RETURN_CODE 77
     ENVIRONMENT "${sanitizer_environment};TXCOORD_ROOT=${CMAKE_SOURCE_DIR}")
 endfunction()
@@ -34,26 +47,20 @@ txcoord_test(tests_unit_protocol LABEL unit SOURCES tests/unit/protocol LINK txc
 txcoord_test(tests_unit LABEL unit SOURCES tests/unit EXCLUDE "/tests/unit/protocol/"
   PCH txcoord_pch_asio LINK txcoord_protocol txcoord_participants txcoord_log txcoord_engine)
 txcoord_test(tests_scenarios LABEL scenarios SOURCES tests/scenarios tests/sim LINK txcoord_protocol)
-txcoord_test(tests_pg LABEL pg SOURCES tests/pg PCH txcoord_pch_pqxx TIMEOUT 300
+txcoord_test(tests_pg LABEL pg SOURCES tests/pg PCH txcoord_pch_pqxx TIMEOUT 300 SHARDS 2
   LINK txcoord_http txcoord_audit
   WRAP ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh)
 txcoord_test(tests_http LABEL http SOURCES tests/http PCH txcoord_pch_asio LINK txcoord_http)
-foreach(heavy tests_pg)
-  if(TEST ${heavy})
-    set_tests_properties(${heavy} PROPERTIES PROCESSORS 2)
-  endif()
-endforeach()
-
 # The independent checker's own test: every kind of violation planted, each named.
 add_test(NAME checker COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/python3 tests/checker/test_checker.py
   WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-set_tests_properties(checker PROPERTIES LABELS pg TIMEOUT 120 SKIP_RETURN_CODE 77
+set_tests_properties(checker PROPERTIES LABELS checker TIMEOUT 120 SKIP_RETURN_CODE 77
   ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 
 # The observer of ./run compare: for every counter a planted fault that makes it count.
 add_test(NAME observer COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/python3 tests/bench/test_observer.py
   WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-set_tests_properties(observer PROPERTIES LABELS pg TIMEOUT 300 SKIP_RETURN_CODE 77
+set_tests_properties(observer PROPERTIES LABELS checker TIMEOUT 300 SKIP_RETURN_CODE 77
   ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 
 # --- docs: what the documents name (files, functions, headings, metrics, settings) is there
@@ -67,24 +74,24 @@ if(TARGET txcoord)
     get_filename_component(name ${file} NAME_WE)
     string(REGEX REPLACE "^test_" "e2e_" name ${name})
     add_test(NAME ${name} COMMAND /usr/bin/python3 ${file} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(${name} PROPERTIES LABELS e2e RUN_SERIAL TRUE TIMEOUT 300
+    set_tests_properties(${name} PROPERTIES LABELS e2e TIMEOUT 300
       SKIP_RETURN_CODE 77
       ENVIRONMENT "${sanitizer_environment};TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
   endforeach()
 endif()
 
-# --- ./run bench: the baseline; built when asked for, part of nothing else
-add_executable(txcoord_bench_one_database EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/one_database.cpp
+# --- ./run bench: the baseline
+add_executable(txcoord_bench_one_database ${CMAKE_SOURCE_DIR}/tests/bench/one_database.cpp
   ${CMAKE_SOURCE_DIR}/tests/bench/load_tally.cpp)
 target_link_libraries(txcoord_bench_one_database PRIVATE txcoord_pg CLI11::CLI11)
 txcoord_setup(txcoord_bench_one_database "")
 
-# --- ./run compare: the load generator; built when asked for, part of nothing else
-add_executable(txcoord_bench_load EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/load.cpp
+# --- ./run compare: the load generator
+add_executable(txcoord_bench_load ${CMAKE_SOURCE_DIR}/tests/bench/load.cpp
   ${CMAKE_SOURCE_DIR}/tests/bench/load_client.cpp ${CMAKE_SOURCE_DIR}/tests/bench/load_tally.cpp)
 target_link_libraries(txcoord_bench_load PRIVATE txcoord_asio CLI11::CLI11)
 txcoord_setup(txcoord_bench_load "")
-# Its statistics; and clients (the load generator's cases are skipped until it was built).
+# Its statistics; and clients.
 add_test(NAME compare COMMAND /usr/bin/python3 tests/bench/test_compare.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 add_test(NAME clients COMMAND /usr/bin/python3 tests/bench/test_clients.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(compare clients PROPERTIES LABELS bench TIMEOUT 120

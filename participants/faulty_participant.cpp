@@ -221,8 +221,7 @@ asio::awaitable<Result<ParticipantGauges>> FaultyParticipant::gauges(std::string
   return inner_.gauges(std::move(installation));
 }
 
-asio::awaitable<Result<protocol::LogPoint>> FaultyParticipant::log_seen(
-    std::string installation) {
+asio::awaitable<Result<protocol::LogPoint>> FaultyParticipant::log_seen(std::string installation) {
   if (down()) return failed<protocol::LogPoint>(down_failure());
   return inner_.log_seen(std::move(installation));
 }

@@ -65,6 +65,7 @@ tour_environment() {
     for name in "${PG_NAMES[@]}"; do export "TXC_DSN_${name^^}=$(pg_dsn "$name")"; done
     export TXC_STATE TXC_BIN TXC_PSQL="$PG_BIN/psql" PGCLIENTENCODING=UTF8
     export TXC_URL="http://127.0.0.1:${TXCOORD_PORT:-8080}"
+    export TXC_ADMIN_URL="http://127.0.0.1:${TXCOORD_ADMIN_PORT:-$((${TXCOORD_PORT:-8080} + 1))}"
 }
 
 program_ensure # here, and not under the supervisor: Ctrl-C ends a build at once

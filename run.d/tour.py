@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from tour_kit import (  # noqa: E402 (the path is set above)
     SERVICES, Client, ConnectionLost, Coordinator, Database, Screen, wait_for)
 
-STEPS = 8
+STEPS = 10
 SETTLED_WITHIN_S = 5  # I7
 ADDRESS = {"name": "田中太郎", "postal_code": "150-0002", "prefecture": "東京都", "city": "渋谷区",
            "line1": "渋谷2-21-1"}
@@ -49,6 +49,7 @@ class Tour:
         environment = os.environ
         self.screen = Screen()
         self.client = Client(environment["TXC_URL"])
+        self.admin = Client(environment["TXC_ADMIN_URL"])
         self.coordinator = Coordinator(environment["TXC_STATE"], self.client)
         self.program = environment["TXC_BIN"]
         self.config = str(pathlib.Path(environment["TXC_STATE"]) / "txcoord.toml")
@@ -329,8 +330,72 @@ class Tour:
                           "answered 201 with the same order, marked as a replay")
         self.screen.check(self.stock("book-123") == (available - 1, reserved + 1), "and the book was not reserved again")
 
+    def things(self):
+        """Stock and money: what an undone saga must leave as it was."""
+        return self.world()[1:]
+
+    def show_saga(self, saga_id):
+        """What the log holds of it, as psql shows it."""
+        self.screen.quote("txcoord_log=> SELECT status, step AS next FROM saga_history WHERE saga_id = …;", "36")
+        self.screen.quote(self.databases["log"].listing(
+            "SELECT status, step AS next FROM saga_history WHERE saga_id = :'id'::uuid ORDER BY at", id=saga_id))
+
+    def events(self, order_id):
+        """An order's events over all four services, in the order in which they were committed."""
+        order = self.client.call("GET", f"/v1/orders/{order_id}")
+        return [entry["type"] for entry in order.get("timeline") or [] if entry["service"] in SERVICES]
+
+    def saga(self):
+        self.screen.step(8, STEPS, "The same order as a saga")
+        self.screen.say('With "mode": "saga" the same order is five local commits, one after the other, and no PREPARE: create, '
+                        "reserve, charge, arrange, confirm. Each state is durable in the log before the next step.")
+        body = order_body("customer-001", [item("book-789", 1, 2800)]) | {"mode": "saga"}
+        answer = self.place("saga", body)
+        self.screen.check(answer.status == 201 and answer.get("mode") == "saga", "answered 201 CONFIRMED when it was completed")
+        if answer.status == 201:
+            self.show_saga(answer.get("transaction_id"))
+            self.check_confirmed(answer.get("order_id"), 2800)
+        self.screen.say("Now the carrier refuses (a fault on purpose, set on the admin port). By then the order stands, the book "
+                        "is reserved and the money is taken: all of it is undone, in reverse.")
+        before = self.things()
+        self.admin.call("PUT", "/admin/v1/faults/shipping", {"failure_rate": 1, "mode": "refuse"})
+        answer = self.place("saga-refused", body)
+        self.admin.call("DELETE", "/admin/v1/faults/shipping")
+        self.screen.check(answer.status == 409 and answer.get("reason") == "CARRIER_UNAVAILABLE",
+                          "refused with 409 and reason CARRIER_UNAVAILABLE")
+        order_id = self.databases["log"].one(
+            "SELECT order_id FROM operations WHERE idempotency_key = :'key'", key=self.key("saga-refused"))
+        events = self.events(order_id)
+        self.screen.quote("GET /v1/orders/…: " + " → ".join(events), "33")
+        self.screen.check(events == ["OrderCreated", "StockReserved", "PaymentCaptured", "PaymentRefunded", "StockReleased",
+                                     "OrderFailed"], "undone in reverse: refunded, released, failed")
+        self.screen.check(self.things() == before, "no stock and no money is missing; but for a moment others could see it gone")
+
+    def saga_killed(self):
+        self.screen.step(9, STEPS, "Killed in the middle of a saga")
+        self.screen.say("The coordinator is killed when the money is taken and nobody has written that down. Nothing is locked "
+                        "meanwhile: that is what a saga buys. What it costs: the order stands half done, for all to see.")
+        key, body = self.key("saga-killed"), order_body("customer-001", [item("book-789", 1, 2800)]) | {"mode": "saga"}
+        self.kill_at("saga.payment.charge.after", body, key)
+        order_id = self.databases["log"].one(
+            "SELECT order_id FROM saga_instances WHERE idempotency_key = :'key'", key=key)
+        rows = self.order_rows(order_id)
+        self.screen.check(rows["order"][0]["status"] == "PENDING" and len(rows["inventory"]) == 1
+                          and len(rows["payment"]) == 1 and not rows["shipping"],
+                          "the order is PENDING, the book reserved, the money taken, and there is no shipment")
+        self.screen.check(not any(self.prepared().values()), "nothing is prepared in any database")
+        self.screen.say("The coordinator starts again, adopts the saga, and asks for the charge once more: the barrier beside the "
+                        "payment says that it was done, so it is not done twice.")
+        self.recover()
+        wait_for("the saga to end", SETTLED_WITHIN_S,
+                 lambda: self.client.call("GET", f"/v1/orders/{order_id}").get("status") != "PENDING")
+        self.check_confirmed(order_id, 2800)
+        answer = self.place("", body, key)
+        self.screen.check(answer.status == 201 and answer.replayed and answer.get("order_id") == order_id,
+                          "the client repeats its request: 201, the same order, marked as a replay")
+
     def totals(self):
-        self.screen.step(8, STEPS, "The books balance")
+        self.screen.step(10, STEPS, "The books balance")
         self.screen.say("Whatever was refused, killed and repeated: every book and every yen is accounted for, and an "
                         "independent audit reads all five databases.")
         inventory, payment, order = (self.databases[name] for name in ("inventory", "payment", "order"))
@@ -357,7 +422,8 @@ class Tour:
 
     def run(self):
         for step in (self.open_shop, self.confirmed, self.same_key, self.out_of_stock, self.payment_refused,
-                     self.killed_before_decision, self.killed_after_decision, self.totals):
+                     self.killed_before_decision, self.killed_after_decision, self.saga, self.saga_killed,
+                     self.totals):
             step()
 
 

@@ -78,6 +78,8 @@ class Request:
     reason: typing.Optional[str] = None
     sent: int = 0
     answered: int = 0
+    headers: dict = dataclasses.field(default_factory=dict)
+    accepted: typing.Optional[str] = None  # the order that a 202 to respond-async promised
 
 
 class Memory:
@@ -110,7 +112,11 @@ class Memory:
                 self.contradictions.append(f"{request.key}: 503 without Retry-After")
             outcome, reason, order_id = self._read(answer)
             if outcome is None:
+                self._note_promise(request, answer)
                 return False
+            if request.accepted and outcome == "confirmed" and order_id != request.accepted:
+                self.contradictions.append(
+                    f"I5: {request.key} was accepted as {request.accepted}, confirmed as {order_id}")
             if order_id is None or request.kind != "place":
                 order_id = request.order_id
             if request.outcome is None:
@@ -120,6 +126,14 @@ class Memory:
                     f"I10: {request.kind} {request.key} was {request.outcome} {request.reason} "
                     f"{request.order_id}, now {outcome} {reason} {order_id}")
             return True
+
+    def _note_promise(self, request, answer):
+        if answer.status != 202 or answer.headers.get("Preference-Applied") != "respond-async":
+            return
+        promised = answer.headers["Location"].rpartition("/")[2]
+        if request.accepted not in (None, promised):
+            self.contradictions.append(f"I5: {request.key} was accepted as {request.accepted} and {promised}")
+        request.accepted = promised
 
     def _read(self, answer):
         if answer.status in (200, 201):
@@ -191,20 +205,27 @@ def new_key(prefix="k"):
     return f"{prefix}-{_run}-{next(_keys)}"
 
 
-def place(body, key=None):
-    return Request("place", key or new_key("place"), "POST", "/v1/orders", body)
+RESPOND_ASYNC = {"Prefer": "respond-async"}
 
 
-def cancel(order_id, key=None):
+def place(body, key=None, mode=None, accept=False):
+    """mode: 2pc, saga, None: the server's default. accept: answered before it is tried (202)."""
+    return Request("place", key or new_key("place"), "POST", "/v1/orders",
+                   {**body, "mode": mode} if mode else body, headers=RESPOND_ASYNC if accept else {})
+
+
+def cancel(order_id, key=None, mode=None):
     path = f"/v1/orders/{order_id}/cancel"
-    return Request("cancel", key or new_key("cancel"), "POST", path, {}, order_id=order_id)
+    return Request("cancel", key or new_key("cancel"), "POST", path, {"mode": mode} if mode else {},
+                   order_id=order_id)
 
 
 def send(client, memory, request, headers=None):
     """One try: the Answer, remembered. Raises ConnectionLost."""
     memory.sending(request)
     try:
-        answer = client.request(request.method, request.path, request.body, request.key, headers)
+        answer = client.request(request.method, request.path, request.body, request.key,
+                                {**request.headers, **(headers or {})})
     except ConnectionLost:
         memory.lose()
         raise
@@ -236,15 +257,26 @@ class Mix:
     # A customer who cannot pay takes what another in the same group wants: with the first one fallen,
     # inventory has to judge again.
     DISPUTED = {"contested": 30, "contested_poor": 40, "cancel": 30}
+    # Sagas that turn back at each of their steps, and cancels.
+    UNDONE = {"plain": 40, "sold_out": 15, "poor": 15, "declined": 15, "cancel": 15}
+
+
+class Modes:
+    """(mode, accepted before it is tried), in shares of a hundred."""
+    TWO_PHASE = {(None, False): 100}
+    SAGA = {("saga", False): 100}
+    ACCEPTED = {("2pc", True): 50, ("saga", True): 50}
+    ALL = {("2pc", False): 25, ("saga", False): 35, ("2pc", True): 20, ("saga", True): 20}
 
 
 class Load:
     """`clients` threads that place orders until stop(). While paused, nobody sends: after the death of
     a coordinator the databases can be looked at before the clients come back with their keys."""
 
-    def __init__(self, ports, shop, clients=8, seed=0, mix=None, memory=None, patience=0.05):
+    def __init__(self, ports, shop, clients=8, seed=0, mix=None, memory=None, patience=0.05, modes=None):
         self.memory = memory or Memory()
         self._shop, self._mix, self._patience = shop, mix or Mix.ORDINARY, patience
+        self._modes = modes or Modes.TWO_PHASE
         self._ports = ports if isinstance(ports, (list, tuple)) else [ports]
         self._stop, self._go, self._give_up = threading.Event(), threading.Event(), threading.Event()
         self._go.set()
@@ -299,29 +331,35 @@ class Load:
 
     def _next(self, choices, mine):
         shop = self._shop
+        (mode, accept), = choices.choices(list(self._modes), list(self._modes.values()))
         what = choices.choices(list(self._mix), list(self._mix.values()))[0]
         customer = choices.choice(shop.customers)
         some = choices.sample(sorted(shop.products), 2)
-        if what == "plain":
-            return place(shop.order(some, customer))
+        if what in ("again", "cancel"):
+            if not mine:
+                return None
+            if what == "again":
+                return choices.choice(mine)
+            return cancel(mine.pop(choices.randrange(len(mine))).order_id, mode=mode)
+        return place(self._order(what, choices, customer, some), mode=mode, accept=accept)
+
+    def _order(self, what, choices, customer, some):
+        shop = self._shop
         if what == "card":
-            return place(shop.order(some, customer, "card", "tok_ok"))
+            return shop.order(some, customer, "card", "tok_ok")
         if what == "declined":
-            return place(shop.order(some, customer, "card", "tok_declined"))
+            return shop.order(some, customer, "card", "tok_declined")
         if what == "scarce":
-            return place(shop.order([choices.choice(sorted(shop.scarce)), some[0]], customer))
+            return shop.order([choices.choice(sorted(shop.scarce)), some[0]], customer)
         if what == "sold_out":
-            return place(shop.order([some[0], *shop.sold_out], customer))
+            return shop.order([some[0], *shop.sold_out], customer)
         if what.startswith("contested"):
             whose = shop.poor if what == "contested_poor" else customer
-            return place(shop.order([choices.choice(sorted(shop.contested))], whose, quantity=4))
+            return shop.order([choices.choice(sorted(shop.contested))], whose, quantity=4)
         if what == "poor":
-            return place(shop.order(some, shop.poor))
-        if not mine:
-            return None
-        if what == "again":
-            return choices.choice(mine)
-        return cancel(mine.pop(choices.randrange(len(mine))).order_id)
+            return shop.order(some, shop.poor)
+        assert what == "plain", what
+        return shop.order(some, customer)
 
     def _drive(self, clients, choices, request):
         """At least one try, also of what has its answer already (a replay)."""

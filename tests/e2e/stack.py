@@ -33,6 +33,7 @@ BINARY = os.environ.get("TXCOORD_BIN") or os.path.join(ROOT, "build", "release",
 SKIP = 77  # what ctest takes as "skipped"
 
 SECONDS_TO_SETTLE = 5.0  # I7
+SECONDS_TO_END = 10.0    # a saga or an accepted order, once nothing is in its way
 THOROUGH = bool(os.environ.get("TXC_THOROUGH"))  # more cases, and the whole verdict after each
 
 # For tests with two coordinators: a lease that runs out soon, and sessions of a silent coordinator
@@ -132,6 +133,22 @@ class Coordinator:
             text = answer.read().decode()
         found = re.search(rf"^{name}{re.escape(labels)} (\S+)$", text, re.MULTILINE)
         return float(found.group(1)) if found else 0.0
+
+    def admin(self, method, path, body=None):
+        client = Client(self.admin_port, timeout=5)
+        try:
+            return client.request(method, path, body)
+        finally:
+            client.close()
+
+    def set_fault(self, participant, **fault):
+        """failure_rate, delay_ms, mode (error, lost_answer, refuse, down)."""
+        answer = self.admin("PUT", f"/admin/v1/faults/{participant}", fault)
+        assert answer.status == 200, (answer.status, answer.json)
+
+    def clear_faults(self):
+        for participant in PARTICIPANTS:
+            assert self.admin("DELETE", f"/admin/v1/faults/{participant}").status == 204
 
     def alive(self):
         return self.process is not None and self.process.poll() is None
@@ -239,6 +256,23 @@ class Stack:
             return wait_until("settled", lambda: not self.unsettled(), seconds)
         except Deadline:
             raise Deadline(f"I7: not settled within {seconds} s: {self.unsettled()}") from None
+
+    def open_sagas(self):
+        """(type, status, current_step, attempts, last_error) of each saga that has not ended."""
+        return self.databases["log"].query(
+            "SELECT saga_type, status, current_step, attempts, last_error FROM saga_instances"
+            " WHERE ended_at IS NULL")
+
+    def sagas_ended(self, seconds=SECONDS_TO_END):
+        """I8: no saga is open, no key and no order pending."""
+        def standing():
+            pending = self.databases["log"].query("SELECT order_id FROM operations WHERE outcome = 'pending'")
+            return (self.open_sagas() + pending
+                    + self.databases["order"].query("SELECT order_id FROM orders WHERE status = 'PENDING'"))
+        try:
+            return wait_until("sagas ended", lambda: not standing(), seconds)
+        except Deadline:
+            raise Deadline(f"I8: not ended within {seconds} s: {standing()[:5]}") from None
 
     def sessions_ended(self, seconds=5):
         """Waits until no session of a dead coordinator works on: what it sent has landed or is lost."""

@@ -11,7 +11,8 @@ from verdict import verify
 
 # Not before the third time, so that other groups are under way; recovery's points come by a start.
 NTH = 3
-SOON = {"engine.vote_ms_max": 400, "engine.prepare_ms_max": 400}
+SILENT = {"hold": "shipping", "mix": Mix.PLAIN, "nth": 1,
+          "settings": {"engine.vote_ms_max": 400, "engine.prepare_ms_max": 400}}
 
 # What a dead coordinator must have left behind at these points, or the point is not where it says.
 LEAVES_UNDECIDED = {"prepare.after", "decide.before", *(f"prepare.{name}.after" for name in PARTICIPANTS)}
@@ -81,7 +82,12 @@ class CrashPoints(unittest.TestCase):
         try:
             if hold:
                 wait_until("orders flow", lambda: load.memory.of(outcome="confirmed"), 10)
+                # With no group under way: the next one meets the silent database in its PREPARE. One
+                # caught in its COMMIT PREPARED would have the database marked away before that.
+                load.pause()
+                self.stack.settled()
                 self.stack.databases[hold].freeze()
+                load.resume()
             wait_until(f"death at {point}", lambda: not self.coordinator.alive(), 15)
         finally:
             load.pause()
@@ -105,11 +111,12 @@ class CrashPoints(unittest.TestCase):
             "judge.before": {"mix": Mix.DISPUTED, "nth": 1},
             "refuse.before": {"mix": Mix.REFUSALS},
             "refuse.after": {"mix": Mix.REFUSALS},
-            # Shipping is asked first for its PREPARE: the others have prepared by then.
-            "abort.before": {"hold": "shipping", "nth": 1, "settings": SOON},
-            "rollback.after": {"hold": "shipping", "nth": 2, "settings": SOON},
-            "settle.before": {"hold": "shipping", "nth": 1, "settings": SOON},
-            "settle.after": {"hold": "shipping", "nth": 1, "settings": SOON},
+            # New orders need no lock of shipping's: it is asked first for its PREPARE, and the others
+            # have prepared by then.
+            "abort.before": SILENT,
+            "rollback.after": {**SILENT, "nth": 2},
+            "settle.before": SILENT,
+            "settle.after": SILENT,
         }.get(point, {})
         load, left = self.die(point, **recipe)
         if point in LEAVES_UNDECIDED:
@@ -158,7 +165,8 @@ class Forgetting(unittest.TestCase):
 
 def add_tests():
     for point in crash_points():
-        if point == "forget.after":
+        # Sagas have a file of their own.
+        if point == "forget.after" or point.startswith("saga."):
             continue
         name = "test_" + point.replace(".", "_")
         setattr(CrashPoints, name, lambda self, point=point: self.run_point(point))

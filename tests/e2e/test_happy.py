@@ -96,11 +96,6 @@ class Happy(unittest.TestCase):
                     self.assertIs(False, answer.json["retryable"])
                     self.assertEqual(again, answer.replayed)
 
-    def test_saga_is_not_built_yet(self):
-        answer = self.client.request("POST", "/v1/orders", {**self.shop.order(self.skus[:1]), "mode": "saga"},
-                                     key=new_key())
-        self.assertEqual((501, "MODE_NOT_AVAILABLE"), (answer.status, answer.reason))
-
     def test_respond_async_answers_202_and_the_location_tells(self):
         request = place(self.shop.order(self.skus[:1]))
         answer = self.send(request, {"Prefer": "respond-async"})

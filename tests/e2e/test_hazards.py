@@ -1,6 +1,5 @@
 """Hazards that need the whole program: what comes between the decision and COMMIT PREPARED, a
 prepared state that was lost, and sessions with the log that die or fall silent at the decision."""
-import signal
 import threading
 import time
 import unittest

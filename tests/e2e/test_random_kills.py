@@ -1,5 +1,6 @@
-"""SIGKILL at random moments, under load: of the only coordinator, and of one of two (take-over, and
-the fence against one that was only silent). TXC_KILLS=200 TXC_CLIENTS=32 for the full run."""
+"""SIGKILL at random moments, under load: of the only coordinator (two-phase commit alone; both modes,
+accepted orders too, with faults at two participants), and of one of two (take-over, and the fence
+against one that was only silent). TXC_KILLS=200 TXC_CLIENTS=32 for the full run."""
 import os
 import random
 import signal
@@ -7,13 +8,18 @@ import time
 import unittest
 
 import stack as harness
-from load import Load, Mix, Shop
+from load import Load, Mix, Modes, Shop
 from servers import wait_until
-from stack import LEASE_SECONDS, SECONDS_TO_SETTLE, SHORT_LEASE
-from verdict import verify
+from stack import LEASE_SECONDS, PARTICIPANTS, SECONDS_TO_SETTLE, SHORT_LEASE
+from verdict import Rows, verify
 
 KILLS = int(os.environ.get("TXC_KILLS", "20"))
+KILLS_WITH_FAULTS = int(os.environ.get("TXC_KILLS", "8"))
 CLIENTS = int(os.environ.get("TXC_CLIENTS", "16"))
+
+FAULT = {"failure_rate": 0.3, "delay_ms": 500}
+SECONDS_TO_CONVERGE = 60  # every order, once the faults have ended
+
 
 class RandomKills(unittest.TestCase):
     def setUp(self):
@@ -45,6 +51,27 @@ class RandomKills(unittest.TestCase):
         memory = load.stop(30)
         verify(self.stack, coordinator, memory)
         print(f"{KILLS} kills, {CLIENTS} clients: {memory}; recovered within {worst:.2f} s", flush=True)
+
+    def test_both_modes_killed_again_and_again_while_two_participants_fail(self):
+        """D4: every order ends, whatever fails while its coordinator dies and comes back."""
+        coordinator = self.stack.coordinator().start()
+        load = Load(coordinator.port, Shop(coordinator.port), clients=CLIENTS, seed=self.seed, modes=Modes.ALL)
+        for _ in range(KILLS_WITH_FAULTS):
+            # A fault dies with its coordinator: one life in four has none, and gets work done.
+            if self.choices.random() < 0.75:
+                for name in self.choices.sample(PARTICIPANTS, 2):
+                    coordinator.set_fault(name, mode=self.choices.choice(("error", "lost_answer")), **FAULT)
+            # What is killed has been at work for long enough to meet a fault.
+            time.sleep(self.choices.uniform(0.1, 2.0))
+            coordinator.kill()
+            coordinator.start()
+        coordinator.clear_faults()
+        memory = load.stop(SECONDS_TO_CONVERGE)
+        self.stack.sagas_ended(SECONDS_TO_CONVERGE)
+        statuses = {order[0] for order in Rows(self.stack).orders.values()}
+        self.assertLessEqual(statuses, {"CONFIRMED", "FAILED", "CANCELLED"})
+        verify(self.stack, coordinator, memory)
+        print(f"{KILLS_WITH_FAULTS} kills with faults, {CLIENTS} clients: {memory}", flush=True)
 
     def two(self, crash_at=None):
         first = self.stack.coordinator("c1", SHORT_LEASE)

@@ -6,8 +6,8 @@ import os
 import random
 import sys
 
-from load import Client, send
-from stack import PARTICIPANTS, ROOT, SECONDS_TO_SETTLE
+from load import RESPOND_ASYNC, Client, send
+from stack import PARTICIPANTS, ROOT, SECONDS_TO_END, SECONDS_TO_SETTLE
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "checker"))
 import checker  # noqa: E402  (found by the line above)
@@ -30,7 +30,8 @@ class Rows:
     def __init__(self, stack):
         query = {name: database.query for name, database in stack.databases.items()}
         self.orders = {row[0]: row[1:] for row in query["order"](
-            "SELECT order_id::text, status, total_amount, customer_id, correlation_id FROM orders")}
+            "SELECT order_id::text, status, total_amount, customer_id, correlation_id, coalesce(reason, '')"
+            " FROM orders")}
         self.items = self._by_order(query["order"]("SELECT order_id::text, sku, quantity FROM order_items"))
         self.reservations = self._by_order(
             query["inventory"]("SELECT order_id::text, sku, quantity, status FROM reservations"))
@@ -82,10 +83,19 @@ def _confirmed_order(rows, request, status):
 
 
 def _refused_order(rows, request):
-    """A refusal left no row anywhere, and is recorded under its key as it was told."""
+    """A refusal is recorded under its key as it was told. Synchronous 2PC left no row anywhere; a saga, or
+    an order that was accepted, left it FAILED, with the reason, and holds nothing."""
     stored = rows.operations.get(request.key)
     if stored is None or stored[:2] != ("refused", request.reason):
         return f"I10: {request.key} was refused {request.reason}, the log says {stored}"
+    order = rows.orders.get(stored[2])
+    if order and (request.body.get("mode") == "saga" or request.headers == RESPOND_ASYNC):
+        held = [*(row for row in rows.reservations[stored[2]] if row[2] != "RELEASED"),
+                *(row for row in rows.payments[stored[2]] if row[3] not in ("REFUNDED", "VOIDED")),
+                *(row for row in rows.shipments[stored[2]] if row[0] != "CANCELLED")]
+        if (order[0], order[4]) != ("FAILED", request.reason):
+            return f"I10: {request.key} was refused {request.reason}, its order is {order[0]} {order[4]}"
+        return f"I1: {request.key} was refused and holds {held}" if held else None
     if rows.by_correlation.get(request.key) or rows.anywhere(stored[2]):
         return f"I1: {request.key} was refused and has rows in {rows.anywhere(stored[2])}"
     return None
@@ -138,10 +148,11 @@ def outside(stack, coordinator):
     return found + [f"checker: {violation}" for violation in checker.check(dsns, trimming=coordinator.trims)]
 
 
-def verify(stack, coordinator, memory=None, auditors=True):
+def verify(stack, coordinator, memory=None, auditors=True, sagas_end=SECONDS_TO_END):
     """The whole verdict; raises AssertionError with everything that was found. Without the auditors
     it is what the clients know: they read all databases, so once for several runs may do."""
     stack.settled(SECONDS_TO_SETTLE)
+    stack.sagas_ended(sagas_end)
     found = []
     if memory is not None:
         if coordinator.alive():

@@ -9,13 +9,14 @@ using namespace txcoord::testing;
 
 namespace {
 
-// A branch of a coordinator that is gone and fenced stands prepared at inventory; inventory was told
-// that the log had come further than it has now.
+// A branch of a coordinator that is gone and fenced stands prepared at inventory; inventory was
+// told that the log had come further than it has now.
 protocol::Gid leave_prepared(Rig& rig) {
   const protocol::Gid gid{"0a1b2c3d", "gone", 1, "00ff00ff", 7};
   rig.log.epochs["gone"] = {2, false};
   rig.inventory.prepared.insert(gid);
-  rig.inventory.seen = {rig.log.now.system_identifier, rig.log.now.timeline, rig.log.now.lsn + 5000};
+  rig.inventory.seen = {rig.log.now.system_identifier, rig.log.now.timeline,
+                        rig.log.now.lsn + 5000};
   return gid;
 }
 

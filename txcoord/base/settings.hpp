@@ -62,7 +62,7 @@ struct SagaSettings {
   std::uint32_t retry_ms_min = 200;  // before the second try; doubles, with jitter
   std::uint32_t retry_ms_max = 10000;
   std::uint32_t stuck_after = 10;     // failures of what must succeed, until a person is called
-  std::uint32_t lanes = 2;            // batches under way at once, at each participant and the log
+  std::uint32_t lanes = 1;            // batches under way at once, at each participant and the log
   std::uint32_t running_max = 20000;  // sagas under way in this process
   std::uint32_t reservation_ttl_s = 300;  // then its stock frees itself, and the order fails
   std::uint32_t barriers_keep_s = 600;    // after a saga's end: above all time a late step may take

@@ -185,8 +185,7 @@ asio::awaitable<bool> Recovery::read_log_point(Pass& pass) {
 }
 
 // True: commit. Nothing: it cannot be told yet.
-asio::awaitable<std::optional<bool>> Recovery::outcome_of_undecided(Pass& pass,
-                                                                    protocol::Gid gid) {
+asio::awaitable<std::optional<bool>> Recovery::outcome_of_undecided(Pass& pass, protocol::Gid gid) {
   std::vector<std::string> branches;
   auto lost = protocol::LostDecision::roll_back;
   if (pass.log_went_back) {
@@ -220,8 +219,8 @@ asio::awaitable<std::optional<bool>> Recovery::outcome_of_undecided(Pass& pass,
 
 // Rules 6 to 8 of recovery_plan.hpp. `branches`: this participant, and the siblings that have a
 // witness or a prepared branch.
-asio::awaitable<protocol::LostDecision> Recovery::ask_siblings(
-    Pass& pass, protocol::Gid gid, std::vector<std::string>& branches) {
+asio::awaitable<protocol::LostDecision> Recovery::ask_siblings(Pass& pass, protocol::Gid gid,
+                                                               std::vector<std::string>& branches) {
   std::set<std::string> siblings;
   std::map<std::string, bool> witnesses;
   branches.emplace_back(pass.participant.name());

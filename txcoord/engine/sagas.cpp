@@ -183,7 +183,7 @@ void Sagas::reply(const RunningSagaPtr& saga) {
   result.transaction_id = saga->id;
   if (saga->core.completed()) {
     result.status = SubmitStatus::confirmed;
-    result.applied = true;
+    result.applied = saga->submission->applied = true;
   } else {
     result.status = SubmitStatus::refused;
     result.reason = saga->core.position().reason;

@@ -124,6 +124,17 @@ std::vector<TimelineEntry> timeline(const Parts& parts) {
   return entries;
 }
 
+// Whether an order in status `a` has come further in its life than in status `b`.
+bool further(std::string_view a, std::string_view b) {
+  const auto rank = [](std::string_view status) {
+    if (status == "PENDING") return 0;
+    if (status == "CONFIRMED") return 1;
+    if (status == "SHIPPED") return 2;
+    return 3;  // CANCELLED, DELIVERED, FAILED: nothing comes after them
+  };
+  return rank(a) > rank(b);
+}
+
 // Whose story the log's sagas tell a part of.
 bool told_by_sagas(const OrderDocument& order) {
   return order.mode == "saga" || order.status == "PENDING" || order.status == "FAILED";
@@ -154,7 +165,9 @@ Look look_at(const Parts& parts, const Overlay& over, std::string_view currency)
   if (over.pending && !over.decided && !have_row) {
     make_pending(order);
   }
-  if (over.decided) apply_status(order, over.status);
+  // A group that is applied and not yet recorded as complete still stands in the overlay: what came
+  // after it (a cancel that was a saga) is further, and stays (I10).
+  if (over.decided && !further(order.status, over.status)) apply_status(order, over.status);
   look.state.transaction_id = have_row ? row.value()->transaction_id : over.transaction_id;
   look.state.waiting_for = order.status == "PENDING"
                                ? over.waiting_for
@@ -254,7 +267,8 @@ asio::awaitable<Reply> Api::list_orders(Call& call) {
     OrderDocument order = document_of(row, d_.settings.currency);
     const auto pending = d_.engine.pending(row.order_id);
     const bool overlaid = pending && pending->decided;
-    if (overlaid) apply_status(order, order_status_after(pending->kind));
+    if (overlaid && !further(order.status, order_status_after(pending->kind)))
+      apply_status(order, order_status_after(pending->kind));
     add(order, row.transaction_id, !overlaid);
   }
   for (const engine::PendingOrder& place : unapplied_places()) {

@@ -86,7 +86,7 @@ std::string canonical_place(const PlaceOrder& place, std::string_view mode) {
       .end_object();
   out.field("payment_method", to_string(place.payment_method))
       .field_if("payment_token", place.payment_token)
-      .field("mode", mode)
+      .field_if("mode", mode)
       .end_object();
   return out.take();
 }
@@ -130,9 +130,12 @@ asio::awaitable<Reply> Api::place_order(Call& call) {
   PlaceOrder place = read_place(body, errors);
   if (!errors.empty())
     co_return problem_reply(validation_problem(422, "the order is not valid", std::move(errors)));
-  const std::string mode = text_if(body, "mode").value_or(d_.settings.default_mode);
+  // The fingerprint holds the mode only as the client named it: the default may change while a
+  // client still repeats its request (I5, I10).
+  const std::string named = text_if(body, "mode").value_or("");
+  const std::string mode = named.empty() ? d_.settings.default_mode : named;
   auto operation =
-      new_operation(call, OperationKind::place, uuid_v7(), canonical_place(place, mode));
+      new_operation(call, OperationKind::place, uuid_v7(), canonical_place(place, named));
   for (OrderItem& item : place.items) item.reservation_id = uuid_v7();
   place.payment_id = uuid_v7();
   place.shipment_id = uuid_v7();
@@ -146,9 +149,9 @@ asio::awaitable<Reply> Api::place_order(Call& call) {
 
 asio::awaitable<Reply> Api::cancel_order(Call& call) {
   call.order_id = call.id;
-  const std::string mode =
-      call.body ? text_if(call.body->get_object(), "mode").value_or(d_.settings.default_mode)
-                : d_.settings.default_mode;
+  const std::string named =
+      call.body ? text_if(call.body->get_object(), "mode").value_or("") : std::string();
+  const std::string mode = named.empty() ? d_.settings.default_mode : named;
   auto looking = overlay(call.id);
   const auto seen = co_await std::move(looking);
   if (!seen) co_return problem_reply(participant_unavailable("log", seen.failure()));
@@ -165,7 +168,7 @@ asio::awaitable<Reply> Api::cancel_order(Call& call) {
   } else {
     co_return problem_reply(not_found("there is no such order"));
   }
-  auto operation = new_operation(call, OperationKind::cancel, call.id, mode);
+  auto operation = new_operation(call, OperationKind::cancel, call.id, named);
   // The vote judges whether it may be cancelled; this is the answer if it may.
   document.payment.reset();
   document.shipment.reset();

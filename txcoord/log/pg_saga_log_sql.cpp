@@ -3,10 +3,9 @@
 // Why nobody else's saga is ever changed, and no state of a fenced owner lands (I8, I11):
 //  1. Each transaction here holds the owner's epoch row shared (the fence) until it has committed,
 //     or raises. Who raises the epoch waits for it.
-//  2. A saga is adopted only from an epoch that is below its coordinator's, as committed. So at
-//  that
-//     moment no transaction of the old owner is under way, none will succeed later, and what is
-//     read is the last that it made durable.
+//  2. A saga is adopted only from an epoch that is below its coordinator's, as committed. So no
+//     transaction of the old owner is under way then, none will succeed later, and what is read is
+//     the last that it made durable.
 //  3. Of two that adopt at once, one has the row locked, and the other skips it or, coming later,
 //     finds it owned by an epoch that is not fenced.
 #include <algorithm>
