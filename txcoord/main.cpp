@@ -100,6 +100,7 @@ class Program {
   }
   std::vector<Participant*> faulty_participants() const {
     std::vector<Participant*> participants;
+    participants.reserve(faults_.size());
     for (const auto& [name, participant] : faults_) participants.push_back(participant.get());
     return participants;
   }

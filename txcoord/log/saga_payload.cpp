@@ -22,13 +22,15 @@ struct Named {
   T value;
   std::string_view name;
 };
-constexpr std::array kinds{
-    Named{OperationKind::place, "place"},   Named{OperationKind::cancel, "cancel"},
-    Named{OperationKind::ship, "ship"},     Named{OperationKind::deliver, "deliver"},
-    Named{OperationKind::create, "create"}, Named{OperationKind::confirm, "confirm"},
-    Named{OperationKind::fail, "fail"}};
-constexpr std::array payment_methods{Named{PaymentMethod::wallet, "wallet"},
-                                     Named{PaymentMethod::card, "card"}};
+constexpr std::array<Named<OperationKind>, 7> kinds{{{OperationKind::place, "place"},
+                                                     {OperationKind::cancel, "cancel"},
+                                                     {OperationKind::ship, "ship"},
+                                                     {OperationKind::deliver, "deliver"},
+                                                     {OperationKind::create, "create"},
+                                                     {OperationKind::confirm, "confirm"},
+                                                     {OperationKind::fail, "fail"}}};
+constexpr std::array<Named<PaymentMethod>, 2> payment_methods{
+    {{PaymentMethod::wallet, "wallet"}, {PaymentMethod::card, "card"}}};
 
 template <class T, std::size_t size>
 std::string_view name_of(T value, const std::array<Named<T>, size>& words) {
