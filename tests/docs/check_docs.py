@@ -32,7 +32,7 @@ NOT_IN_TREE = re.compile(r"(build|\.local)/|.*(<|>|…|NNNN|\*)")
 SOURCE = re.compile(r"\w[\w.\-]*(/[\w.\-]+)+\.(cpp|hpp|md|py|sh|sql|txt)")
 # CMake targets and database names look like metrics; their own prefixes tell them apart.
 NOT_METRICS = re.compile(r"txcoord_(protocol|base|pg|participants|log|engine|http|audit|order|inventory|payment"
-                         r"|shipping|bench_one_database)$")
+                         r"|shipping|bench_one_database|bench_load)$")
 SAMPLE_SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
