@@ -29,6 +29,9 @@ if(NOT TARGET libpqxx::pqxx)
   target_link_libraries(libpqxx::pqxx INTERFACE PkgConfig::PQXX)
 endif()
 
+# libpq itself: txcoord/pg asks it what libpqxx does not tell. A shared libpqxx does not pass it on.
+pkg_check_modules(PQ REQUIRED IMPORTED_TARGET libpq)
+
 if(TXCOORD_TESTS)
   find_package(Catch2 3 REQUIRED CONFIG)
 endif()

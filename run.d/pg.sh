@@ -69,6 +69,32 @@ pg_use() {
     fi
     pg_find_bindir
     pg_find_user
+    pg_reach_programs
+}
+
+# Server programs that the servers' user cannot reach (a checkout inside root's home) are copied to
+# where it can. PostgreSQL finds the rest of itself from the place it is started from.
+pg_reach_programs() {
+    [[ -n "$PG_USER" ]] || return 0
+    if pg_as test -x "$PG_BIN/initdb"; then return 0; fi
+    local version prefix copy fresh part
+    version="$(basename "$(dirname "$PG_BIN")")"
+    prefix="${PG_BIN%/lib/postgresql/*}"
+    copy="/var/tmp/txcoord-postgresql-$version-$(printf '%s' "$prefix" | sha256sum | cut -c1-8)"
+    if [[ ! -e "$copy" ]]; then
+        fresh="$(mktemp -d "$copy.XXXXXX")"
+        for part in lib share; do
+            mkdir -p "$fresh/$part/postgresql"
+            cp -a "$prefix/$part/postgresql/$version" "$fresh/$part/postgresql/"
+        done
+        chmod -R a+rX,go-w "$fresh"
+        # Somebody else may have been quicker: then theirs counts.
+        mv -T "$fresh" "$copy" 2>/dev/null || rm -rf "$fresh"
+    fi
+    # A folder in /var/tmp may be somebody else's trap.
+    [[ "$(stat -c %U "$copy")" == root ]] || die "$copy does not belong to root"
+    PG_BIN="$copy/lib/postgresql/$version/bin"
+    pg_as test -x "$PG_BIN/initdb" || die "$PG_USER cannot run PostgreSQL from $prefix nor from $copy"
 }
 
 # Makes folder $1 for the servers' user alone. One in /tmp may be somebody else's trap: refuse it.

@@ -8,7 +8,7 @@ using namespace txcoord;
 
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
   std::string out;
   append_json_string(out, text);
   return out;
@@ -47,16 +47,16 @@ TEST_CASE("every text becomes a JSON string that reads back as itself") {
   for (const std::string& text :
        {std::string("plain"), std::string("\"\\/\b\f\n\r\t"), std::string("a\0b", 3),
         std::string("漢字 é 😀"), std::string("\x01\x1f\x7f"), std::string("</script>")}) {
-    const auto value = boost::json::parse(quoted(text));
+    const auto value = boost::json::parse(json_string(text));
     CHECK(std::string(value.as_string().data(), value.as_string().size()) == text);
   }
 }
 
 TEST_CASE("bytes that are not UTF-8 become U+FFFD") {
-  CHECK(quoted("a\xff"
-               "b") ==
+  CHECK(json_string("a\xff"
+                    "b") ==
         "\"a\xEF\xBF\xBD"
         "b\"");
-  CHECK_NOTHROW(boost::json::parse(quoted("\xE6\xBC")));
-  CHECK_NOTHROW(boost::json::parse(quoted("\xED\xA0\x80")));
+  CHECK_NOTHROW(boost::json::parse(json_string("\xE6\xBC")));
+  CHECK_NOTHROW(boost::json::parse(json_string("\xED\xA0\x80")));
 }
