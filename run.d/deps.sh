@@ -89,14 +89,20 @@ private_apt() {
 }
 
 private_apt_update() {
-    local mirror keyring=/usr/share/keyrings/debian-archive-keyring.gpg signed=''
-    mirror="$(machine_mirror bookworm)"
-    [[ -n "$mirror" ]] || die "the machine's apt sources name no mirror for bookworm"
+    local mirror release=bookworm family=debian signed=''
+    if [[ "$OS_KEY" == ubuntu2404 ]]; then release=noble family=ubuntu; fi
+    mirror="$(machine_mirror "$release")"
+    [[ -n "$mirror" ]] || die "the machine's apt sources name no mirror for $release"
+    local keyring="/usr/share/keyrings/$family-archive-keyring.gpg"
     [[ -r "$keyring" ]] && signed="[signed-by=$keyring] "
     mkdir -p "$PRIVATE_APT/state/lists/partial" "$PRIVATE_APT/cache/archives/partial"
     : >"$PRIVATE_APT/status"
-    printf '%s\n' "deb ${signed}${mirror} bookworm-backports main" \
-        "deb-src ${signed}${mirror} trixie main" >"$PRIVATE_APT/sources.list"
+    if [[ "$OS_KEY" == ubuntu2404 ]]; then
+        printf '%s\n' "deb-src ${signed}${mirror} noble universe"
+    else
+        printf '%s\n' "deb ${signed}${mirror} bookworm-backports main" \
+            "deb-src ${signed}${mirror} trixie main"
+    fi >"$PRIVATE_APT/sources.list"
     private_apt apt-get update -q
 }
 
@@ -132,14 +138,16 @@ build_libpqxx() {
     cmake --install libpqxx-build
 }
 
-# Debian 12 only: its own libpqxx is 6.4 and its Catch2 is 2.13.
+# Debian 12's own libpqxx is 6.4 and its Catch2 is 2.13. Ubuntu 24.04's libpqxx is compiled as C++17,
+# and its headers promise a C++20 program functions that are not in it (seen: undefined references).
 prefix_ensure() {
-    local log="$TXC_DEPS/log"
-    [[ -e "$PREFIX/.pqxx-7" && -e "$PREFIX/.catch2-3" ]] && return 0
-    say "will put into $PREFIX: libpqxx 7 (built from Debian 13's source), Catch2 3 (backports)"
+    local log="$TXC_DEPS/log" catch2=''
+    if [[ "$OS_KEY" == debian12 ]]; then catch2=1; fi
+    [[ -e "$PREFIX/.pqxx-7" && (-z "$catch2" || -e "$PREFIX/.catch2-3") ]] && return 0
+    say "will put into $PREFIX: libpqxx 7 (built from the distribution's source)${catch2:+, Catch2 3 (backports)}"
     mkdir -p "$log" "$PREFIX"
     with_progress "reading the package lists (private)" "$log/private-apt.log" private_apt_update
-    if [[ ! -e "$PREFIX/.catch2-3" ]]; then
+    if [[ -n "$catch2" && ! -e "$PREFIX/.catch2-3" ]]; then
         with_progress "fetching Catch2 3" "$log/catch2.log" fetch_catch2
         touch "$PREFIX/.catch2-3"
     fi
@@ -209,7 +217,7 @@ deps_ensure() {
     done
     mapfile -t missing < <(missing_packages "${wanted[@]}")
     if ((${#missing[@]})); then apt_install "${missing[@]}"; fi
-    if [[ "$OS_KEY" == debian12 ]]; then prefix_ensure; fi
+    if [[ "$OS_KEY" != debian13 ]]; then prefix_ensure; fi
     postgres_ensure
 }
 
