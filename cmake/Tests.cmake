@@ -57,7 +57,18 @@ add_test(NAME checker COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/pyth
 set_tests_properties(checker PROPERTIES LABELS checker TIMEOUT 120 SKIP_RETURN_CODE 77
   ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 
-# The observer of ./run compare: for every counter a planted fault that makes it count.
+# The observer of ./run compare: for every counter a planted fault that makes it count. One fault is
+# a program that commits a branch early: the shipped one, with another payment.
+add_executable(txcoord_commits_early $<TARGET_OBJECTS:txcoord>
+  ${CMAKE_SOURCE_DIR}/tests/bench/commits_early.cpp)
+target_link_libraries(txcoord_commits_early PRIVATE txcoord_http txcoord_audit CLI11::CLI11)
+target_link_options(txcoord_commits_early PRIVATE
+  "LINKER:--wrap=_ZN7txcoord12make_paymentERKN5boost4asio15any_io_executorERKNS_16DatabaseSettingsEPNS_7MetricsERKNS_20ParticipantDeadlinesE")
+txcoord_setup(txcoord_commits_early "")
+add_test(NAME commits_early COMMAND /usr/bin/python3 tests/bench/test_commits_early.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(commits_early PROPERTIES LABELS checker TIMEOUT 120 SKIP_RETURN_CODE 77
+  ENVIRONMENT "TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXC_COMMITS_EARLY=$<TARGET_FILE:txcoord_commits_early>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 add_test(NAME observer COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/python3 tests/bench/test_observer.py
   WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(observer PROPERTIES LABELS checker TIMEOUT 300 SKIP_RETURN_CODE 77

@@ -59,9 +59,6 @@ class PgParticipant final : public Participant {
                                                            StepRequest request) override;
   asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) override;
 
-  // list_prepared, with ages.
-  asio::awaitable<Result<std::vector<PreparedBranch>>> prepared_ages(std::string installation);
-
  private:
   // Between vote and prepare (or release). I/O thread only, but for what a run() lambda is given.
   struct Branch {
@@ -72,6 +69,8 @@ class PgParticipant final : public Participant {
 
   asio::awaitable<std::optional<Failure>> lock_branch(const protocol::Gid& gid, Branch& branch,
                                                       std::chrono::steady_clock::time_point until);
+  // list_prepared, with ages.
+  asio::awaitable<Result<std::vector<PreparedBranch>>> prepared_ages(std::string installation);
   asio::awaitable<Result<Done>> finish(const char* verb, protocol::Gid gid, std::string_view phase);
   void observe(std::string_view phase, std::chrono::steady_clock::time_point start) const;
 

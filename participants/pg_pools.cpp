@@ -25,14 +25,8 @@ milliseconds left_until(std::chrono::steady_clock::time_point until) {
 std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string_view participant,
                                     std::string_view use, std::size_t connections,
                                     const DatabaseSettings& database, Metrics* metrics) {
-  pg::PoolSettings settings;
-  settings.name = std::string(participant) + "_" + std::string(use);
-  settings.dsn = database.dsn;
-  settings.connections_max = std::max<std::size_t>(connections, 1);
-  settings.session.lock_timeout = milliseconds(database.lock_ms_max);
-  settings.session.statement_timeout = milliseconds(database.statement_ms_max);
-  settings.session.idle_in_transaction_timeout = milliseconds(database.idle_in_transaction_ms_max);
-  settings.session.application_name = "txcoord_" + settings.name;
+  auto settings = pg::pool_settings(database, std::string(participant) + "-" + std::string(use),
+                                    std::max<std::size_t>(connections, 1));
   auto pool = std::make_shared<pg::Pool>(io, std::move(settings));
   if (metrics != nullptr) {
     pool->on_wait([metrics, name = std::string(participant)](double seconds) {

@@ -4,13 +4,14 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <memory>
 
-#include "participants/pg_participant.hpp"
+#include "participants/participant.hpp"
+#include "participants/pg_pools.hpp"
 #include "participants/services.hpp"
 
 namespace txcoord {
 
 struct InventoryParts {
-  std::unique_ptr<PgParticipant> participant;
+  std::unique_ptr<Participant> participant;
   std::unique_ptr<InventoryService> service;
 };
 

@@ -7,6 +7,7 @@
 #include "participants/inventory/inventory.hpp"
 #include "participants/inventory/inventory_branch.hpp"
 #include "participants/inventory/reservation_expiry.hpp"
+#include "participants/pg_participant.hpp"
 #include "txcoord/base/sha256.hpp"
 
 namespace txcoord {

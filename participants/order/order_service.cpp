@@ -8,6 +8,7 @@
 
 #include "participants/order/order.hpp"
 #include "participants/order/order_branch.hpp"
+#include "participants/pg_participant.hpp"
 
 namespace txcoord {
 namespace {

@@ -20,7 +20,7 @@ namespace txcoord {
 struct CardRequest {
   std::string request_key;  // the same key never authorises twice
   Money amount = 0;
-  std::string token;  // a secret: never logged, never stored
+  std::string token;  // a secret: never logged; stored in an open saga's payload alone
 };
 
 class CardProcessor {

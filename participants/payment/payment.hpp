@@ -4,14 +4,15 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <memory>
 
+#include "participants/participant.hpp"
 #include "participants/payment/card_settlement.hpp"
-#include "participants/pg_participant.hpp"
+#include "participants/pg_pools.hpp"
 #include "participants/services.hpp"
 
 namespace txcoord {
 
 struct PaymentParts {
-  std::unique_ptr<PgParticipant> participant;
+  std::unique_ptr<Participant> participant;
   std::unique_ptr<PaymentService> service;
   std::unique_ptr<CardSettlement> settlement;  // somebody calls settle_cards() once a second or so
 };

@@ -3,6 +3,7 @@
 
 #include "participants/payment/payment.hpp"
 #include "participants/payment/payment_branch.hpp"
+#include "participants/pg_participant.hpp"
 
 namespace txcoord {
 namespace {

@@ -4,7 +4,8 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <memory>
 
-#include "participants/pg_participant.hpp"
+#include "participants/participant.hpp"
+#include "participants/pg_pools.hpp"
 #include "participants/services.hpp"
 #include "txcoord/base/settings.hpp"
 #include "txcoord/metrics/metrics.hpp"
@@ -12,7 +13,7 @@
 namespace txcoord {
 
 struct ShippingParts {
-  std::unique_ptr<PgParticipant> participant;
+  std::unique_ptr<Participant> participant;
   std::unique_ptr<ShippingService> service;
 };
 

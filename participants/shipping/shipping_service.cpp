@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "participants/pg_participant.hpp"
 #include "participants/shipping/address_json.hpp"
 #include "participants/shipping/shipping.hpp"
 #include "participants/shipping/shipping_branch.hpp"

@@ -75,8 +75,8 @@ def free_port():
 class Coordinator:
     """One `txcoord serve` process, started as often as a test likes, always on the same port."""
 
-    def __init__(self, stack, identity="c1", settings=None):
-        self.stack, self.identity = stack, identity
+    def __init__(self, stack, identity="c1", settings=None, binary=BINARY):
+        self.stack, self.identity, self.binary = stack, identity, binary
         self.port, self.admin_port = free_port(), free_port()
         self.process = None
         self.log_path = os.path.join(stack.folder, f"{identity}-{self.port}.log")
@@ -101,7 +101,7 @@ class Coordinator:
         if crash_at:
             environment["TXCOORD_CRASH_AT"] = crash_at
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([BINARY, "serve", "--config", self.config], env=environment,
+            self.process = subprocess.Popen([self.binary, "serve", "--config", self.config], env=environment,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             preexec_fn=die_with_parent)
         if ready:
@@ -186,8 +186,8 @@ class Stack:
         atexit.register(self.close)
         self._empty_databases()
 
-    def coordinator(self, identity="c1", settings=None):
-        made = Coordinator(self, identity, settings)
+    def coordinator(self, identity="c1", settings=None, binary=BINARY):
+        made = Coordinator(self, identity, settings, binary)
         self.coordinators.append(made)
         if not self.migrated:
             self.run("migrate", made)

@@ -47,7 +47,7 @@ class Unapplied(Hazard):
         """An order that its client was told, and that one participant has not committed."""
         self.assertEqual(201, send(self.client, self.memory, self.order()).status)  # opens the sessions
         self.stack.settled()
-        self.silence(name, f"txcoord_{name}_finish")  # they send COMMIT PREPARED
+        self.silence(name, f"txcoord-{name}-finish")  # they send COMMIT PREPARED
         request = self.order()
         answer = send(self.client, self.memory, request)
         self.assertEqual((201, False), (answer.status, answer.json["applied"]), answer.json)

@@ -76,7 +76,7 @@ class LogRestored(unittest.TestCase):
         self.stack.settled()
         # Shipping never hears of the decision: its session is silent, then its machine goes.
         shipping = self.stack.databases["shipping"]
-        shipping.silence(shipping.backends("txcoord_shipping_finish"))
+        shipping.silence(shipping.backends("txcoord-shipping-finish"))
         client, request = self.order()
         try:
             send(client, Memory(), request)

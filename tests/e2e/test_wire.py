@@ -15,7 +15,7 @@ SOON = {"engine.vote_ms_max": 500, "engine.prepare_ms_max": 500, "engine.decide_
         "engine.commit_ms_max": 500}
 # The sessions that an order uses, and what the background's recovery sends over them.
 APPLICATIONS = {"txcoord-log",
-                *(f"txcoord_{name}_{use}" for name in PARTICIPANTS for use in ("branch", "finish"))}
+                *(f"txcoord-{name}-{use}" for name in PARTICIPANTS for use in ("branch", "finish"))}
 BACKGROUND = re.compile("branch_(list|gauges|witness)|parse ")
 DECISION = re.compile(r"INSERT INTO decisions \(.*?\) VALUES \('(txc_[^']+)'.*COMMIT$", re.DOTALL)
 COMMIT_PREPARED = re.compile(r"COMMIT PREPARED '(txc_\w+)_[a-z]+'")

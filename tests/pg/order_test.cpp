@@ -68,7 +68,7 @@ struct OrderRig {
     return gid;
   }
   void release(const protocol::Gid& gid) {
-    test::await(io, [](PgParticipant& participant, protocol::Gid id) -> asio::awaitable<Done> {
+    test::await(io, [](Participant& participant, protocol::Gid id) -> asio::awaitable<Done> {
       co_await participant.release(id);
       co_return Done{};
     }(*parts.participant, gid));

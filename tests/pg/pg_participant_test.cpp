@@ -19,7 +19,7 @@ struct Rig {
   test::ServiceDatabase database{"inventory"};
   boost::asio::io_context io;
   InventoryParts parts = make_inventory(io.get_executor(), test::settings_of(database), nullptr);
-  PgParticipant& participant = *parts.participant;
+  Participant& participant = *parts.participant;
   test::BranchDriver branch{io, participant};
 
   Rig() {
@@ -163,10 +163,10 @@ TEST_CASE("participant: only this installation's branches of this service are li
   }
   const auto listed = await(rig.io, rig.participant.list_prepared(test::installation)).value();
   CHECK(listed == std::vector{gid});
-  const auto ages = await(rig.io, rig.participant.prepared_ages(test::installation)).value();
-  REQUIRE(ages.size() == 1);
-  CHECK(ages[0].age_seconds >= 0);
-  CHECK(ages[0].age_seconds < 60);
+  const auto gauges = await(rig.io, rig.participant.gauges(test::installation)).value();
+  CHECK(gauges.in_doubt_branches == 1);
+  CHECK(gauges.in_doubt_oldest_seconds > 0);
+  CHECK(gauges.in_doubt_oldest_seconds < 60);
 }
 
 TEST_CASE("participant: gauges show slots, in-doubt branches and who waits for them",

@@ -6,6 +6,7 @@
 
 #include "tests/unit/coordinator_rig.hpp"
 #include "txcoord/engine/saga_steps.hpp"
+#include "txcoord/log/saga_payload.hpp"
 #include "txcoord/protocol/saga_plans.hpp"
 
 using namespace txcoord;
@@ -358,4 +359,17 @@ TEST_CASE("a full house is told so, and a draining coordinator takes nothing new
   rig.script.let_go("order.create");
   REQUIRE(rig.run_until([&] { return first->has_value(); }));
   CHECK((*first)->status == SubmitStatus::confirmed);
+}
+
+TEST_CASE(
+    "a saga of a type that this version does not know is shown as stuck, and nothing is tried") {
+  Rig rig;
+  auto operation = order(rig, 'a');
+  auto row = FakeSagaLog::row_of({"other", 1}, {order_id_of('b'), "ship_order", "order.ship",
+                                                to_payload(*operation), operation, true});
+  rig.saga_log.rows[order_id_of('b')] = row;
+  rig.saga_log.epochs["other"] = 2;
+  REQUIRE(rig.run_until([&] { return only_row(rig).instance.stuck_since.has_value(); }));
+  CHECK(only_row(rig).instance.status == "STARTED");
+  CHECK(rig.order.done.empty());
 }

@@ -3,7 +3,8 @@
 // Single-threaded: everything here happens on the I/O thread.
 //
 // Bounds: the queue (queue_operations_max), groups not finished (unfinished_groups_max, below the
-// prepared slots), groups asking for locks (one) and groups before their end (lanes).
+// prepared slots), groups asking for locks (asking_groups_max), groups before their end (lanes),
+// and those of sagas.hpp.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

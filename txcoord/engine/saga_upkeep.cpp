@@ -5,7 +5,6 @@
 #include "txcoord/base/logging.hpp"
 #include "txcoord/engine/sagas.hpp"
 #include "txcoord/log/saga_payload.hpp"
-#include "txcoord/protocol/saga_plans.hpp"
 
 namespace txcoord::engine {
 namespace {
@@ -14,19 +13,6 @@ constexpr std::size_t adopted_at_once_max = 500;
 constexpr std::size_t trimmed_at_once_max = 1000;
 constexpr std::size_t trims_in_round_max = 20;
 constexpr std::uint32_t trim_every_rounds = 5;
-
-protocol::SagaPlan plan_of(const SagaInstance& instance, const SagaSettings& settings) {
-  protocol::SagaPlan plan;
-  if (instance.type == protocol::cancel_order_plan().type) {
-    plan = protocol::cancel_order_plan();
-  } else if (instance.type == protocol::accepted_order_plan().type) {
-    plan = protocol::accepted_order_plan();
-  } else {
-    plan = protocol::place_order_plan(instance.accepted ? 0 : settings.step_tries_max);
-  }
-  plan.stuck_after = settings.stuck_after;
-  return plan;
-}
 
 }  // namespace
 
@@ -93,17 +79,14 @@ void Sagas::resume(SagaInstance instance) {
   if (running_.contains(instance.saga_id)) return;
   try {
     auto operation = std::make_shared<const Operation>(from_payload(instance.payload));
-    auto plan = plan_of(instance, settings_.saga);
+    auto plan = plan_of(instance.type, instance.accepted);
     auto position = protocol::read_position(plan, instance.status, instance.current_step,
                                             instance.reason, instance.detail);
-    auto saga = std::make_shared<RunningSaga>(
-        io_, instance.saga_id, std::make_shared<Submission>(io_, std::move(operation)),
-        std::move(plan), std::move(position));
-    saga->submission->submitted_at = std::chrono::steady_clock::now();
-    saga->accepted = instance.accepted;
+    auto submission = std::make_shared<Submission>(io_, std::move(operation));
+    submission->submitted_at = std::chrono::steady_clock::now();
+    const auto saga = take_in(instance.saga_id, std::move(submission), std::move(plan),
+                              std::move(position), instance.accepted);
     saga->known = true;
-    running_.emplace(saga->id, saga);
-    by_order_[saga->operation().order_id] = saga;
     deliver(saga, {.kind = protocol::SagaEventKind::start});
   } catch (const std::exception& unreadable) {
     // Never lost: it stays in the log, shown as stuck. Its words may hold personal data.

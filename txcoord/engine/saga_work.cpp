@@ -127,6 +127,7 @@ asio::awaitable<void> Sagas::record_batch(std::vector<Record> batch) {
   if (batch.empty()) co_return;
   crash_.reach("saga.record.before");
   std::vector<SagaUpdate> updates;
+  updates.reserve(batch.size());
   for (const Record& record : batch) updates.push_back(update_of(*record.saga));
   auto recording = log_.record(owner_, std::move(updates));
   const auto not_ours = co_await std::move(recording);
@@ -262,38 +263,36 @@ void Sagas::step_answered(const Step& step, const StepReply& reply) {
                                               : SagaEventKind::step_refused,
                                  .reason = reply.reason,
                                  .detail = reply.detail});
-    case StepStatus::barred: {
+    case StepStatus::barred:
       // Somebody undid this saga, who owns it now: trying again ends with the record that says so.
-      Failure undone;
-      undone.kind = FailureKind::fenced;
-      return step_failed(step, undone);
-    }
-    case StepStatus::retry: {
-      Failure missing;
-      missing.kind = FailureKind::lock_timeout;
-      return step_failed(step, missing);
-    }
+      return not_done(step, std::string(step.name) + ": undone by another coordinator", false);
+    case StepStatus::retry:
+      return not_done(step, std::string(step.name) + ": its rows are not there yet", true);
   }
 }
 
 void Sagas::step_failed(const Step& step, const Failure& failure) {
-  const RunningSagaPtr& saga = step.saga;
-  const bool undo = !step.undoes.empty();
-  saga->conflict = is_conflict(failure);
-  saga->last_error = describe(step.name, failure);
-  if (failure.kind == FailureKind::poison && !undo) {
-    return deliver(saga, {.kind = SagaEventKind::step_refused,
-                          .reason = "VALIDATION_FAILED",
-                          .detail = "a database cannot hold these values"});
+  std::string words = describe(step.name, failure);
+  if (failure.kind != FailureKind::poison)
+    return not_done(step, std::move(words), is_conflict(failure));
+  step.saga->last_error = words;
+  if (step.undoes.empty()) {
+    return deliver(step.saga, {.kind = SagaEventKind::step_refused,
+                               .reason = "VALIDATION_FAILED",
+                               .detail = "a database cannot hold these values"});
   }
-  if (failure.kind == FailureKind::poison) {
-    return deliver(saga, {.kind = SagaEventKind::compensation_refused,
-                          .reason = "VALIDATION_FAILED",
-                          .detail = saga->last_error});
-  }
-  deliver(saga, {.kind = undo ? SagaEventKind::compensation_failed : SagaEventKind::step_failed,
-                 .detail = saga->last_error,
-                 .conflict = saga->conflict});
+  deliver(step.saga, {.kind = SagaEventKind::compensation_refused,
+                      .reason = "VALIDATION_FAILED",
+                      .detail = std::move(words)});
+}
+
+void Sagas::not_done(const Step& step, std::string words, bool conflict) {
+  step.saga->conflict = conflict;
+  step.saga->last_error = std::move(words);
+  deliver(step.saga, {.kind = step.undoes.empty() ? SagaEventKind::step_failed
+                                                  : SagaEventKind::compensation_failed,
+                      .detail = step.saga->last_error,
+                      .conflict = conflict});
 }
 
 // An accepted order's turn in a group. Its own key under the order's id is the barrier: whatever

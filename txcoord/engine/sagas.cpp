@@ -84,24 +84,34 @@ std::shared_ptr<const Operation> Sagas::operation_for(const Operation& asked,
   return operation;
 }
 
-void Sagas::begin(SubmissionPtr submission, Protocol protocol, bool accepted) {
-  const std::string saga_id = uuid_v7();
-  submission->operation = operation_for(*submission->operation, saga_id, protocol);
-  const std::uint32_t tries_max = accepted ? 0 : settings_.saga.step_tries_max;
-  protocol::SagaPlan plan;
-  if (submission->operation->kind == OperationKind::cancel) {
-    plan = protocol::cancel_order_plan();
-  } else if (protocol == Protocol::saga) {
-    plan = protocol::place_order_plan(tries_max);
-  } else {
-    plan = protocol::accepted_order_plan();
-  }
+// Throws std::invalid_argument for a type that this version does not know.
+protocol::SagaPlan Sagas::plan_of(std::string_view type, bool accepted) const {
+  auto plan = protocol::plan_of_type(type, accepted ? 0 : settings_.saga.step_tries_max);
   plan.stuck_after = settings_.saga.stuck_after;
-  auto saga = std::make_shared<RunningSaga>(io_, saga_id, std::move(submission), std::move(plan),
-                                            protocol::SagaPosition{});
+  return plan;
+}
+
+RunningSagaPtr Sagas::take_in(std::string saga_id, SubmissionPtr submission,
+                              protocol::SagaPlan plan, protocol::SagaPosition position,
+                              bool accepted) {
+  auto saga = std::make_shared<RunningSaga>(io_, std::move(saga_id), std::move(submission),
+                                            std::move(plan), std::move(position));
   saga->accepted = accepted;
   running_.emplace(saga->id, saga);
   by_order_[saga->operation().order_id] = saga;
+  return saga;
+}
+
+void Sagas::begin(SubmissionPtr submission, Protocol protocol, bool accepted) {
+  const std::string saga_id = uuid_v7();
+  submission->operation = operation_for(*submission->operation, saga_id, protocol);
+  std::string_view type = protocol::place_order_type;
+  if (submission->operation->kind == OperationKind::cancel) {
+    type = protocol::cancel_order_type;
+  } else if (protocol == Protocol::two_phase) {
+    type = protocol::accepted_order_type;
+  }
+  const auto saga = take_in(saga_id, std::move(submission), plan_of(type, accepted), {}, accepted);
   starts_.push("start", saga);
 }
 
@@ -163,7 +173,6 @@ void Sagas::perform(const RunningSagaPtr& saga, const protocol::SagaAction& acti
     case SagaActionKind::stuck:
     case SagaActionKind::unstuck: {
       const bool stuck = action.kind == SagaActionKind::stuck;
-      saga->stuck = stuck;
       troubles_.push("trouble",
                      {saga->id, saga->core.attempts(), std::nullopt, saga->last_error, stuck});
       count_stuck();
@@ -198,13 +207,13 @@ void Sagas::forget(const RunningSagaPtr& saga) {
   running_.erase(saga->id);
   const auto entry = by_order_.find(saga->operation().order_id);
   if (entry != by_order_.end() && entry->second == saga) by_order_.erase(entry);
-  if (saga->stuck) count_stuck();
+  if (saga->core.stuck()) count_stuck();
   idle_.cancel();
 }
 
 void Sagas::count_stuck() {
   const auto stuck =
-      std::ranges::count_if(running_, [](const auto& entry) { return entry.second->stuck; });
+      std::ranges::count_if(running_, [](const auto& entry) { return entry.second->core.stuck(); });
   metrics_.sagas_stuck(static_cast<std::size_t>(stuck));
 }
 
@@ -226,7 +235,7 @@ void Sagas::ask(const RunningSagaPtr& saga, Step step, std::uint32_t attempt) {
   const auto pause = pause_before(*saga, attempt);
   if (!saga->conflict) {
     troubles_.push("trouble", {saga->id, saga->core.attempts(), now_utc() + pause, saga->last_error,
-                               saga->stuck});
+                               saga->core.stuck()});
   }
   spawn(wait_and_ask(saga, std::move(step), pause));
 }

@@ -54,7 +54,6 @@ struct RunningSaga {
   std::string_view at;       // the participant that it is asked of; empty: the coordinator itself
   std::string last_error;    // of the step that is tried again: which participant, what kind
   bool conflict = false;     // the last failure was one: the pause is short
-  bool stuck = false;        // shown as such
   bool pausing = false;      // waits for its next try
   bool expired = false;      // abandoned: what waits for its next try is not asked again
   bool gone = false;         // another coordinator's now, or this process stops
@@ -113,6 +112,9 @@ class Sagas {
   using Event = protocol::SagaEvent;
 
   // sagas.cpp: door, events, answers
+  protocol::SagaPlan plan_of(std::string_view type, bool accepted) const;
+  RunningSagaPtr take_in(std::string saga_id, SubmissionPtr submission, protocol::SagaPlan plan,
+                         protocol::SagaPosition position, bool accepted);
   std::shared_ptr<const Operation> operation_for(const Operation& asked, const std::string& saga_id,
                                                  Protocol protocol) const;
   void deliver(const RunningSagaPtr& saga, Event event);
@@ -138,6 +140,7 @@ class Sagas {
   void not_started(const RunningSagaPtr& saga, const std::optional<StoredOutcome>& stored);
   void step_answered(const Step& step, const StepReply& reply);
   void step_failed(const Step& step, const Failure& failure);
+  void not_done(const Step& step, std::string words, bool conflict);
 
   // saga_upkeep.cpp
   asio::awaitable<bool> adopt();

@@ -20,7 +20,7 @@ namespace txcoord::engine {
 
 struct StationLimits {
   std::size_t items_max = 128;
-  std::size_t lanes = 2;
+  std::size_t lanes = 1;
 };
 
 template <class Item>

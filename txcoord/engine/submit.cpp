@@ -4,6 +4,7 @@
 
 #include "txcoord/base/logging.hpp"
 #include "txcoord/base/time.hpp"
+#include "txcoord/engine/backoff.hpp"
 #include "txcoord/engine/coordinator.hpp"
 
 namespace txcoord::engine {
@@ -146,10 +147,9 @@ asio::awaitable<bool> Coordinator::wait_until_applied(std::string order_id, bool
       open = open || (!(by_queue && groups_.contains(gid)) && !forgetter_.completing(gid));
     if (!open) co_return true;
     if (std::chrono::steady_clock::now() + applied_elsewhere_poll > deadline) co_return false;
-    asio::steady_timer timer(io_, applied_elsewhere_poll);
-    boost::system::error_code ignored;
-    auto token = asio::redirect_error(asio::use_awaitable, ignored);
-    co_await timer.async_wait(token);
+    asio::steady_timer timer(io_);
+    auto pause = sleep(timer, applied_elsewhere_poll);
+    co_await std::move(pause);
   }
 }
 

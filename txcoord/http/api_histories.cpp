@@ -44,7 +44,7 @@ void write(JsonWriter& out, const ShipmentView& row) {
       .field("status", row.status)
       .field_if("carrier", row.carrier)
       .field_if("tracking_number", row.tracking_number);
-  // From the log alone the address is not known: it is personal data, and the log keeps none.
+  // From an answer in the log the address is not known: it is personal data, and answers keep none.
   if (!row.address.name.empty()) {
     const ShippingAddress& address = row.address;
     out.key("shipping_address")

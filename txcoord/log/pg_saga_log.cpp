@@ -19,27 +19,14 @@ constexpr milliseconds trim_ms_max{10000};  // several statements, each with its
 template <class T>
 using Reply = asio::awaitable<Result<T>>;
 
-pg::PoolSettings pool_settings(const DatabaseSettings& database, const char* name,
-                               std::size_t sessions) {
-  pg::PoolSettings pool;
-  pool.name = name;
-  pool.dsn = database.dsn;
-  pool.connections_max = sessions;
-  pool.session.lock_timeout = milliseconds(database.lock_ms_max);
-  pool.session.statement_timeout = milliseconds(database.statement_ms_max);
-  pool.session.idle_in_transaction_timeout = milliseconds(database.idle_in_transaction_ms_max);
-  pool.session.application_name = std::string("txcoord-") + name;
-  return pool;
-}
-
 class PgSagaLog final : public SagaLog {
  public:
   PgSagaLog(const asio::any_io_executor& io, const Settings& settings, Metrics* metrics)
       : write_ms_max_(settings.engine.decide_ms_max),
         side_ms_max_(settings.log.statement_ms_max + 500),
-        writers_(io, pool_settings(settings.log, "log-sagas",
-                                   std::max<std::size_t>(2 * settings.saga.lanes, 2))),
-        side_(io, pool_settings(settings.log, "log-sagas-side", side_sessions)) {
+        writers_(io, pg::pool_settings(settings.log, "log-sagas",
+                                       std::max<std::size_t>(2 * settings.saga.lanes, 2))),
+        side_(io, pg::pool_settings(settings.log, "log-sagas-side", side_sessions)) {
     if (metrics == nullptr) return;
     for (pg::Pool* pool : {&writers_, &side_})
       pool->on_wait([metrics](double seconds) { metrics->pool_wait("log", seconds); });

@@ -19,29 +19,16 @@ constexpr milliseconds trim_ms_max{10000};  // several statements, each with its
 template <class T>
 using Reply = asio::awaitable<Result<T>>;
 
-pg::PoolSettings pool_settings(const DatabaseSettings& database, const char* name,
-                               std::size_t sessions) {
-  pg::PoolSettings pool;
-  pool.name = name;
-  pool.dsn = database.dsn;
-  pool.connections_max = sessions;
-  pool.session.lock_timeout = milliseconds(database.lock_ms_max);
-  pool.session.statement_timeout = milliseconds(database.statement_ms_max);
-  pool.session.idle_in_transaction_timeout = milliseconds(database.idle_in_transaction_ms_max);
-  pool.session.application_name = std::string("txcoord-") + name;
-  return pool;
-}
-
 pg::PoolSettings group_pool(const Settings& settings) {
   const std::size_t lanes = settings.engine.lanes;
-  return pool_settings(settings.log, "log",
-                       std::max<std::size_t>(settings.log.connections_max, lanes + 2));
+  return pg::pool_settings(settings.log, "log",
+                           std::max<std::size_t>(settings.log.connections_max, lanes + 2));
 }
 
 // settle(), raise_epoch() and take_over() wait for decisions in flight, so their locks may take as
 // long as a decision may.
 pg::PoolSettings side_pool(const Settings& settings) {
-  pg::PoolSettings pool = pool_settings(settings.log, "log-side", side_sessions);
+  pg::PoolSettings pool = pg::pool_settings(settings.log, "log-side", side_sessions);
   const milliseconds decide(settings.engine.decide_ms_max);
   pool.session.lock_timeout = std::max(pool.session.lock_timeout, decide + milliseconds(500));
   pool.session.statement_timeout =
@@ -55,7 +42,7 @@ milliseconds renew_ms_max(const Settings& settings) {
 }
 
 pg::PoolSettings lease_pool(const Settings& settings) {
-  pg::PoolSettings pool = pool_settings(settings.log, "log-lease", 1);
+  pg::PoolSettings pool = pg::pool_settings(settings.log, "log-lease", 1);
   pool.connect_timeout = renew_ms_max(settings);
   return pool;
 }

@@ -5,9 +5,24 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <exception>
 
+#include "txcoord/base/settings.hpp"
 #include "txcoord/pg/pool_internal.hpp"
 
 namespace txcoord::pg {
+
+PoolSettings pool_settings(const DatabaseSettings& database, std::string name,
+                           std::size_t connections_max) {
+  using std::chrono::milliseconds;
+  PoolSettings pool;
+  pool.session.application_name = "txcoord-" + name;
+  pool.name = std::move(name);
+  pool.dsn = database.dsn;
+  pool.connections_max = connections_max;
+  pool.session.lock_timeout = milliseconds(database.lock_ms_max);
+  pool.session.statement_timeout = milliseconds(database.statement_ms_max);
+  pool.session.idle_in_transaction_timeout = milliseconds(database.idle_in_transaction_ms_max);
+  return pool;
+}
 
 Lease::Lease(std::shared_ptr<Worker> worker) : worker_(std::move(worker)) {
   worker_->lease_begins();

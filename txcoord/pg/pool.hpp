@@ -21,6 +21,10 @@
 #include "txcoord/base/failure.hpp"
 #include "txcoord/pg/session.hpp"
 
+namespace txcoord {
+struct DatabaseSettings;
+}
+
 namespace txcoord::pg {
 
 namespace asio = boost::asio;
@@ -33,6 +37,10 @@ struct PoolSettings {
   std::chrono::milliseconds connect_timeout{2000};
   SessionSettings session;  // lock_timeout, statement_timeout, …
 };
+
+// A pool to this database with its timeouts; its sessions call themselves "txcoord-<name>".
+PoolSettings pool_settings(const DatabaseSettings& database, std::string name,
+                           std::size_t connections_max);
 
 class Worker;  // one thread, one connection (pool_impl.hpp)
 

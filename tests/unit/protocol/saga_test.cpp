@@ -12,6 +12,13 @@ namespace {
 using namespace saga_test;
 using Lines = std::vector<std::string>;
 
+TEST_CASE("a saga follows the plan of its type; one of an unknown type is run by no guess") {
+  for (const SagaPlan& plan : plans()) CHECK(plan_of_type(plan.type, 3).type == plan.type);
+  CHECK(plan_of_type(place_order_type, 7).tries_max == 7);
+  CHECK(plan_of_type(accepted_order_type, 7).tries_max == 0);
+  CHECK_THROWS_AS(plan_of_type("ship_order", 3), std::invalid_argument);
+}
+
 TEST_CASE("the plans are what the design says") {
   Lines lines;
   for (const SagaPlan& plan : plans())
