@@ -18,7 +18,9 @@ import sys
 import time
 
 import compare_plan
+import compare_repeat
 import compare_report
+from compare_findings import Findings
 from compare_runs import VARIANTS, NotAvailable, Runs
 
 
@@ -36,6 +38,8 @@ def arguments():
     parser.add_argument("--variants", default=",".join(VARIANTS), help="a selection, with commas")
     parser.add_argument("--sweeps", default=",".join(compare_plan.SWEEPS), help="a selection, with commas")
     parser.add_argument("--observer-ms", type=float, default=20, help="the observer's interval (20)")
+    parser.add_argument("--against", metavar="RESULTS",
+                        help="a results.json of an earlier comparison: are the winners that it names ahead again?")
     options = parser.parse_args()
     defaults = {"rounds": 2, "seconds": 1.5, "warm_up": 0.5} if options.quick else {"rounds": 5, "seconds": 6.0,
                                                                                    "warm_up": 2.0}
@@ -49,6 +53,10 @@ def arguments():
         parser.error(f"unknown: {', '.join(unknown)}")
     if options.rounds < 1 or options.seconds < 0.5 or options.warm_up < 0 or options.observer_ms < 1:
         parser.error("rounds and observer-ms are 1 or more, seconds 0.5 or more")
+    try:  # before hours of measuring, and before our own results.json replaces it
+        options.earlier = compare_repeat.read_verdicts(options.against) if options.against else None
+    except ValueError as error:
+        parser.error(str(error))
     return options
 
 
@@ -157,12 +165,16 @@ def main():
         def report():  # after each round, so that an interrupted comparison has told what it knows
             context["seconds_in_all"] = round(time.monotonic() - comparison.begun)
             context["rounds_done"] = max((row["round"] for row in comparison.rows), default=0)
-            compare_report.Report(stack.state, context, points, comparison.rows, comparison.unavailable).write()
+            compare_report.Report(stack.state, context, points, comparison.rows, comparison.unavailable,
+                                  options.earlier).write()
 
         comparison.run(report)
     finally:
         stack.close()
     note(f"the report is {stack.state / 'report.html'}")
+    if options.earlier is not None:
+        told = compare_report.repeated(options.earlier, Findings(points, comparison.rows))
+        note(f"against {options.against}: {compare_repeat.in_words(told)}")
     wrong = [row for row in comparison.rows if compare_report.lasting_of(row)]
     if wrong:
         note(f"{len(wrong)} runs left something wrong behind: the report says what")

@@ -7,6 +7,7 @@ import statistics
 
 import compare_plan
 import compare_plots
+import compare_repeat
 from compare_findings import METRICS, METRICS_OF, Findings, at, lasting_of, number
 from compare_runs import VARIANTS
 from compare_stats import MARGIN, MARGIN_OF_FEW_ROUNDS, ROUNDS_ENOUGH
@@ -46,10 +47,16 @@ def with_range(figures):
     return f"{number(figures['median'])} ({number(figures['min'])} to {number(figures['max'])})"
 
 
+def repeated(earlier, findings):
+    return compare_repeat.repeated(earlier, findings.verdicts, lambda metric: METRICS[metric][3])
+
+
 class Report:
-    def __init__(self, folder, context, points, rows, unavailable):
+    """`earlier`: the verdicts of another comparison, to be held against this one's; or None."""
+
+    def __init__(self, folder, context, points, rows, unavailable, earlier=None):
         self.folder, self.context, self.points, self.rows = folder, context, points, rows
-        self.unavailable = unavailable
+        self.unavailable, self.earlier = unavailable, earlier
         self.findings = Findings(points, rows)
         self.sweeps = [sweep for sweep in compare_plan.SWEEPS if any(row["sweep"] == sweep for row in rows)]
         self.variants = [name for name in VARIANTS if any(row["variant"] == name for row in rows)]
@@ -97,8 +104,8 @@ class Report:
                  self._preamble(), self._exactness(), "<h2>Which to use</h2>", self._advice(), self._variants(),
                  *(self._sweep(sweep) for sweep in self.sweeps if sweep != "failures"),
                  self._failures(), "<h2>What a reader could see in between</h2>", self._visible(), self._seen(),
-                 self._sampling(), "<h2>All verdicts</h2>", self._verdicts(), "<h2>How it was made</h2>",
-                 self._settings(), "</html>"]
+                 self._sampling(), "<h2>All verdicts</h2>", self._verdicts(), self._repeated(),
+                 "<h2>How it was made</h2>", self._settings(), "</html>"]
         return "\n".join(part for part in parts if part)
 
     def _preamble(self):
@@ -266,6 +273,18 @@ class Report:
                 f"the difference within the rounds does not hold 0, and the medians are {100 * MARGIN:.0f} % apart "
                 f"({100 * MARGIN_OF_FEW_ROUNDS:.0f} % with fewer than {ROUNDS_ENOUGH} rounds, whose intervals say "
                 "little).</p>" + table(["", "pair", "first", "second", "difference", "winner"], rows))
+
+    def _repeated(self):
+        if self.earlier is None:
+            return ""
+        told = repeated(self.earlier, self.findings)
+        rows = [[f"{v['sweep']} {v['label']}: {METRICS[v['metric']][0]}", f"{v['pair'][0]} : {v['pair'][1]}", v["winner"],
+                 number(v["ratio"]), f"{found['winner']}, {what}", number(found["ratio"])]
+                for kind, what in (("ahead", "ahead again by less"), ("not_ahead", "not ahead again"))
+                for v, found in told[kind]]
+        return ("<h2>Held against an earlier comparison</h2>"
+                f"<p>{escape(compare_repeat.in_words(told).capitalize())}.</p>" +
+                (table(["", "pair", "winner then", "ratio then", "now", "ratio now"], rows) if rows else ""))
 
     def _settings(self):
         flat = {**{k: v for k, v in self.context.items() if k not in ("settings", "flush_costs_ms")},

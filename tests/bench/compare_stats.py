@@ -5,7 +5,7 @@ import statistics
 RESAMPLES = 2000
 # A winner must be ahead by this much; with fewer rounds than intervals need, by more.
 ROUNDS_ENOUGH = 5
-MARGIN, MARGIN_OF_FEW_ROUNDS = 0.05, 0.25
+MARGIN, MARGIN_OF_FEW_ROUNDS = 0.05, 0.5
 
 
 def resampled_medians(values, seed):

@@ -8,6 +8,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import compare_plan  # noqa: E402
+import compare_repeat  # noqa: E402
 from compare import Comparison  # noqa: E402
 from compare_findings import Findings, lasting_of  # noqa: E402
 from compare_runs import VARIANTS, Point  # noqa: E402
@@ -28,7 +29,7 @@ class StatisticsTest(unittest.TestCase):
         self.assertEqual(verdict(FAST, [97.0] * 5, True)["winner"], "tie")
 
     def test_few_rounds_need_a_larger_difference(self):
-        self.assertEqual(verdict([100.0, 101.0], [85.0, 86.0], True)["winner"], "tie")
+        self.assertEqual(verdict([100.0, 101.0], [70.0, 71.0], True)["winner"], "tie")
         self.assertEqual(verdict([100.0, 101.0], [60.0, 61.0], True)["winner"], "first")
 
     def test_one_round_or_none_says_nothing(self):
@@ -48,6 +49,40 @@ class StatisticsTest(unittest.TestCase):
     def test_values_that_are_missing_are_left_out(self):
         self.assertEqual(summary([None, 5.0, None])["rounds"], 1)
         self.assertIsNone(summary([None]))
+
+
+class RepeatTest(unittest.TestCase):
+    """A second comparison, held against a first: speed (higher is better) and latency (lower is)."""
+
+    @staticmethod
+    def found(first, second, winner, metric="orders_per_s"):
+        return {"sweep": "zipf", "x": 0, "metric": metric, "pair": ("2pc", "saga"), "winner": winner,
+                "first": {"median": first}, "second": {"median": second}}
+
+    def told(self, before, now):
+        told = compare_repeat.repeated(before, now, lambda metric: metric == "orders_per_s")
+        return {kind: len(found) for kind, found in told.items() if found}
+
+    def test_the_same_winner_is_named_again(self):
+        self.assertEqual(self.told([self.found(9, 3, "2pc")], [self.found(8, 4, "2pc")]), {"again": 1})
+
+    def test_a_tie_in_which_the_winner_leads_is_ahead_again(self):
+        self.assertEqual(self.told([self.found(9, 3, "2pc")], [self.found(5, 4, "tie")]), {"ahead": 1})
+        self.assertEqual(self.told([self.found(3, 9, "2pc", "p50_ms")], [self.found(4, 5, "tie", "p50_ms")]),
+                         {"ahead": 1})
+
+    def test_a_tie_in_which_the_other_leads_and_another_winner_contradict(self):
+        self.assertEqual(self.told([self.found(9, 3, "2pc")], [self.found(4, 5, "tie")]), {"not_ahead": 1})
+        self.assertEqual(self.told([self.found(9, 3, "2pc")], [self.found(3, 9, "saga")]), {"not_ahead": 1})
+        self.assertEqual(self.told([self.found(3, 9, "2pc", "p50_ms")], [self.found(5, 4, "tie", "p50_ms")]),
+                         {"not_ahead": 1})
+
+    def test_ties_promise_nothing_and_what_was_not_measured_is_told(self):
+        self.assertEqual(self.told([self.found(9, 8, "tie"), self.found(9, 3, "2pc", "p99_ms")], []), {"not_measured": 1})
+
+    def test_a_file_that_is_no_result_is_refused(self):
+        with self.assertRaises(ValueError):
+            compare_repeat.read_verdicts(__file__)
 
 
 class PlanTest(unittest.TestCase):
@@ -90,7 +125,7 @@ class PlanTest(unittest.TestCase):
 
 def row(variant, number, rate, **more):
     return {"variant": variant, "sweep": "zipf", "x": 0, "label": "0", "round": number, "orders_per_s": rate,
-            "answers_per_s": rate, "orders": 10, "started_at": number, "seed": number, "latency_confirmed": {"p50_ms": 1.0, "p99_ms": 2.0},
+            "answers_per_s": rate, "orders": 10, "started_at": number, "seed": number, "latency_confirmed": {"count": 9, "p50_ms": 1.0, "p99_ms": 2.0},
             "between": {}, "lasting": {"orders_lost": 0}, "balances": {"stock_off_units": 0}, **more}
 
 
