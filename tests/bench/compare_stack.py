@@ -18,10 +18,12 @@ from observer import SERVICES
 
 DATABASES = (*SERVICES, "log")
 PRODUCTS, WALLETS = 1000, 10_000
-# What says who we are and which migrations stand; everything else is emptied between runs.
+# What says who we are and which migrations stand; everything else is emptied between runs. Event ids begin
+# anew too: the observer takes ids that it never saw for transactions under way.
 KEPT_TABLES = ("txc_migrations", "txc_installation", "coordinator_epoch", "coordinator_lease", "key_periods")
 EMPTY = """
-  SELECT 'TRUNCATE ' || string_agg(format('%%I.%%I', schemaname, tablename), ', ') FROM pg_tables
+  SELECT 'TRUNCATE ' || string_agg(format('%%I.%%I', schemaname, tablename), ', ') || ' RESTART IDENTITY'
+    FROM pg_tables
    WHERE schemaname = ANY (%s) AND tablename <> ALL (%s)"""
 LOAD = {
     "inventory": f"""
