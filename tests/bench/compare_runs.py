@@ -141,6 +141,7 @@ class Runs:
     def __init__(self, stack, options):
         self.stack, self.options = stack, options
         self.number = 0
+        self.best_clients = {}  # of one-database, by (sweep, x)
         self.answers = stack.state / "answers.csv"
 
     def run(self, variant, point, seed):
@@ -162,15 +163,18 @@ class Runs:
         return self._measure(command, point, one_database=False)
 
     def _one_database(self, point, seed):
+        """With as many clients as suit it best: found out in the first round, kept in the others."""
         self._commit_delay(point, ["one"])
+        place = (point.sweep, point.x)
         tried = {}
-        for clients in point.database_clients:
+        for clients in self.best_clients.get(place, point.database_clients):
             self.stack.empty_and_load(one_database=True)
             command = [os.environ["TXC_ONE_DATABASE"], "--dsn", self.stack.servers["one"].dsn,
                        "--clients", str(clients), *self._stream(point, seed)]
             tried[clients] = self._measure(command, point, one_database=True)
             tried[clients]["clients"] = clients
         best = max(tried.values(), key=lambda result: result["orders_per_s"])
+        self.best_clients[place] = (best["clients"],)
         best["clients_tried"] = {str(clients): result["orders_per_s"] for clients, result in tried.items()}
         return best
 
