@@ -50,6 +50,12 @@ txcoord_test(tests_scenarios LABEL scenarios SOURCES tests/scenarios tests/sim L
 txcoord_test(tests_pg LABEL pg SOURCES tests/pg PCH txcoord_pch_pqxx TIMEOUT 300 SHARDS 2
   LINK txcoord_http txcoord_audit
   WRAP ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh)
+# The participants' tests once more, each behind HTTP; TXC_SHAPE=apart ./run test runs everything so.
+add_test(NAME tests_pg_apart COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh $<TARGET_FILE:tests_pg> -\#
+  "[#order_test],[#inventory_test],[#payment_test],[#shipping_test],[#pg_participant_test],[#saga_steps_order_test],[#saga_steps_payment_test],[#saga_steps_shipping_test],[#saga_steps_barrier_test]"
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(tests_pg_apart PROPERTIES LABELS pg TIMEOUT 300 SKIP_RETURN_CODE 77
+  ENVIRONMENT "${sanitizer_environment};TXCOORD_ROOT=${CMAKE_SOURCE_DIR};TXC_SHAPE=apart")
 txcoord_test(tests_http LABEL http SOURCES tests/http PCH txcoord_pch_asio LINK txcoord_http)
 # The independent checker's own test: every kind of violation planted, each named.
 add_test(NAME checker COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/python3 tests/checker/test_checker.py
@@ -74,6 +80,12 @@ add_test(NAME observer COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/pyt
 set_tests_properties(observer PROPERTIES LABELS checker TIMEOUT 300 SKIP_RETURN_CODE 77
   ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 
+# --- monitoring: rules, alerts and dashboards; needs promtool (Debian's prometheus). test_live.py beside
+# it scrapes a real run with a real Prometheus: by hand, it takes a minute and a half.
+add_test(NAME monitoring COMMAND /usr/bin/python3 tests/monitoring/test_rules.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(monitoring PROPERTIES LABELS monitoring TIMEOUT 120 SKIP_RETURN_CODE 77
+  ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
+
 # --- docs: what the documents name (files, functions, headings, metrics, settings) is there
 add_test(NAME docs COMMAND /usr/bin/python3 tests/docs/test_docs.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(docs PROPERTIES LABELS docs TIMEOUT 60)
@@ -89,6 +101,18 @@ if(TARGET txcoord)
       SKIP_RETURN_CODE 77
       ENVIRONMENT "${sanitizer_environment};TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
   endforeach()
+endif()
+
+# The kills once more, with each participant a process of its own.
+if(TARGET txcoord)
+  add_test(NAME e2e_apart_random_kills COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/e2e/test_random_kills.py
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(e2e_apart_random_kills PROPERTIES LABELS e2e TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT "TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1;TXC_SHAPE=apart;TXC_KILLS=8")
+  add_test(NAME conformance COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/conformance/test_conformance.py
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(conformance PROPERTIES LABELS e2e TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT "TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 endif()
 
 # --- ./run bench: the baseline

@@ -1,5 +1,5 @@
 // What each service offers beside its branches: reads, and changes that touch one database only.
-// In this process or, later, behind HTTP. Threads and failures as in participant.hpp.
+// In this process, or behind HTTP (remote/). Threads and failures as in participant.hpp.
 #pragma once
 
 #include <array>

@@ -1,200 +1,35 @@
-// The composition root: the one place that knows everyone.
-#include <signal.h>
-
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <cstdlib>
+// The program: which command, with which settings. The commands are in txcoord/cli.
 #include <iostream>
-#include <random>
 
-#include "participants/faulty_participant.hpp"
-#include "participants/inventory/inventory.hpp"
-#include "participants/order/order.hpp"
-#include "participants/payment/payment.hpp"
-#include "participants/shipping/shipping.hpp"
 #include "txcoord/audit/audit.hpp"
-#include "txcoord/base/logging.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
-#include "txcoord/engine/coordinator.hpp"
-#include "txcoord/engine/reservation_expirer.hpp"
-#include "txcoord/http/server.hpp"
-#include "txcoord/log/pg_saga_log.hpp"
-#include "txcoord/log/pg_transaction_log.hpp"
-#include "txcoord/metrics/metrics.hpp"
-#include "txcoord/version.hpp"
 
 namespace {
 
 using namespace txcoord;
-namespace asio = boost::asio;
 
-constexpr std::chrono::seconds cards_settled_every{1};
-
-// Everything that serves, wired together. Lives as long as the I/O context runs.
-class Program {
- public:
-  Program(asio::io_context& context, const Settings& settings)
-      : context_(context),
-        settings_(settings),
-        crash_(settings.crash_at),
-        deadlines_(participant_deadlines(settings.engine)),
-        order_(make_order(context.get_executor(), settings.participants.at("order"), &metrics_,
-                          deadlines_)),
-        inventory_(make_inventory(context.get_executor(), settings.participants.at("inventory"),
-                                  &metrics_, deadlines_)),
-        payment_(make_payment(context.get_executor(), settings.participants.at("payment"),
-                              &metrics_, deadlines_)),
-        shipping_(make_shipping(context.get_executor(), settings.participants.at("shipping"),
-                                &metrics_, deadlines_)),
-        faults_(make_faults()),
-        log_(make_pg_transaction_log(context.get_executor(), settings, &metrics_)),
-        saga_log_(make_pg_saga_log(context.get_executor(), settings, &metrics_)),
-        coordinator_(context.get_executor(), settings, faulty_participants(), *log_, *saga_log_,
-                     crash_, metrics_, [this](const std::string&) { stop(cli::exit_fenced); }),
-        expirer_(
-            context.get_executor(), *order_.service, *inventory_.service, metrics_,
-            [this](const std::string& order_id) { coordinator_.reservation_expired(order_id); }),
-        server_(context.get_executor(),
-                {coordinator_, *order_.service, *inventory_.service, *payment_.service,
-                 *shipping_.service, *log_, *saga_log_, metrics_, settings, faults_by_name()}),
-        signals_(context, SIGINT, SIGTERM),
-        card_clock_(context) {}
-
-  int run() {
-    server_.start();
-    spawn(coordinator_.start());
-    spawn(settle_cards());
-    spawn(expirer_.run());
-    signals_.async_wait([this](const boost::system::error_code& error, int) {
-      if (!error) stop(cli::exit_ok);
-    });
-    context_.run();
-    return exit_code_;
+// What a command needs to know of databases before it can begin.
+DatabaseNeeds needs_of(const cli::CommandLine& line) {
+  switch (line.command) {
+    case cli::Command::participant: return {false, line.participants, false};
+    // One database after the other, those that are named: a service apart migrates its own.
+    case cli::Command::migrate: return {false, {}, true};
+    case cli::Command::audit: return {true, DatabaseNeeds().participants, false};
+    case cli::Command::serve:
+    case cli::Command::config:
+    case cli::Command::crash_points: break;
   }
-
- private:
-  // What a fault set on purpose goes through; without one it does nothing.
-  std::map<std::string, std::unique_ptr<FaultyParticipant>> make_faults() {
-    std::map<std::string, std::unique_ptr<FaultyParticipant>> made;
-    for (Participant* participant : {order_.participant.get(), inventory_.participant.get(),
-                                     payment_.participant.get(), shipping_.participant.get()}) {
-      const std::string name(participant->name());
-      made[name] = std::make_unique<FaultyParticipant>(*participant, std::random_device{}());
-      const FaultSettings& fault = settings_.faults.at(name);
-      const bool active = fault.failure_percent > 0 || fault.delay_ms > 0 || fault.mode == "down";
-      metrics_.fault_active(name, active);
-      if (!active) continue;
-      made[name]->set(ParticipantFaults{fault.failure_percent / 100.0,
-                                        std::chrono::milliseconds(fault.delay_ms),
-                                        parse_fault_mode(fault.mode).value()});
-      logging::warn("a fault is set on purpose, by configuration",
-                    {{"participant", std::string_view(name)}});
-    }
-    return made;
-  }
-  std::vector<Participant*> faulty_participants() const {
-    std::vector<Participant*> participants;
-    participants.reserve(faults_.size());
-    for (const auto& [name, participant] : faults_) participants.push_back(participant.get());
-    return participants;
-  }
-  std::map<std::string, FaultyParticipant*> faults_by_name() const {
-    std::map<std::string, FaultyParticipant*> named;
-    for (const auto& [name, participant] : faults_) named[name] = participant.get();
-    return named;
-  }
-
-  // Refuse new work, finish what is decided, go. A second signal does not wait.
-  void stop(int exit_code) {
-    if (std::exchange(stopping_, true)) return;
-    exit_code_ = exit_code;
-    logging::info("stopping", {{"exit_code", static_cast<std::int64_t>(exit_code)}});
-    signals_.cancel();
-    signals_.async_wait([](const boost::system::error_code& error, int) {
-      if (!error) std::_Exit(cli::exit_failed);
-    });
-    spawn(wind_down());
-  }
-
-  asio::awaitable<void> wind_down() {
-    const std::chrono::milliseconds wait_max(settings_.http.drain_ms_max);
-    expirer_.stop();
-    auto drain = coordinator_.drain(wait_max);
-    co_await std::move(drain);
-    auto close = server_.drain();
-    co_await std::move(close);
-    logging::info("stopped");
-    context_.stop();
-  }
-
-  asio::awaitable<void> settle_cards() {
-    GlobalStates states = [this](std::vector<protocol::Gid> gids) {
-      return coordinator_.global_states(std::move(gids));
-    };
-    for (;;) {
-      card_clock_.expires_after(cards_settled_every);
-      auto token = asio::use_awaitable;
-      co_await card_clock_.async_wait(token);
-      if (!coordinator_.ready()) continue;
-      auto settle = payment_.settlement->settle_cards(states);
-      const auto report = co_await std::move(settle);
-      if (!report)
-        logging::warn("card settlement failed",
-                      {{"failure", to_string(report.failure().kind)},
-                       {"error", std::string_view(report.failure().message)}});
-    }
-  }
-
-  void spawn(asio::awaitable<void> work) {
-    asio::co_spawn(context_, std::move(work), [](const std::exception_ptr& error) {
-      if (error) std::rethrow_exception(error);
-    });
-  }
-
-  asio::io_context& context_;
-  const Settings& settings_;
-  Metrics metrics_;
-  engine::CrashPoints crash_;
-  ParticipantDeadlines deadlines_;
-  OrderParts order_;
-  InventoryParts inventory_;
-  PaymentParts payment_;
-  ShippingParts shipping_;
-  std::map<std::string, std::unique_ptr<FaultyParticipant>> faults_;
-  std::unique_ptr<TransactionLog> log_;
-  std::unique_ptr<SagaLog> saga_log_;
-  engine::Coordinator coordinator_;
-  engine::ReservationExpirer expirer_;
-  http::Server server_;
-  asio::signal_set signals_;
-  asio::steady_timer card_clock_;
-  bool stopping_ = false;
-  int exit_code_ = cli::exit_ok;
-};
-
-int serve(const Settings& settings) {
-  if (!cli::report_preflight(settings, std::cerr)) return cli::exit_refused;
-  ::signal(SIGPIPE, SIG_IGN);
-  logging::start(settings.log_level);
-  logging::info("starting", {{"version", version},
-                             {"coordinator", std::string_view(settings.coordinator_id)},
-                             {"port", static_cast<std::int64_t>(settings.http.port)}});
-  asio::io_context context(1);
-  Program program(context, settings);
-  return program.run();
+  return {};
 }
 
 int run(const cli::CommandLine& line) {
   if (line.command == cli::Command::crash_points) return cli::run_crash_points(std::cout);
-  const Settings settings = load_settings(line.config_file, line.flags);
+  const Settings settings = load_settings(line.config_file, line.flags, needs_of(line));
   switch (line.command) {
-    case cli::Command::serve: return serve(settings);
+    case cli::Command::serve: return cli::run_serve(settings, std::cerr);
+    case cli::Command::participant:
+      return cli::run_participant(settings, line.participants, std::cerr);
     case cli::Command::migrate:
       return cli::run_migrate(settings, line.with_cloudmart, std::cout, std::cerr);
     case cli::Command::audit: return audit::run_audit(settings, line.json, std::cout);

@@ -31,7 +31,7 @@ async function place(base, order) {
       return { confirmed: document.status !== 'FAILED', document };
     } else if (status === 404 && url) { // it came to nothing: the key tells why
       url = null;
-    } else if (![0, 200, 503].includes(status) && document.reason !== 'REQUEST_IN_FLIGHT') {
+    } else if (![0, 200, 503, 504].includes(status) && document.reason !== 'REQUEST_IN_FLIGHT') {
       return { confirmed: false, document }; // a refusal is an answer: for ever under this key
     }
     const backoff = Math.max(1000 * Number(headers.get('Retry-After') ?? 0), 100 * 2 ** Math.min(attempt, 6));

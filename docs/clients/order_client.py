@@ -40,7 +40,7 @@ def place(base, order):
             return document["status"] != "FAILED", document
         elif status == 404 and not place_again:  # it came to nothing: the key tells why
             place_again = True
-        elif status not in (0, 200, 503) and document.get("reason") != "REQUEST_IN_FLIGHT":
+        elif status not in (0, 200, 503, 504) and document.get("reason") != "REQUEST_IN_FLIGHT":
             return False, document  # a refusal is an answer: for ever under this key
         wait = min(PAUSE_MAX, max(float(headers.get("Retry-After", 0)), 0.1 * 2 ** min(attempt, 6)))
         attempt += 1

@@ -172,7 +172,7 @@ asio::awaitable<Result<Done>> CardSettlement::run_errands(CardSettlementReport& 
   co_return Done{};
 }
 
-asio::awaitable<Result<Done>> CardSettlement::mark_unused(const GlobalStates& states) {
+asio::awaitable<Result<std::vector<protocol::Gid>>> CardSettlement::old_intents() {
   auto list = [age = static_cast<std::int64_t>(intent_age_min.count())](pg::Session& session) {
     std::vector<protocol::Gid> gids;
     for (const auto& row : session.exec(list_intents, age, round_rows_max)) {
@@ -181,7 +181,11 @@ asio::awaitable<Result<Done>> CardSettlement::mark_unused(const GlobalStates& st
     }
     return gids;
   };
-  auto listing = pool_->run(std::move(list), deadline_);
+  return pool_->run(std::move(list), deadline_);
+}
+
+asio::awaitable<Result<Done>> CardSettlement::mark_unused(const GlobalStates& states) {
+  auto listing = old_intents();
   const auto gids = co_await std::move(listing);
   if (!gids) co_return gids.failure();
   if (gids.value().empty()) co_return Done{};

@@ -39,15 +39,25 @@ struct CardSettlementReport {
   double lag_seconds = 0;  // age of the oldest errand that is left
 };
 
-class CardSettlement {
+// Whoever tells the card processor: in this process, or behind a URL.
+class CardSettler {
+ public:
+  virtual ~CardSettler() = default;
+  // One bounded round; call it again and again. Several may run at once, here or in other
+  // processes: each step may be repeated. A failure of one half does not stop the other.
+  virtual asio::awaitable<Result<CardSettlementReport>> settle_cards(GlobalStates states) = 0;
+  // The global transactions that card authorisations wait for, of those that are old enough.
+  virtual asio::awaitable<Result<std::vector<protocol::Gid>>> old_intents() = 0;
+};
+
+class CardSettlement final : public CardSettler {
  public:
   // `metrics` may be null.
   CardSettlement(std::shared_ptr<pg::Pool> pool, std::shared_ptr<CardProcessor> processor,
                  std::chrono::milliseconds deadline, Metrics* metrics);
 
-  // One bounded round; call it again and again. Several may run at once, here or in other
-  // processes: each step may be repeated. A failure of one half does not stop the other.
-  asio::awaitable<Result<CardSettlementReport>> settle_cards(GlobalStates states);
+  asio::awaitable<Result<CardSettlementReport>> settle_cards(GlobalStates states) override;
+  asio::awaitable<Result<std::vector<protocol::Gid>>> old_intents() override;
 
   // Intents younger than this are not asked about: their group is most likely under way.
   std::chrono::milliseconds intent_age_min{2000};

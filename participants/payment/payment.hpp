@@ -14,7 +14,7 @@ namespace txcoord {
 struct PaymentParts {
   std::unique_ptr<Participant> participant;
   std::unique_ptr<PaymentService> service;
-  std::unique_ptr<CardSettlement> settlement;  // somebody calls settle_cards() once a second or so
+  std::unique_ptr<CardSettler> settlement;  // somebody calls settle_cards() once a second or so
 };
 
 // `metrics` may be null; it outlives the parts. Nothing connects before the first call. Cards have

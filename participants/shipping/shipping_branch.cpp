@@ -84,16 +84,7 @@ class ShippingLogic final : public BranchLogic {
  public:
   std::string_view name() const override { return "shipping"; }
   bool touches(const Operation& operation) const override {
-    switch (operation.kind) {
-      case OperationKind::place:
-      case OperationKind::cancel:
-      case OperationKind::ship:
-      case OperationKind::deliver: return true;
-      case OperationKind::create:
-      case OperationKind::confirm:
-      case OperationKind::fail: return false;
-    }
-    return false;
+    return shipment_touched(operation.kind);
   }
 
   std::unique_ptr<LockedRows> without_locks(const Operations& operations) const override {
@@ -118,7 +109,7 @@ class ShippingLogic final : public BranchLogic {
     Arranged arranged;
     MovedRows moved;
     for (std::size_t i = 0; i < operations.size(); ++i) {
-      if (!survivors[i]) continue;
+      if (!survivors[i] || !shipment_touched(operations[i]->kind)) continue;
       const Operation& operation = *operations[i];
       if (operation.kind == OperationKind::place) {
         arranged.add(operation);

@@ -53,6 +53,19 @@ ShipmentStatus parse_shipment_status(std::string_view text) {
                            "', which this version does not know");
 }
 
+bool shipment_touched(OperationKind kind) {
+  switch (kind) {
+    case OperationKind::place:
+    case OperationKind::cancel:
+    case OperationKind::ship:
+    case OperationKind::deliver: return true;
+    case OperationKind::create:
+    case OperationKind::confirm:
+    case OperationKind::fail: break;
+  }
+  return false;
+}
+
 std::span<const Move<ShipmentStatus>> shipment_moves() { return moves; }
 
 std::optional<ShipmentStatus> shipment_made_in(const Operation& operation) {
@@ -67,8 +80,11 @@ protocol::Votes LockedShipments::judge(const Operations& operations,
   const auto vote_missing = [](const Operation&) {
     return vote_retry("the order's shipment is not here yet");
   };
-  return vote_on_moves(shipment_moves(), statuses_, operations, candidates, shipment_made_in,
-                       vote_on_address, vote_missing);
+  auto votes = vote_on_moves(shipment_moves(), statuses_, operations, candidates, shipment_made_in,
+                             vote_on_address, vote_missing);
+  for (std::size_t i = 0; i < operations.size(); ++i)
+    if (!shipment_touched(operations[i]->kind)) votes[i] = vote_yes();
+  return votes;
 }
 
 bool LockedShipments::undone_already(const Operation& operation) const {

@@ -16,6 +16,8 @@ namespace txcoord {
 enum class ShipmentStatus : std::uint8_t { arranged, shipped, delivered, cancelled };
 std::string_view to_string(ShipmentStatus status);            // as stored: ARRANGED, SHIPPED, …
 ShipmentStatus parse_shipment_status(std::string_view text);  // throws std::runtime_error
+// Whether an operation of this kind has work here; the others get yes, and nothing is done.
+bool shipment_touched(OperationKind kind);
 std::span<const Move<ShipmentStatus>> shipment_moves();
 // The status in which the operation makes its shipment; nothing: it moves one.
 std::optional<ShipmentStatus> shipment_made_in(const Operation& operation);

@@ -113,8 +113,8 @@ class Findings:
         if found is None:
             return None
         winner = {"first": pair[0], "second": pair[1], "tie": "tie"}[found["winner"]]
-        return {"sweep": point.sweep, "x": point.x, "label": point.label, "metric": metric, "pair": pair, **found,
-                "winner": winner}
+        return {"sweep": point.sweep, "x": point.x, "label": point.label, "connections": point.connections,
+                "metric": metric, "pair": pair, **found, "winner": winner}
 
     def series(self, sweep, metric):
         """{variant: [(x, median, low, high)]} for a plot."""

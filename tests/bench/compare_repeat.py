@@ -8,7 +8,8 @@ import json
 
 
 def key_of(found):
-    return found["sweep"], found["x"], found["metric"], tuple(found["pair"])
+    """Points of a quick comparison and of a full one share a name; with other connections they are others."""
+    return found["sweep"], found["x"], found["connections"], found["metric"], tuple(found["pair"])
 
 
 def read_verdicts(path):

@@ -112,7 +112,8 @@ bool OrderClient::judge(const Response& response, Answer& answer) {
       answer.outcome = Outcome::refused;
       answer.reason = reason;
       return true;
-    case 503: ++friction_.unavailable; return false;
+    case 503:
+    case 504: ++friction_.unavailable; return false;
     case 501: throw NotAvailable("the server answers 501 " + reason);
     default:
       answer.outcome = Outcome::error;

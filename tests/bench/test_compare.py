@@ -55,8 +55,8 @@ class RepeatTest(unittest.TestCase):
     """A second comparison, held against a first: speed (higher is better) and latency (lower is)."""
 
     @staticmethod
-    def found(first, second, winner, metric="orders_per_s"):
-        return {"sweep": "zipf", "x": 0, "metric": metric, "pair": ("2pc", "saga"), "winner": winner,
+    def found(first, second, winner, metric="orders_per_s", connections=64):
+        return {"sweep": "zipf", "x": 0, "connections": connections, "metric": metric, "pair": ("2pc", "saga"), "winner": winner,
                 "first": {"median": first}, "second": {"median": second}}
 
     def told(self, before, now):
@@ -79,6 +79,10 @@ class RepeatTest(unittest.TestCase):
 
     def test_ties_promise_nothing_and_what_was_not_measured_is_told(self):
         self.assertEqual(self.told([self.found(9, 8, "tie"), self.found(9, 3, "2pc", "p99_ms")], []), {"not_measured": 1})
+
+    def test_another_number_of_connections_is_another_point(self):
+        self.assertEqual(self.told([self.found(9, 3, "2pc")], [self.found(3, 9, "saga", connections=128)]),
+                         {"not_measured": 1})
 
     def test_a_file_that_is_no_result_is_refused(self):
         with self.assertRaises(ValueError):

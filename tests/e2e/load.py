@@ -108,8 +108,8 @@ class Memory:
             request.answered += 1
             self.statuses[answer.status] += 1
             self.slowest[answer.status] = max(self.slowest.get(answer.status, 0.0), answer.seconds)
-            if answer.status == 503 and "Retry-After" not in answer.headers:
-                self.contradictions.append(f"{request.key}: 503 without Retry-After")
+            if answer.status in (503, 504) and "Retry-After" not in answer.headers:
+                self.contradictions.append(f"{request.key}: {answer.status} without Retry-After")
             outcome, reason, order_id = self._read(answer)
             if outcome is None:
                 self._note_promise(request, answer)
@@ -140,7 +140,7 @@ class Memory:
             return "confirmed", None, answer.json.get("order_id")
         if answer.status in FINAL_REFUSALS and answer.reason != "REQUEST_IN_FLIGHT":
             return "refused", answer.reason, None
-        if answer.status not in (202, 409, 503):
+        if answer.status not in (202, 409, 503, 504):
             self.contradictions.append(f"an answer outside the contract: {answer.status} {answer.json}")
         return None, None, None
 

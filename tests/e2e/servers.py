@@ -55,6 +55,7 @@ class Database:
         self.name = name
         self.dsn = os.environ[f"TXC_TEST_DSN_{name.upper()}"]
         self._data = os.path.join(os.environ["TXC_TEST_PGROOT"], name)
+        self.options = ""  # of our own sessions
         self._frozen = []
         self._connection = None
 
@@ -68,7 +69,7 @@ class Database:
             if self._connection is None or self._connection.closed:
                 self._connection = psycopg.connect(self.dsn, autocommit=True, connect_timeout=5,
                                                    application_name="e2e",
-                                                   options="-c statement_timeout=5000")
+                                                   options="-c statement_timeout=5000 " + self.options)
                 fresh = True
             try:
                 cursor = self._connection.execute(sql, parameters or None)

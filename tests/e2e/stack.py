@@ -34,6 +34,8 @@ SKIP = 77  # what ctest takes as "skipped"
 
 SECONDS_TO_SETTLE = 5.0  # I7
 SECONDS_TO_END = 10.0    # a saga or an accepted order, once nothing is in its way
+# The other shape: each participant a process of its own, spoken to over HTTP. The same tests.
+APART = os.environ.get("TXC_SHAPE") == "apart"
 THOROUGH = bool(os.environ.get("TXC_THOROUGH"))  # more cases, and the whole verdict after each
 
 # For tests with two coordinators: a lease that runs out soon, and sessions of a silent coordinator
@@ -72,28 +74,24 @@ def free_port():
     raise RuntimeError("no free port")
 
 
-class Coordinator:
-    """One `txcoord serve` process, started as often as a test likes, always on the same port."""
+class Process:
+    """A txcoord process that serves, started as often as a test likes, always on the same port."""
 
-    def __init__(self, stack, identity="c1", settings=None, binary=BINARY):
+    def __init__(self, stack, identity, binary=BINARY):
         self.stack, self.identity, self.binary = stack, identity, binary
         self.port, self.admin_port = free_port(), free_port()
         self.process = None
         self.log_path = os.path.join(stack.folder, f"{identity}-{self.port}.log")
         self.config = os.path.join(stack.folder, f"{identity}-{self.port}.toml")
-        self.configure(settings or {})
 
-    def configure(self, settings):
-        """`settings`: dotted names over what the tests need anyway; takes effect at the next start."""
-        values = {"coordinator_id": self.identity, "http.port": self.port, "http.admin_port": self.admin_port,
-                  "engine.trim": False, "log.dsn": self.stack.databases["log"].dsn}
-        for name in PARTICIPANTS:
-            values[f"participants.{name}.dsn"] = self.stack.databases[name].dsn
-        values.update(settings)
-        self.trims = values["engine.trim"]
+    def write(self, values):
         with open(self.config, "w", encoding="utf-8") as file:
             for name, value in values.items():
                 file.write(f"{name} = {json.dumps(value)}\n")
+
+    def command(self):
+        """What is run."""
+        raise NotImplementedError
 
     def start(self, crash_at=None, ready=True):
         assert not self.alive(), "it runs already"
@@ -101,9 +99,8 @@ class Coordinator:
         if crash_at:
             environment["TXCOORD_CRASH_AT"] = crash_at
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([self.binary, "serve", "--config", self.config], env=environment,
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=die_with_parent)
+            self.process = subprocess.Popen(self.command(), env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, preexec_fn=die_with_parent)
         if ready:
             self.wait_ready()
         return self
@@ -134,22 +131,6 @@ class Coordinator:
         found = re.search(rf"^{name}{re.escape(labels)} (\S+)$", text, re.MULTILINE)
         return float(found.group(1)) if found else 0.0
 
-    def admin(self, method, path, body=None):
-        client = Client(self.admin_port, timeout=5)
-        try:
-            return client.request(method, path, body)
-        finally:
-            client.close()
-
-    def set_fault(self, participant, **fault):
-        """failure_rate, delay_ms, mode (error, lost_answer, refuse, down)."""
-        answer = self.admin("PUT", f"/admin/v1/faults/{participant}", fault)
-        assert answer.status == 200, (answer.status, answer.json)
-
-    def clear_faults(self):
-        for participant in PARTICIPANTS:
-            assert self.admin("DELETE", f"/admin/v1/faults/{participant}").status == 204
-
     def alive(self):
         return self.process is not None and self.process.poll() is None
 
@@ -175,13 +156,85 @@ class Coordinator:
             return "".join(log.readlines()[-lines:])
 
 
+class Service(Process):
+    """One participant as a process of its own."""
+
+    def __init__(self, stack, name):
+        super().__init__(stack, name)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.configure({})
+
+    @staticmethod
+    def has(name):
+        """Whether a participant's service does something else with this setting."""
+        return (name in ("engine.vote_ms_max", "engine.prepare_ms_max", "engine.commit_ms_max")
+                or name.startswith("participants.") and not name.endswith((".url", ".dsn")))
+
+    def configure(self, settings):
+        """Those of a coordinator's settings that a participant has too."""
+        own = {name: value for name, value in settings.items()
+               if self.has(name) and (name.startswith("engine.") or f".{self.identity}." in name)}
+        self.write({"http.port": self.port, "http.admin_port": self.admin_port,
+                    f"participants.{self.identity}.dsn": self.stack.databases[self.identity].dsn,
+                    "engine.branch_open_ms_max": 2500, **own})
+
+    def command(self):
+        return [self.binary, "participant", self.identity, "--config", self.config]
+
+
+class Coordinator(Process):
+    """One `txcoord serve` process."""
+
+    def __init__(self, stack, identity="c1", settings=None, binary=BINARY):
+        super().__init__(stack, identity, binary)
+        self.configure(settings or {})
+
+    def command(self):
+        return [self.binary, "serve", "--config", self.config]
+
+    def configure(self, settings):
+        """`settings`: dotted names over what the tests need anyway; takes effect at the next start."""
+        values = {"coordinator_id": self.identity, "http.port": self.port, "http.admin_port": self.admin_port,
+                  "engine.trim": False, "log.dsn": self.stack.databases["log"].dsn}
+        for name in PARTICIPANTS:
+            values[f"participants.{name}.dsn"] = self.stack.databases[name].dsn
+        for name, service in self.stack.services.items():
+            values[f"participants.{name}.url"] = service.url
+        values.update(settings)
+        self.trims = values["engine.trim"]
+        self.write(values)
+        self.settings = settings
+
+    def start(self, crash_at=None, ready=True):
+        self.stack.start_services(self.settings)
+        return super().start(crash_at, ready)
+
+    def admin(self, method, path, body=None):
+        client = Client(self.admin_port, timeout=5)
+        try:
+            return client.request(method, path, body)
+        finally:
+            client.close()
+
+    def set_fault(self, participant, **fault):
+        """failure_rate, delay_ms, mode (error, lost_answer, refuse, down)."""
+        answer = self.admin("PUT", f"/admin/v1/faults/{participant}", fault)
+        assert answer.status == 200, (answer.status, answer.json)
+
+    def clear_faults(self):
+        for participant in PARTICIPANTS:
+            assert self.admin("DELETE", f"/admin/v1/faults/{participant}").status == 204
+
+
 class Stack:
     """The five databases, migrated and empty, and the coordinators on them."""
 
-    def __init__(self):
+    def __init__(self, apart=APART):
         self.folder = tempfile.mkdtemp(prefix="txce2e.")
         self.databases = {name: Database(name) for name in DATABASES}
         self.coordinators = []
+        self.services = {name: Service(self, name) for name in PARTICIPANTS} if apart else {}
+        self.services_settings = {}
         self.migrated = False
         atexit.register(self.close)
         self._empty_databases()
@@ -193,6 +246,20 @@ class Stack:
             self.run("migrate", made)
             self.migrated = True
         return made
+
+    def start_services(self, settings):
+        """Those that do not run; all anew, when their settings are to be others."""
+        settings = {name: value for name, value in settings.items() if Service.has(name)}
+        changed = settings != self.services_settings
+        self.services_settings = settings
+        for service in self.services.values():
+            if changed:
+                service.kill()
+                service.configure(settings)
+            if not service.alive():
+                service.start(ready=False)
+        for service in self.services.values():
+            service.wait_ready()
 
     def _empty_databases(self):
         """Whatever an earlier test of this process left behind is gone."""
@@ -213,8 +280,8 @@ class Stack:
         for database in self.databases.values():
             database.thaw()
             database.close()
-        for coordinator in self.coordinators:
-            coordinator.kill()
+        for process in (*self.coordinators, *self.services.values()):
+            process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- what stands in the databases -----------------------------------------------------------
@@ -276,9 +343,12 @@ class Stack:
 
     def sessions_ended(self, seconds=5):
         """Waits until no session of a dead coordinator works on: what it sent has landed or is lost."""
+        # A service outlives the coordinator, and so do its sessions: then it is their transactions that end.
+        what = " AND state <> 'idle'" if self.services else ""
+
         def ended():
             return not any(database.query("SELECT 1 FROM pg_stat_activity"
-                                          " WHERE application_name LIKE 'txcoord%'")
+                                          " WHERE application_name LIKE 'txcoord%'" + what)
                            for database in self.databases.values())
         wait_until("the sessions of the dead coordinator end", ended, seconds)
 

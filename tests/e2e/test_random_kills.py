@@ -1,6 +1,7 @@
 """SIGKILL at random moments, under load: of the only coordinator (two-phase commit alone; both modes,
 accepted orders too, with faults at two participants), and of one of two (take-over, and the fence
-against one that was only silent). TXC_KILLS=200 TXC_CLIENTS=32 for the full run."""
+against one that was only silent). With TXC_SHAPE=apart, of the participants' services too.
+TXC_KILLS=200 TXC_CLIENTS=32 for the full run."""
 import os
 import random
 import signal
@@ -35,6 +36,7 @@ class RandomKills(unittest.TestCase):
         for _ in range(KILLS):
             # One in five dies before it is ready: while it recovers from the death before.
             time.sleep(self.choices.uniform(0.0, 0.6))
+            self.kill_a_service()
             coordinator.kill()
             left = self.standing_prepared()
             started = time.monotonic()
@@ -63,6 +65,7 @@ class RandomKills(unittest.TestCase):
                     coordinator.set_fault(name, mode=self.choices.choice(("error", "lost_answer")), **FAULT)
             # What is killed has been at work for long enough to meet a fault.
             time.sleep(self.choices.uniform(0.1, 2.0))
+            self.kill_a_service()
             coordinator.kill()
             coordinator.start()
         coordinator.clear_faults()
@@ -72,6 +75,11 @@ class RandomKills(unittest.TestCase):
         self.assertLessEqual(statuses, {"CONFIRMED", "FAILED", "CANCELLED"})
         verify(self.stack, coordinator, memory)
         print(f"{KILLS_WITH_FAULTS} kills with faults, {CLIENTS} clients: {memory}", flush=True)
+
+    def kill_a_service(self):
+        """In the other shape, one time in three, a participant's process too; the next start brings it back."""
+        if self.stack.services and self.choices.random() < 0.33:
+            self.stack.services[self.choices.choice(PARTICIPANTS)].kill()
 
     def two(self, crash_at=None):
         first = self.stack.coordinator("c1", SHORT_LEASE)

@@ -122,10 +122,21 @@ TestServer::TestServer(std::function<void(Settings&)> adjust) {
     faults_[name] = std::make_unique<FaultyParticipant>(nobody_, 1);
     faults[name] = faults_[name].get();
   }
+  dispatcher_ = std::make_unique<http::Dispatcher>(io_.get_executor(),
+                                                   http::HttpDependencies{engine,
+                                                                          orders_,
+                                                                          inventory_,
+                                                                          payments_,
+                                                                          shipping_,
+                                                                          log_,
+                                                                          world.saga_log,
+                                                                          metrics,
+                                                                          settings_,
+                                                                          std::move(faults),
+                                                                          {}});
   server_ = std::make_unique<http::Server>(
-      io_.get_executor(),
-      http::HttpDependencies{engine, orders_, inventory_, payments_, shipping_, log_,
-                             world.saga_log, metrics, settings_, std::move(faults)});
+      io_.get_executor(), settings_.http,
+      [this](const http::Request& request) { return dispatcher_->handle(request); });
   server_->start();
   thread_ = std::thread([this] { io_.run(); });
 }

@@ -15,6 +15,7 @@
 
 #include "tests/http/fake_engine.hpp"
 #include "tests/unit/fake_participant.hpp"
+#include "txcoord/http/dispatch.hpp"
 #include "txcoord/http/server.hpp"
 
 namespace txcoord::testing {
@@ -95,6 +96,7 @@ class TestServer {
   // The thread stays for on_io() when the server has nothing left to do.
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{
       io_.get_executor()};
+  std::unique_ptr<http::Dispatcher> dispatcher_;
   std::unique_ptr<http::Server> server_;
   std::thread thread_;
 };

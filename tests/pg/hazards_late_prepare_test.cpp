@@ -12,6 +12,7 @@
 
 #include "participants/inventory/inventory.hpp"
 #include "tests/pg/branch_rig.hpp"
+#include "tests/pg/shapes.hpp"
 
 namespace txcoord {
 namespace {
@@ -50,7 +51,8 @@ class PsqlClient {
 struct LatePrepareRig {
   test::ServiceDatabase database{"inventory"};
   boost::asio::io_context io;
-  InventoryParts parts = make_inventory(io.get_executor(), test::settings_of(database), nullptr);
+  InventoryParts parts =
+      test::in_shape(io, make_inventory(io.get_executor(), test::settings_of(database), nullptr));
   test::BranchDriver branch{io, *parts.participant};
   std::unique_ptr<pg::Session> blocker = test::connect(database.dsn());
   protocol::Gid gid = branch.next_gid();

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "tests/pg/branch_rig.hpp"
+#include "tests/pg/shapes.hpp"
 #include "txcoord/base/sha256.hpp"
 
 namespace txcoord {
@@ -21,7 +22,7 @@ using test::place_order;
 struct InventoryRig {
   test::ServiceDatabase database{"inventory"};
   boost::asio::io_context io;
-  InventoryParts parts = make_inventory(io.get_executor(), settings(), nullptr);
+  InventoryParts parts = test::in_shape(io, make_inventory(io.get_executor(), settings(), nullptr));
   test::BranchDriver branch{io, *parts.participant};
   InventoryService& service = *parts.service;
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/pg/service_database.hpp"
+#include "tests/pg/shapes.hpp"
 #include "txcoord/base/time.hpp"
 
 namespace txcoord {
@@ -40,7 +41,7 @@ struct OrderRig {
   OrderParts parts;
   std::uint64_t seq = 0;
 
-  OrderRig() : parts(make_order(io.get_executor(), settings(), nullptr)) {}
+  OrderRig() : parts(test::in_shape(io, make_order(io.get_executor(), settings(), nullptr))) {}
 
   DatabaseSettings settings() {
     DatabaseSettings settings;

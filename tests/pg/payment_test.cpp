@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "tests/pg/branch_rig.hpp"
+#include "tests/pg/shapes.hpp"
 
 namespace txcoord {
 namespace {
@@ -34,14 +35,13 @@ std::shared_ptr<Operation> cancel(const Operation& placed) {
 struct PaymentRig {
   test::ServiceDatabase database{"payment"};
   boost::asio::io_context io;
-  PaymentParts parts = make_payment(io.get_executor(), test::settings_of(database), nullptr);
+  PaymentParts parts =
+      test::in_shape(io, test::without_intent_age(make_payment(
+                             io.get_executor(), test::settings_of(database), nullptr)));
   test::BranchDriver branch{io, *parts.participant};
   PaymentService& service = *parts.service;
 
-  PaymentRig() {
-    parts.settlement->intent_age_min = std::chrono::milliseconds(0);
-    wallet("alice", 1000);
-  }
+  PaymentRig() { wallet("alice", 1000); }
   void wallet(const std::string& customer, Money balance) {
     REQUIRE(await(io, service.put_wallet(customer, balance)).ok());
   }

@@ -6,6 +6,7 @@
 
 #include "participants/inventory/inventory.hpp"
 #include "tests/pg/branch_rig.hpp"
+#include "tests/pg/shapes.hpp"
 
 namespace txcoord {
 namespace {
@@ -18,7 +19,8 @@ using test::place_order;
 struct Rig {
   test::ServiceDatabase database{"inventory"};
   boost::asio::io_context io;
-  InventoryParts parts = make_inventory(io.get_executor(), test::settings_of(database), nullptr);
+  InventoryParts parts =
+      test::in_shape(io, make_inventory(io.get_executor(), test::settings_of(database), nullptr));
   Participant& participant = *parts.participant;
   test::BranchDriver branch{io, participant};
 

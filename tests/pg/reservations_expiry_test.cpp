@@ -5,6 +5,7 @@
 
 #include "participants/order/order.hpp"
 #include "tests/pg/saga_steps_inventory_rig.hpp"
+#include "tests/pg/shapes.hpp"
 
 namespace txcoord {
 namespace {
@@ -14,7 +15,8 @@ using test::TestSaga;
 
 struct Rig : test::InventoryStepRig {
   test::ServiceDatabase order_database{"order"};
-  OrderParts orders = make_order(io.get_executor(), test::settings_of(order_database), nullptr);
+  OrderParts orders =
+      test::in_shape(io, make_order(io.get_executor(), test::settings_of(order_database), nullptr));
   test::StepDriver order_steps{io, *orders.participant};
 
   Rig() : InventoryStepRig(10) {}

@@ -7,13 +7,15 @@
 
 #include "participants/inventory/inventory.hpp"
 #include "tests/pg/saga_steps_rig.hpp"
+#include "tests/pg/shapes.hpp"
 
 namespace txcoord::test {
 
 struct InventoryStepRig {
   ServiceDatabase database{"inventory"};
   boost::asio::io_context io;
-  InventoryParts parts = make_inventory(io.get_executor(), settings_of(database), nullptr);
+  InventoryParts parts =
+      in_shape(io, make_inventory(io.get_executor(), settings_of(database), nullptr));
   StepDriver steps{io, *parts.participant};
   BranchDriver branch{io, *parts.participant};
   InventoryService& service = *parts.service;

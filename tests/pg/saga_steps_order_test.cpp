@@ -7,6 +7,7 @@
 
 #include "participants/order/order.hpp"
 #include "tests/pg/saga_steps_rig.hpp"
+#include "tests/pg/shapes.hpp"
 
 namespace txcoord {
 namespace {
@@ -20,7 +21,8 @@ using test::TestSaga;
 struct Rig {
   test::ServiceDatabase database{"order"};
   boost::asio::io_context io;
-  OrderParts parts = make_order(io.get_executor(), test::settings_of(database), nullptr);
+  OrderParts parts =
+      test::in_shape(io, make_order(io.get_executor(), test::settings_of(database), nullptr));
   test::StepDriver steps{io, *parts.participant};
   test::BranchDriver branch{io, *parts.participant};
 

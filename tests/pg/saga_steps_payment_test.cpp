@@ -9,6 +9,7 @@
 
 #include "participants/payment/payment.hpp"
 #include "tests/pg/saga_steps_rig.hpp"
+#include "tests/pg/shapes.hpp"
 
 namespace txcoord {
 namespace {
@@ -19,13 +20,12 @@ using test::TestSaga;
 struct Rig {
   test::ServiceDatabase database{"payment"};
   boost::asio::io_context io;
-  PaymentParts parts = make_payment(io.get_executor(), test::settings_of(database), nullptr);
+  PaymentParts parts =
+      test::in_shape(io, test::without_intent_age(make_payment(
+                             io.get_executor(), test::settings_of(database), nullptr)));
   test::StepDriver steps{io, *parts.participant};
 
-  Rig() {
-    parts.settlement->intent_age_min = std::chrono::milliseconds(0);
-    REQUIRE(await(io, parts.service->put_wallet("alice", 1000)).ok());
-  }
+  Rig() { REQUIRE(await(io, parts.service->put_wallet("alice", 1000)).ok()); }
   static TestSaga wallet(Money total) {
     return test::saga_of(*test::place_order({{"a", 1, total, ""}}, "alice"));
   }

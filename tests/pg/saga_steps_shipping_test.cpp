@@ -5,6 +5,7 @@
 
 #include "participants/shipping/shipping.hpp"
 #include "tests/pg/saga_steps_rig.hpp"
+#include "tests/pg/shapes.hpp"
 
 namespace txcoord {
 namespace {
@@ -16,7 +17,8 @@ using test::TestSaga;
 struct Rig {
   test::ServiceDatabase database{"shipping"};
   boost::asio::io_context io;
-  ShippingParts parts = make_shipping(io.get_executor(), test::settings_of(database), nullptr);
+  ShippingParts parts =
+      test::in_shape(io, make_shipping(io.get_executor(), test::settings_of(database), nullptr));
   test::StepDriver steps{io, *parts.participant};
   test::BranchDriver branch{io, *parts.participant};
 

@@ -8,6 +8,7 @@
 
 #include "participants/shipping/carrier.hpp"
 #include "tests/pg/service_database.hpp"
+#include "tests/pg/shapes.hpp"
 #include "txcoord/base/time.hpp"
 
 namespace txcoord {
@@ -40,7 +41,8 @@ struct ShippingRig {
   ShippingParts parts;
   std::uint64_t seq = 0;
 
-  ShippingRig() : parts(make_shipping(io.get_executor(), settings(), nullptr)) {}
+  ShippingRig()
+      : parts(test::in_shape(io, make_shipping(io.get_executor(), settings(), nullptr))) {}
 
   DatabaseSettings settings() {
     DatabaseSettings settings;

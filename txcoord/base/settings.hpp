@@ -44,6 +44,9 @@ struct EngineSettings {
       24;  // decided or aborted, not yet finished: below the prepared slots
   std::uint32_t vote_ms_max = 1500;
   std::uint32_t prepare_ms_max = 2000;
+  // A participant that is a service of its own: a branch that was voted on, and then neither
+  // prepared nor released for so long, is released: its coordinator is gone.
+  std::uint32_t branch_open_ms_max = 10000;
   std::uint32_t decide_ms_max = 3000;
   std::uint32_t commit_ms_max = 2000;      // one try; retried until done
   std::uint32_t queue_wait_ms_max = 1500;  // an operation that waited longer gets 503
@@ -71,6 +74,9 @@ struct SagaSettings {
 
 struct DatabaseSettings {
   std::string dsn;  // may hold a password: never logged
+  // Participants only: a service of its own (docs/participant-protocol.md). Then this process does
+  // not open its database; a dsn beside it is for `migrate` and `audit`.
+  std::string url;
   std::uint32_t connections_max = 8;
   std::uint32_t lock_ms_max = 1200;  // above decide + commit of the group before
   std::uint32_t statement_ms_max = 3000;
@@ -89,7 +95,8 @@ struct Settings {
   std::string default_mode = "2pc";
   std::string currency = "JPY";
   std::string log_level = "info";
-  std::string crash_at;  // TXCOORD_CRASH_AT=point[:nth]: SIGKILL to itself there; for drills
+  std::string crash_at;        // TXCOORD_CRASH_AT=point[:nth]: SIGKILL to itself there; for drills
+  std::string internal_token;  // between coordinators and participant services; empty: none
   HttpSettings http;
   EngineSettings engine;
   SagaSettings saga;
@@ -104,10 +111,18 @@ class SettingsError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Which databases a command cannot do without.
+struct DatabaseNeeds {
+  bool log = true;
+  std::vector<std::string> participants = {"order", "inventory", "payment", "shipping"};
+  bool url_will_do = true;  // in place of a participant's dsn
+};
+
 // `toml_file` may be empty: no file. `flags` and the file use the names above ("http.port",
 // "participants.order.dsn"). Throws SettingsError.
 Settings load_settings(const std::filesystem::path& toml_file,
-                       const std::map<std::string, std::string>& flags);
+                       const std::map<std::string, std::string>& flags,
+                       const DatabaseNeeds& needs = {});
 
 // For `txcoord config`: every setting with its value, passwords hidden.
 std::string describe(const Settings& settings);

@@ -177,7 +177,8 @@ void refuse_unknown_variables(const Rows& rows,
   for (const auto& [variable, value] : variables) {
     const bool ours =
         variable.starts_with("TXCOORD_HTTP_") || variable.starts_with("TXCOORD_ENGINE_") ||
-        variable.starts_with("TXCOORD_LOG_") || variable.starts_with("TXCOORD_PARTICIPANTS_");
+        variable.starts_with("TXCOORD_LOG_") || variable.starts_with("TXCOORD_PARTICIPANTS_") ||
+        variable.starts_with("TXCOORD_SAGA_") || variable.starts_with("TXCOORD_FAULTS_");
     const auto spells = [&](const SettingRow& row) {
       const std::string known = variable_of(row.name);
       return variable == known || variable == known + "_FILE";
@@ -215,7 +216,8 @@ void read_environment(const Rows& rows) {
 }  // namespace
 
 Settings load_settings(const std::filesystem::path& toml_file,
-                       const std::map<std::string, std::string>& flags) {
+                       const std::map<std::string, std::string>& flags,
+                       const DatabaseNeeds& needs) {
   Settings settings;
   const Rows rows = detail::setting_rows(settings);
   if (!toml_file.empty()) read_file(rows, toml_file);
@@ -229,6 +231,7 @@ Settings load_settings(const std::filesystem::path& toml_file,
     assign_text(*row, value, "flag " + name);
   }
   detail::check_settings(settings);
+  detail::check_databases(settings, needs);
   return settings;
 }
 

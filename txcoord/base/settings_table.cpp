@@ -42,6 +42,7 @@ void engine_rows(std::vector<SettingRow>& rows, EngineSettings& engine) {
                   {"engine.unfinished_groups_max", &engine.unfinished_groups_max, 1, 10'000},
                   {"engine.vote_ms_max", &engine.vote_ms_max, 1, hour_ms},
                   {"engine.prepare_ms_max", &engine.prepare_ms_max, 1, hour_ms},
+                  {"engine.branch_open_ms_max", &engine.branch_open_ms_max, 1, hour_ms},
                   {"engine.decide_ms_max", &engine.decide_ms_max, 1, hour_ms},
                   {"engine.commit_ms_max", &engine.commit_ms_max, 1, hour_ms},
                   {"engine.queue_wait_ms_max", &engine.queue_wait_ms_max, 1, hour_ms},
@@ -94,8 +95,7 @@ void check(bool holds, const std::string& message) {
   if (!holds) throw SettingsError(message);
 }
 
-void check_database(const std::string& name, const DatabaseSettings& database,
-                    const EngineSettings& engine) {
+void check_dsn(const std::string& name, const DatabaseSettings& database) {
   std::string variable = "TXCOORD_" + name + ".dsn";
   std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) {
     return c == '.' ? '_' : static_cast<char>(std::toupper(c));
@@ -104,6 +104,10 @@ void check_database(const std::string& name, const DatabaseSettings& database,
         name + ".dsn is not set: give the libpq connection string of that database in the " +
             "file, or in " + variable + ", or the name of a file that holds it in " + variable +
             "_FILE");
+}
+
+void check_idle(const std::string& name, const DatabaseSettings& database,
+                const EngineSettings& engine) {
   // A branch idles between its vote and its prepare: the server must not end it before our deadline
   // does.
   const std::uint64_t between = std::uint64_t{engine.vote_ms_max} + engine.prepare_ms_max;
@@ -123,14 +127,17 @@ std::vector<SettingRow> setting_rows(Settings& settings) {
       {"currency", &settings.currency},
       {"log_level", &settings.log_level},
       {"crash_at", &settings.crash_at},
+      {"internal_token", &settings.internal_token, 0, 0, true},
   };
   http_rows(rows, settings.http);
   engine_rows(rows, settings.engine);
   saga_rows(rows, settings.saga);
   database_rows(rows, "log", settings.log);
   for (const std::string_view name : participant_names) {
-    database_rows(rows, "participants." + std::string(name),
-                  settings.participants[std::string(name)]);
+    const std::string prefix = "participants." + std::string(name);
+    DatabaseSettings& database = settings.participants[std::string(name)];
+    database_rows(rows, prefix, database);
+    rows.push_back({prefix + ".url", &database.url});
   }
   for (const std::string_view name : participant_names)
     fault_rows(rows, "faults." + std::string(name), settings.faults[std::string(name)]);
@@ -192,10 +199,19 @@ void check_settings(const Settings& settings) {
     check(known, "faults." + name + ".mode must be error, lost_answer, refuse (not order) or down");
   }
 
-  check_database("log", settings.log, engine);
-  for (const std::string_view name : participant_names) {
-    check_database("participants." + std::string(name), settings.participants.at(std::string(name)),
-                   engine);
+  check_idle("log", settings.log, engine);
+  for (const auto& [name, database] : settings.participants)
+    check_idle("participants." + name, database, engine);
+  check(engine.branch_open_ms_max >= engine.vote_ms_max,
+        "engine.branch_open_ms_max must be at least engine.vote_ms_max (" +
+            std::to_string(engine.vote_ms_max) + "): other voters may take that long");
+}
+
+void check_databases(const Settings& settings, const DatabaseNeeds& needs) {
+  if (needs.log) check_dsn("log", settings.log);
+  for (const std::string& name : needs.participants) {
+    const DatabaseSettings& database = settings.participants.at(name);
+    if (!needs.url_will_do || database.url.empty()) check_dsn("participants." + name, database);
   }
 }
 

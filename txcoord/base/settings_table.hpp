@@ -27,6 +27,8 @@ std::vector<SettingRow> setting_rows(Settings& settings);
 
 // Checks that hold between settings. Throws SettingsError.
 void check_settings(const Settings& settings);
+// That the databases a command needs are named. Throws SettingsError.
+void check_databases(const Settings& settings, const DatabaseNeeds& needs);
 
 // A libpq connection string, keyword or URI form, with what may be secret replaced by ***.
 std::string hide_password(std::string_view dsn);

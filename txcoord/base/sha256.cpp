@@ -23,4 +23,15 @@ std::string to_hex(const std::array<std::uint8_t, 32>& digest) {
   return text;
 }
 
+std::optional<std::array<std::uint8_t, 32>> sha256_from_hex(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::array<std::uint8_t, 32> digest{};
+  if (text.size() != 2 * digest.size() || text.find_first_not_of(digits) != std::string_view::npos)
+    return std::nullopt;
+  for (std::size_t i = 0; i < digest.size(); ++i)
+    digest[i] =
+        static_cast<std::uint8_t>(digits.find(text[2 * i]) * 16 + digits.find(text[2 * i + 1]));
+  return digest;
+}
+
 }  // namespace txcoord

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,5 +11,7 @@ namespace txcoord {
 
 std::array<std::uint8_t, 32> sha256(std::string_view bytes);
 std::string to_hex(const std::array<std::uint8_t, 32>& digest);
+// nullopt for what to_hex() would not have written.
+std::optional<std::array<std::uint8_t, 32>> sha256_from_hex(std::string_view text);
 
 }  // namespace txcoord

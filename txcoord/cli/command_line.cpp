@@ -44,7 +44,12 @@ std::optional<CommandLine> parse(int argc, char** argv, int& exit_code) {
     return sub;
   };
   add("serve", "run the coordinator, its participants and the REST API", Command::serve);
-  add("migrate", "bring all five databases' schemas up to date", Command::migrate)
+  add("participant", "run one participant, or several, as a service of their own",
+      Command::participant)
+      ->add_option("NAME", line.participants, "order, inventory, payment, shipping")
+      ->required()
+      ->check(CLI::IsMember({"order", "inventory", "payment", "shipping"}));
+  add("migrate", "bring the databases' schemas up to date", Command::migrate)
       ->add_flag("--with-cloudmart", line.with_cloudmart,
                  "add the CloudMart catalogue and wallets");
   add("audit", "check the invariants over all databases", Command::audit)

@@ -5,15 +5,17 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace txcoord::cli {
 
-enum class Command { serve, migrate, audit, config, crash_points };
+enum class Command { serve, participant, migrate, audit, config, crash_points };
 
 struct CommandLine {
   Command command = Command::serve;
   std::filesystem::path config_file;
   std::map<std::string, std::string> flags;  // --set name=value
+  std::vector<std::string> participants;     // participant
   bool json = false;                         // audit
   bool with_cloudmart = false;               // migrate
   bool check = false;                        // config

@@ -23,8 +23,21 @@ void migrate_one(const std::string& dsn, std::string_view database, std::ostream
 int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out,
                 std::ostream& err) {
   try {
-    migrate_one(settings.log.dsn, "log", out);
-    for (const auto& [name, database] : settings.participants) migrate_one(database.dsn, name, out);
+    std::size_t migrated = 0;
+    const auto migrate = [&](const std::string& dsn, const std::string& name) {
+      if (dsn.empty()) {
+        out << name << ": left alone, it has no dsn here\n";
+        return;
+      }
+      migrate_one(dsn, name, out);
+      ++migrated;
+    };
+    migrate(settings.log.dsn, "log");
+    for (const auto& [name, database] : settings.participants) migrate(database.dsn, name);
+    if (migrated == 0) {
+      err << "txcoord migrate: no database has a dsn: set log.dsn and participants.NAME.dsn\n";
+      return exit_usage;
+    }
     if (!with_cloudmart) return exit_ok;
     for (const auto& name : pg::load_sample("cloudmart", settings))
       out << name << ": CloudMart data is there\n";

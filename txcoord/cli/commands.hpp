@@ -1,12 +1,20 @@
-// The commands that do not serve: migrate, config, crash-points.
+// The commands. run_serve and run_participant return when the process is to end.
 #pragma once
 
 #include <iosfwd>
+#include <string>
+#include <vector>
 
 #include "txcoord/base/settings.hpp"
 
 namespace txcoord::cli {
 
+// The coordinator, its participants and the REST API (serve.cpp).
+int run_serve(const Settings& settings, std::ostream& err);
+// These participants as a service of their own (serve_participant.cpp).
+int run_participant(const Settings& settings, const std::vector<std::string>& names,
+                    std::ostream& err);
+// Every database that has a dsn.
 int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out,
                 std::ostream& err);
 int run_config(const Settings& settings, bool check, std::ostream& out, std::ostream& err);

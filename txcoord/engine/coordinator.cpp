@@ -229,12 +229,19 @@ bool Coordinator::queue_again(const SubmissionPtr& submission, const protocol::V
   return true;
 }
 
+// A database that is late is away; a service that is late is there, and did not answer in time.
+bool Coordinator::services_apart() const {
+  return std::ranges::any_of(settings_.participants,
+                             [](const auto& entry) { return !entry.second.url.empty(); });
+}
+
 SubmitResult Coordinator::result_of(const Group& group, std::size_t index) const {
   SubmitResult result;
   const auto& verdict = group.core.verdicts()[index];
   if (group.core.cause() != protocol::AbortCause::none) {
     const bool nobody_takes_it = group.core.cause() == protocol::AbortCause::poison;
     result.status = nobody_takes_it ? SubmitStatus::invalid : SubmitStatus::unavailable;
+    result.late = services_apart() && group.core.cause() == protocol::AbortCause::timeout;
     result.reason = nobody_takes_it ? "VALIDATION_FAILED" : "PARTICIPANT_UNAVAILABLE";
     result.detail =
         nobody_takes_it ? "a database cannot hold these values" : "nothing was done; send it again";

@@ -84,6 +84,7 @@ class Coordinator final : public Engine {
 
   void reply(const GroupPtr& group);
   SubmitResult result_of(const Group& group, std::size_t index) const;
+  bool services_apart() const;
   bool queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict);
   void answer(const SubmissionPtr& submission, SubmitResult result);
   void applied(const GroupPtr& group);

@@ -39,6 +39,7 @@ struct SubmitResult {
   std::string reason, detail;  // for refused, unavailable, overloaded, invalid
   std::string transaction_id;  // gid as text, or the saga's id, when there is one
   bool applied = false;        // every branch is committed
+  bool late = false;           // unavailable, since a service of its own did not answer in time
   std::optional<StoredOutcome> stored;
   std::chrono::milliseconds retry_after{1000};  // for unavailable, overloaded, in_flight
 };

@@ -285,7 +285,7 @@ asio::awaitable<Reply> Api::reply_to(Call& call, const Operation& operation,
       const ReasonInfo& info =
           reason_info(result.status == overloaded ? "OVERLOADED" : "PARTICIPANT_UNAVAILABLE");
       co_return problem_reply(
-          {.status = 503,
+          {.status = result.late ? 504 : 503,
            .reason = info.reason,
            .detail = result.detail.empty() ? std::string(info.title) : result.detail,
            .transaction_id = result.transaction_id,

@@ -132,6 +132,8 @@ Reply Api::ready(const Call& call) const {
         out.key("fault");
         write_fault(out, *fault->second->faults());
       }
+      const auto breaker = d_.breakers.find(name);
+      if (breaker != d_.breakers.end()) out.field("breaker", breaker->second());
       out.end_object();
     }
     out.end_array();

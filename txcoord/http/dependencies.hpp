@@ -1,8 +1,10 @@
 // What the REST layer stands on. References: main owns them all and outlives the server.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "participants/faulty_participant.hpp"
 #include "participants/services.hpp"
@@ -25,6 +27,9 @@ struct HttpDependencies {
   Metrics& metrics;
   const Settings& settings;
   std::map<std::string, FaultyParticipant*> faults;  // by participant: all four
+  // By participant, those that are services of their own: is its circuit breaker closed, half_open
+  // or open?
+  std::map<std::string, std::function<std::string_view()>> breakers;
 };
 
 }  // namespace txcoord::http

@@ -16,6 +16,7 @@ struct Request {
   std::string_view method, target;
   std::string_view content_type;
   std::string_view correlation_id, traceparent;  // as sent; not yet checked
+  std::string_view authorization, request_id;    // the same; between coordinators and participants
   std::vector<std::string_view> idempotency_keys, prefer;
   std::string_view body;
 };

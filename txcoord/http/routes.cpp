@@ -68,8 +68,8 @@ constexpr Success is_ready[] = {{200, &s::readiness, json_media, "Orders are tak
                                 {503, &s::readiness, json_media, "Not ready, or draining."}};
 constexpr Success openapi_document[] = {{200, nullptr, json_media, "This document."}};
 
-constexpr int changes[] = {400, 404, 409, 413, 415, 422};
-constexpr int places[] = {400, 409, 413, 415, 422};
+constexpr int changes[] = {400, 404, 409, 413, 415, 422, 504};
+constexpr int places[] = {400, 409, 413, 415, 422, 504};
 constexpr int puts[] = {400, 413, 415, 422};
 constexpr int reads[] = {400, 404};
 constexpr int lists[] = {400};

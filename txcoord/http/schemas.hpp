@@ -335,13 +335,16 @@ inline constexpr Schema liveness{
     .kind = SchemaKind::object, .name = "Liveness", .fields = liveness_fields};
 inline constexpr std::string_view ready_names[] = {"ready", "not_ready", "draining"};
 inline constexpr Schema ready_status{.kind = SchemaKind::text, .choices = ready_names};
+inline constexpr std::string_view breaker_names[] = {"closed", "half_open", "open"};
+inline constexpr Schema breaker_state{.kind = SchemaKind::text, .choices = breaker_names};
 inline constexpr Field health_fields[] = {{"name", &service},
                                           {"reachable", &flag},
                                           {"recovered", &flag},
                                           {"in_doubt_branches", &count},
                                           {"in_doubt_oldest_seconds", &count},
                                           {"last_error", &message, false},
-                                          {"fault", &fault, false}};
+                                          {"fault", &fault, false},
+                                          {"breaker", &breaker_state, false}};
 inline constexpr Schema health{
     .kind = SchemaKind::object, .name = "ParticipantHealth", .fields = health_fields};
 inline constexpr Schema healths{.kind = SchemaKind::array, .most = 5, .items = &health};

@@ -9,6 +9,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "txcoord/base/logging.hpp"
+#include "txcoord/http/problem.hpp"
 #include "txcoord/http/wire.hpp"
 
 namespace txcoord::http {
@@ -50,11 +51,10 @@ asio::awaitable<void> sleep_until_changed(asio::steady_timer& timer) {
 
 }  // namespace
 
-Server::Server(asio::any_io_executor io, HttpDependencies dependencies)
+Server::Server(asio::any_io_executor io, const HttpSettings& settings, RequestHandler handler)
     : io_(io),
-      settings_(dependencies.settings.http),
-      dispatcher_(io, dependencies),
-      handler_([this](const Request& request) { return dispatcher_.handle(request); }),
+      settings_(settings),
+      handler_(std::move(handler)),
       open_acceptor_(io),
       admin_acceptor_(io),
       sweep_timer_(io),

@@ -11,16 +11,16 @@
 #include <memory>
 #include <unordered_set>
 
-#include "txcoord/http/dependencies.hpp"
-#include "txcoord/http/dispatch.hpp"
+#include "txcoord/base/settings.hpp"
 #include "txcoord/http/session.hpp"
 
 namespace txcoord::http {
 
 class Server {
  public:
-  // The dependencies must outlive the server; the io_context must not run after it is gone.
-  Server(asio::any_io_executor io, HttpDependencies dependencies);
+  // The settings, and what the handler stands on, must outlive the server; the io_context must not
+  // run after it is gone.
+  Server(asio::any_io_executor io, const HttpSettings& settings, RequestHandler handler);
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
@@ -47,7 +47,6 @@ class Server {
 
   asio::any_io_executor io_;
   const HttpSettings& settings_;
-  Dispatcher dispatcher_;
   RequestHandler handler_;
   asio::ip::tcp::acceptor open_acceptor_, admin_acceptor_;
   asio::steady_timer sweep_timer_, drained_;

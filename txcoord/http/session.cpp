@@ -284,6 +284,8 @@ Request Session::request_of() const {
   request.content_type = view(message[field::content_type]);
   request.correlation_id = view(message["X-Correlation-ID"]);
   request.traceparent = view(message["traceparent"]);
+  request.authorization = view(message[field::authorization]);
+  request.request_id = view(message["X-Request-ID"]);
   for (const auto& entry : message) {
     if (boost::beast::iequals(entry.name_string(), "Idempotency-Key")) {
       request.idempotency_keys.push_back(view(entry.value()));

@@ -2,7 +2,6 @@
 // Holds an address and a card's token: never logged, emptied when the saga ends.
 #pragma once
 
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -10,15 +9,9 @@
 
 namespace txcoord {
 
-// Names the field at fault; never holds its value.
-class PayloadError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
 // from_payload(to_payload(operation)) is the operation, exactly, as long as its texts are UTF-8.
 std::string to_payload(const Operation& operation);
-// Throws PayloadError for what to_payload() of this version did not write.
+// Throws JsonReadError for what to_payload() of this version did not write.
 Operation from_payload(std::string_view payload);
 
 }  // namespace txcoord

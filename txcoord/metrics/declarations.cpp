@@ -49,6 +49,8 @@ constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
     {"txcoord_reservations_expired_total", counter, "", "Reservations that freed themselves."},
     {"txcoord_outbox_lag_seconds", gauge, "", "Age of the oldest outbox entry not yet delivered."},
     {"txcoord_faults_active", gauge, "participant", "1 while a fault is set on purpose."},
+    {"txcoord_breaker_state", gauge, "participant",
+     "Circuit breaker to a participant's service: 0 closed, 1 half open, 2 open."},
     {"txcoord_http_requests_total", counter, "route,method,code", "HTTP requests answered."},
     {"txcoord_http_request_duration_seconds", histogram, "route",
      "From a request's last byte to its answer."},

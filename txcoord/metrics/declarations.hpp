@@ -33,6 +33,7 @@ enum class Family : std::uint8_t {
   reservations_expired_total,
   outbox_lag_seconds,
   faults_active,
+  breaker_state,
   http_requests_total,
   http_request_duration_seconds,
   db_pool_wait_seconds,

@@ -161,6 +161,7 @@ class Metrics::Impl {
   Children<prometheus::Counter> reservations_expired{registry, Family::reservations_expired_total};
   Children<prometheus::Gauge> outbox_lag{registry, Family::outbox_lag_seconds};
   Children<prometheus::Gauge> faults_active{registry, Family::faults_active};
+  Children<prometheus::Gauge> breaker_state{registry, Family::breaker_state};
   Children<prometheus::Counter> http_requests{registry, Family::http_requests_total};
   Children<prometheus::Histogram> http_seconds{registry, Family::http_request_duration_seconds,
                                                &duration_buckets};
@@ -273,6 +274,10 @@ void Metrics::reservations_expired(std::size_t reservations) {
 }
 void Metrics::fault_active(std::string_view participant, bool active) {
   impl_->faults_active.at({bounded(detail::participant_labels, participant)}).Set(active ? 1 : 0);
+}
+
+void Metrics::breaker(std::string_view participant, int state) {
+  impl_->breaker_state.at({bounded(detail::participant_labels, participant)}).Set(state);
 }
 
 void Metrics::http(std::string_view route, std::string_view method, int code, double seconds) {

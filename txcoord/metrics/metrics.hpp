@@ -58,6 +58,7 @@ class Metrics {
   void sagas_stuck(std::size_t sagas);
   void reservations_expired(std::size_t reservations);
   void fault_active(std::string_view participant, bool active);
+  void breaker(std::string_view participant, int state);  // 0 closed, 1 half open, 2 open
   // http and pools
   void http(std::string_view route, std::string_view method, int code, double seconds);
   void pool_wait(std::string_view participant, double seconds);

@@ -20,7 +20,8 @@ constexpr Statement read_server{"preflight_server", R"(
          pg_is_in_recovery(), current_setting('max_prepared_transactions')::int8,
          current_setting('fsync')::bool, current_setting('full_page_writes')::bool,
          current_setting('server_encoding'), current_setting('max_connections')::int8,
-         (SELECT system_identifier FROM pg_control_system()) || '/' || current_database(),
+         (SELECT system_identifier FROM pg_control_system()) || '/' || current_database() || '/' ||
+         coalesce(current_schema(), ''),
          (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))"};
 
 constexpr Statement read_owner{"preflight_owner", R"(
@@ -116,11 +117,13 @@ PreflightReport preflight(const Settings& settings) {
     const auto [first, inserted] = seen.emplace(*place, name);
     if (!inserted)
       report.refusals.push_back(name + ": its dsn leads to the same database as that of " +
-                                first->second + "; give each a database of its own");
+                                first->second +
+                                "; give each a database of its own, or a schema (search_path)");
   };
-  check(settings.log, "log", 0);
+  if (!settings.log.dsn.empty()) check(settings.log, "log", 0);
   for (const auto& [name, database] : settings.participants)
-    check(database, name, settings.engine.unfinished_groups_max);
+    if (database.url.empty() && !database.dsn.empty())
+      check(database, name, settings.engine.unfinished_groups_max);
   return report;
 }
 

@@ -21,7 +21,8 @@ struct PreflightReport {
 void preflight(const DatabaseSettings& settings, std::string_view database,
                std::uint32_t prepared_slots, PreflightReport& report);
 
-// All five, and that no two of them are the same database.
+// All that this process opens (not those behind a url), and that no two of them are the same
+// schema of the same database.
 PreflightReport preflight(const Settings& settings);
 
 }  // namespace txcoord::pg

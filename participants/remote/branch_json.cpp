@@ -1,0 +1,240 @@
+// See branch_json.hpp.
+#include "participants/remote/branch_json.hpp"
+
+#include <array>
+#include <cmath>
+
+#include "participants/operation_json.hpp"
+
+namespace txcoord::remote {
+namespace {
+
+constexpr std::array<Word<protocol::Answer>, 3> answers{{{protocol::Answer::yes, "yes"},
+                                                         {protocol::Answer::no, "no"},
+                                                         {protocol::Answer::retry, "retry"}}};
+constexpr std::array<Word<StepStatus>, 4> statuses{{{StepStatus::done, "done"},
+                                                    {StepStatus::refused, "refused"},
+                                                    {StepStatus::barred, "barred"},
+                                                    {StepStatus::retry, "retry"}}};
+constexpr std::array<Word<FailureKind>, 9> failures{{{FailureKind::unavailable, "unavailable"},
+                                                     {FailureKind::timeout, "timeout"},
+                                                     {FailureKind::deadlock, "deadlock"},
+                                                     {FailureKind::lock_timeout, "lock_timeout"},
+                                                     {FailureKind::poison, "poison"},
+                                                     {FailureKind::not_found, "not_found"},
+                                                     {FailureKind::busy, "busy"},
+                                                     {FailureKind::fenced, "fenced"},
+                                                     {FailureKind::error, "error"}}};
+
+template <class T, std::size_t size>
+std::span<const Word<T>> all(const std::array<Word<T>, size>& words) {
+  return words;
+}
+
+std::size_t count(const JsonReader& reader, std::string_view member) {
+  const std::int64_t value = reader.integer(member);
+  if (value < 0) reader.refuse(member, "is negative");
+  return static_cast<std::size_t>(value);
+}
+
+}  // namespace
+
+void write_gid(JsonWriter& out, const protocol::Gid& gid) { out.field("gid", format(gid)); }
+
+protocol::Gid read_gid(const JsonReader& reader) {
+  auto gid = protocol::parse_gid(reader.text("gid"));
+  if (!gid) reader.refuse("gid", "is no global transaction id");
+  return std::move(*gid);
+}
+
+void write_gids(JsonWriter& out, const std::vector<protocol::Gid>& gids) {
+  out.key("gids").begin_array();
+  for (const protocol::Gid& gid : gids) out.value(format(gid));
+  out.end_array();
+}
+
+std::vector<protocol::Gid> read_gids(const JsonReader& reader) {
+  std::vector<protocol::Gid> gids;
+  const auto texts = reader.texts("gids");
+  gids.reserve(texts.size());
+  for (const std::string& text : texts) {
+    auto gid = protocol::parse_gid(text);
+    if (!gid) reader.refuse("gids", "holds what is no global transaction id");
+    gids.push_back(std::move(*gid));
+  }
+  return gids;
+}
+
+void write_mask(JsonWriter& out, std::string_view name, const OperationMask& mask) {
+  out.key(name).begin_array();
+  for (const bool bit : mask) out.value(bit);
+  out.end_array();
+}
+
+void write_texts(JsonWriter& out, std::string_view name, const std::vector<std::string>& texts) {
+  out.key(name).begin_array();
+  for (const std::string& text : texts) out.value(std::string_view(text));
+  out.end_array();
+}
+
+void write_operations(JsonWriter& out, const Operations& operations, std::string_view participant) {
+  out.key("operations").begin_array();
+  for (const auto& operation : operations) write_operation(out, *operation, participant);
+  out.end_array();
+}
+
+Operations read_operations(const JsonReader& reader) {
+  Operations operations;
+  const auto objects = reader.objects("operations");
+  operations.reserve(objects.size());
+  for (const JsonReader& object : objects)
+    operations.push_back(std::make_shared<const Operation>(read_operation(object)));
+  return operations;
+}
+
+void write_votes(JsonWriter& out, const protocol::Votes& votes) {
+  out.key("votes").begin_array();
+  for (const protocol::Vote& vote : votes) {
+    out.begin_object()
+        .field("answer", word_of(vote.answer, all(answers)))
+        .field("final", vote.final);
+    out.field_if("reason", vote.reason).field_if("detail", vote.detail).end_object();
+  }
+  out.end_array();
+}
+
+protocol::Votes read_votes(const JsonReader& reader) {
+  protocol::Votes votes;
+  const auto objects = reader.objects("votes");
+  votes.reserve(objects.size());
+  for (const JsonReader& object : objects)
+    votes.push_back({object.one_of("answer", all(answers)), object.flag("final"),
+                     object.text_or_empty("reason"), object.text_or_empty("detail")});
+  return votes;
+}
+
+void write_gauges(JsonWriter& out, const ParticipantGauges& gauges) {
+  out.field("in_doubt_branches", gauges.in_doubt_branches)
+      .field("in_doubt_oldest_ms", std::llround(1000 * gauges.in_doubt_oldest_seconds))
+      .field("prepared_slots_max", gauges.prepared_slots_max)
+      .field("prepared_slots_used", gauges.prepared_slots_used)
+      .field("xmin_age_transactions", gauges.xmin_age_transactions)
+      .field("blocked_sessions", gauges.blocked_sessions);
+}
+
+ParticipantGauges read_gauges(const JsonReader& reader) {
+  ParticipantGauges gauges;
+  gauges.in_doubt_branches = count(reader, "in_doubt_branches");
+  gauges.in_doubt_oldest_seconds = static_cast<double>(reader.integer("in_doubt_oldest_ms")) / 1000;
+  gauges.prepared_slots_max = count(reader, "prepared_slots_max");
+  gauges.prepared_slots_used = count(reader, "prepared_slots_used");
+  gauges.xmin_age_transactions = reader.integer("xmin_age_transactions");
+  gauges.blocked_sessions = count(reader, "blocked_sessions");
+  return gauges;
+}
+
+void write_log_point(JsonWriter& out, const protocol::LogPoint& point) {
+  out.field("system_identifier", point.system_identifier)
+      .field("timeline", point.timeline)
+      .field("lsn", static_cast<std::int64_t>(point.lsn));
+}
+
+protocol::LogPoint read_log_point(const JsonReader& reader) {
+  return {reader.text("system_identifier"), reader.integer("timeline"),
+          static_cast<std::uint64_t>(count(reader, "lsn"))};
+}
+
+void write_steps(JsonWriter& out, const StepRequest& request, std::string_view participant) {
+  out.field("step", request.step)
+      .field("undoes", request.undoes)
+      .field("must_succeed", request.must_succeed);
+  out.key("calls").begin_array();
+  for (const StepCall& call : request.calls) {
+    out.begin_object().field("saga_id", call.saga_id).field_if("refuse_as", call.refuse_as);
+    out.key("operation");
+    write_operation(out, *call.operation, participant);
+    out.end_object();
+  }
+  out.end_array();
+}
+
+StepRequest read_steps(const JsonReader& reader) {
+  StepRequest request;
+  request.step = reader.text("step");
+  request.undoes = reader.text_or_empty("undoes");
+  request.must_succeed = reader.flag_or_false("must_succeed");
+  const auto calls = reader.objects("calls");
+  request.calls.reserve(calls.size());
+  for (const JsonReader& call : calls) {
+    auto operation = std::make_shared<const Operation>(read_operation(call.object("operation")));
+    request.calls.push_back(
+        {call.text("saga_id"), std::move(operation), call.text_or_empty("refuse_as")});
+  }
+  return request;
+}
+
+void write_replies(JsonWriter& out, const std::vector<StepReply>& replies) {
+  out.key("replies").begin_array();
+  for (const StepReply& reply : replies) {
+    out.begin_object().field("status", word_of(reply.status, all(statuses)));
+    out.field_if("reason", reply.reason).field_if("detail", reply.detail).end_object();
+  }
+  out.end_array();
+}
+
+std::vector<StepReply> read_replies(const JsonReader& reader) {
+  std::vector<StepReply> replies;
+  const auto objects = reader.objects("replies");
+  replies.reserve(objects.size());
+  for (const JsonReader& object : objects)
+    replies.push_back({object.one_of("status", all(statuses)), object.text_or_empty("reason"),
+                       object.text_or_empty("detail")});
+  return replies;
+}
+
+int failure_status(FailureKind kind) {
+  switch (kind) {
+    case FailureKind::unavailable: return 503;
+    case FailureKind::timeout: return 504;
+    case FailureKind::deadlock:
+    case FailureKind::lock_timeout:
+    case FailureKind::busy:
+    case FailureKind::fenced: return 409;
+    case FailureKind::not_found: return 404;
+    case FailureKind::poison: return 422;
+    case FailureKind::error: break;
+  }
+  return 500;
+}
+
+std::string failure_body(const Failure& failure) {
+  JsonWriter out;
+  const std::string_view word = word_of(failure.kind, all(failures));
+  out.begin_object()
+      .field("title", word)
+      .field("status", failure_status(failure.kind))
+      .field("failure", word)
+      .field("outcome_unknown", failure.outcome_unknown)
+      .field("sqlstate", failure.sqlstate)
+      .field("detail", failure.message)
+      .end_object();
+  return out.take();
+}
+
+Failure read_failure(int status, std::string_view body) {
+  constexpr std::string_view what = "a participant's failure";
+  try {
+    const auto parsed = parse_our_json(what, body);
+    const JsonReader reader(what, parsed);
+    return {reader.one_of("failure", all(failures)), reader.flag("outcome_unknown"),
+            reader.text_or_empty("sqlstate"), reader.text_or_empty("detail")};
+  } catch (const JsonReadError&) {
+    FailureKind kind = FailureKind::error;
+    if (status == 503) kind = FailureKind::unavailable;
+    if (status == 504) kind = FailureKind::timeout;
+    // Whoever answered is not the participant: what became of the call is not known.
+    return {kind, true, "", "the answer is no participant's: status " + std::to_string(status)};
+  }
+}
+
+}  // namespace txcoord::remote

@@ -1,0 +1,122 @@
+// See json_reader.hpp.
+#include "txcoord/base/json_reader.hpp"
+
+#include <boost/json/parse.hpp>
+
+namespace txcoord {
+
+namespace json = boost::json;
+
+namespace {
+
+[[noreturn]] void refuse_at(std::string_view what, const std::string& path, std::string_view why) {
+  std::string text(what);
+  text.append(": ").append(path.empty() ? "it" : path).append(" ").append(why);
+  throw JsonReadError(text);
+}
+
+}  // namespace
+
+json::value parse_our_json(std::string_view what, std::string_view text) {
+  boost::system::error_code error;
+  json::value parsed = json::parse(json::string_view(text.data(), text.size()), error);
+  if (error) refuse_at(what, "", "is no JSON");
+  return parsed;
+}
+
+JsonReader::JsonReader(std::string_view what, const json::value& value, std::string path)
+    : what_(what), path_(std::move(path)) {
+  if (!value.is_object()) refuse_at(what_, path_, "is no object");
+  object_ = &value.get_object();
+}
+
+std::string JsonReader::path(std::string_view member) const {
+  return path_.empty() ? std::string(member) : path_ + "." + std::string(member);
+}
+
+void JsonReader::refuse(std::string_view member, std::string_view why) const {
+  refuse_at(what_, path(member), why);
+}
+
+const json::value& JsonReader::at(std::string_view member) const {
+  const json::value* const value = object_->if_contains(member);
+  if (value == nullptr) refuse(member, "is missing");
+  return *value;
+}
+
+const json::array& JsonReader::array(std::string_view member) const {
+  const json::value& value = at(member);
+  if (!value.is_array()) refuse(member, "is no array");
+  return value.get_array();
+}
+
+std::string JsonReader::text(std::string_view member) const {
+  const json::value& value = at(member);
+  if (!value.is_string()) refuse(member, "is no text");
+  return std::string(std::string_view(value.get_string()));
+}
+
+std::int64_t JsonReader::integer(std::string_view member) const {
+  const json::value& value = at(member);
+  if (!value.is_int64()) refuse(member, "is no 64-bit integer");
+  return value.get_int64();
+}
+
+bool JsonReader::flag(std::string_view member) const {
+  const json::value& value = at(member);
+  if (!value.is_bool()) refuse(member, "is no boolean");
+  return value.get_bool();
+}
+
+JsonReader::Time JsonReader::time(std::string_view member) const {
+  return Time(std::chrono::microseconds(integer(member)));
+}
+
+JsonReader JsonReader::object(std::string_view member) const {
+  return JsonReader(what_, at(member), path(member));
+}
+
+std::vector<JsonReader> JsonReader::objects(std::string_view member) const {
+  std::vector<JsonReader> readers;
+  const json::array& elements = array(member);
+  readers.reserve(elements.size());
+  for (const json::value& element : elements)
+    readers.emplace_back(what_, element, path(member) + "[" + std::to_string(readers.size()) + "]");
+  return readers;
+}
+
+std::vector<std::string> JsonReader::texts(std::string_view member) const {
+  std::vector<std::string> texts;
+  const json::array& elements = array(member);
+  texts.reserve(elements.size());
+  for (const json::value& element : elements) {
+    if (!element.is_string()) refuse(member, "holds what is no text");
+    texts.emplace_back(std::string_view(element.get_string()));
+  }
+  return texts;
+}
+
+std::vector<bool> JsonReader::flags(std::string_view member) const {
+  std::vector<bool> flags;
+  const json::array& elements = array(member);
+  flags.reserve(elements.size());
+  for (const json::value& element : elements) {
+    if (!element.is_bool()) refuse(member, "holds what is no boolean");
+    flags.push_back(element.get_bool());
+  }
+  return flags;
+}
+
+std::optional<std::string> JsonReader::text_if(std::string_view member) const {
+  return has(member) ? std::optional(text(member)) : std::nullopt;
+}
+
+std::optional<std::int64_t> JsonReader::integer_if(std::string_view member) const {
+  return has(member) ? std::optional(integer(member)) : std::nullopt;
+}
+
+std::optional<JsonReader::Time> JsonReader::time_if(std::string_view member) const {
+  return has(member) ? std::optional(time(member)) : std::nullopt;
+}
+
+}  // namespace txcoord
