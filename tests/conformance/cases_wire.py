@@ -2,8 +2,7 @@
 import json
 import secrets
 
-from fixtures import ADDRESS, operation, placing
-from kit import NotHere, answers, expect, fails, rule
+from kit import answers, expect, fails, rule
 
 OPERATION_MEMBERS = ("kind", "order_id", "correlation_id", "created_at", "transaction_id", "place")
 MEMBERS = {  # of each call, what it cannot do without
@@ -140,71 +139,3 @@ def gids_that_are_none(service, shop):
         for call in ("commit", "rollback", "witness"):
             fails(service.ask(call, gid=wrong), "error")
     expect(good in service.listed(), "it was ended by a gid that is none")
-
-
-@rule("Operations")
-def whole_64_bits(service, shop):
-    """An amount above 2^53 comes back as it was sent."""
-    amount = (1 << 53) + 1
-    if shop.participant == "shipping":
-        raise NotHere("shipping knows no amount")
-    if shop.participant == "order":
-        made = operation("place", place=placing(shop.sku, 1, shop.customer, unit_price=amount))
-        service.committed(made)
-        found = service.do("order", order_id=made["order_id"])["found"]
-        seen = [found["total_amount"], found["items"][0]["unit_price"]]
-    elif shop.participant == "inventory":
-        seen = [service.do("put-stock", sku=shop.sku, unit_price=amount, available=amount)[name]
-                for name in ("unit_price", "available")]
-    else:
-        service.do("put-wallet", customer_id=shop.customer, balance=amount)
-        seen = [service.do("wallet", customer_id=shop.customer)["found"]["balance"]]
-    expect(set(seen) == {amount} and all(type(value) is int for value in seen), f"sent {amount}, seen {seen}")
-
-
-@rule("Operations", only=("payment",))
-def cards(service, shop):
-    """A card is authorised before the vote is answered: declined is a final no, no word of it is retry."""
-    votes = service.vote(service.gid(), [shop.card("tok_ok"), shop.card("tok_declined"), shop.card("tok_timeout")])
-    expect(answers(votes) == ["yes", "no", "retry"], f"got {votes}")
-    expect(votes[1]["reason"] == "CARD_DECLINED" and votes[1]["final"], f"got {votes[1]}")
-    placed = shop.card("tok_ok")
-    service.committed(placed)
-    expect(shop.state(placed) in ("AUTHORIZED", "CAPTURED"), f"a reader sees {shop.state(placed)}")
-
-
-@rule("The service's own calls", only=("shipping",))
-def shipments(service, shop):
-    """A shipment is found by its id and by its order, as it was placed, with times in microseconds."""
-    placed = shop.place(line2="五階", phone="03-1234-5678")
-    service.committed(placed)
-    found = service.do("shipment", shipment_id=placed["place"]["shipment_id"])["found"]
-    rows = service.do("shipments", order_id=placed["order_id"])["rows"]
-    expect(rows == [found], "by its id and by its order differ")
-    expect(found["address"] == {**ADDRESS, "line2": "五階", "phone": "03-1234-5678"}, "the address is another one")
-    expect((found["carrier"], found["tracking_number"][:2]) == ("Musashino Delivery", "MS"), f"by {found['carrier']}")
-    expect(found["created_at"] == placed["created_at"], f"created at {found['created_at']}")
-    event, = service.do("shipping-events", order_id=placed["order_id"])["rows"]
-    expect(event == {"type": "ShippingArranged", "correlation_id": placed["correlation_id"],
-                     "at": placed["created_at"]}, f"its event is {event}")
-    service.committed({**placed, "kind": "ship"})
-    service.committed({**placed, "kind": "deliver"})
-    types = shop.history(placed)
-    expect(types == ["ShippingArranged", "ShipmentShipped", "ShipmentDelivered"], f"its events are {types}")
-    vote, = service.vote(service.gid(), [{**placed, "kind": "cancel"}])
-    expect((vote["answer"], vote.get("reason"), vote["final"]) == ("no", "ILLEGAL_STATE", True), f"got {vote}")
-
-
-@rule("The service's own calls")
-def nothing_found(service, shop):
-    """What is not there is null, or no rows; not a failure."""
-    unknown = operation("place")["order_id"]
-    single = {"order": {"order_id": unknown}, "reservation": {"reservation_id": unknown}, "stock": {"sku": "no such"},
-              "payment": {"payment_id": unknown}, "wallet": {"customer_id": "no such"},
-              "shipment": {"shipment_id": unknown}}
-    calls = {"order": ("order",), "inventory": ("stock", "reservation"), "payment": ("wallet", "payment"),
-             "shipping": ("shipment",)}[shop.participant]
-    for call in calls:
-        answer = service.do(call, **single[call])
-        expect("found" in answer and answer["found"] is None, f"{call} answered {answer}")
-    expect(shop.history({"order_id": unknown}) == [], "an order that never was has events")

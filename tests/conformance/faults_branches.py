@@ -105,7 +105,7 @@ class TrimsEveryWitness(Shipping):
 
 
 # --- locks ----------------------------------------------------------------------------------------
-@fault("release_frees_the_lock", "a_vote_blocks_another", "a_waiting_vote_gets_the_lock")
+@fault("release_frees_the_lock", "a_waiting_vote_gets_the_lock")
 class ReleaseForgetsTheLock(Shipping):
     forgotten = []  # a session that nobody knows any more would be closed
 
@@ -123,7 +123,7 @@ class VoteTakesNoLock(Shipping):
         return dict(rows.fetchall())
 
 
-@fault("a_vote_blocks_another")
+@fault("prepared_keeps_its_locks")
 class WaitsAsLongAsItLikes(Shipping):
     def vote(self, body, until):
         return super().vote(body, until + 60)

@@ -226,6 +226,7 @@ class Asking(threading.Thread):
         except ConnectionError as error:
             self.answer = Answer(0, None, json.dumps({"detail": str(error)}))
         self.ended = time.monotonic()
+        self.service.close()
 
     def result(self, seconds=ANSWER_SECONDS_MAX):
         self.join(seconds + 1)

@@ -12,9 +12,10 @@ import os
 import sys
 import time
 
-import cases_branches  # noqa: F401  (its rules register themselves, as do the next ones')
-import cases_promises  # noqa: F401
+import cases_promises  # noqa: F401  (its rules register themselves, as do the next ones')
+import cases_branches  # noqa: F401
 import cases_steps  # noqa: F401
+import cases_services  # noqa: F401
 import cases_wire  # noqa: F401
 from fixtures import FIXTURES
 from kit import RULES, Broken, NotHere, Service

@@ -25,7 +25,7 @@ from carriers import CARRIERS, SUFFIXES, carrier_of, tracking_number  # noqa: E4
 from faults import FAULTS  # noqa: E402
 from fixtures import Shipping  # noqa: E402
 from kit import RULES, Service  # noqa: E402
-from servers import wait_until  # noqa: E402
+from servers import Deadline, wait_until  # noqa: E402
 from stack import BINARY, die_with_parent, free_port  # noqa: E402
 
 TOKEN = secrets.token_hex(16)
@@ -55,7 +55,11 @@ class Participant:
         # In a thread that lives as long as they do: what die_with_parent() calls the parent is a thread.
         self.keeper = threading.Thread(target=self._keep, daemon=True)
         self.keeper.start()
-        wait_until(f"{self.command} is ready", self.ready, 15)
+        try:
+            wait_until("it is ready", self.ready, 15)
+        except Deadline:
+            self.close()
+            raise Deadline(f"{self.command} is not ready within 15 s:\n{self.log_tail()}") from None
 
     def _keep(self):
         while not self.closing.is_set():
@@ -66,6 +70,7 @@ class Participant:
                 file.write(str(self.process.pid))
             os.replace(self.pid_file + ".new", self.pid_file)
             self.process.wait()
+            self.closing.wait(0.1)  # one that cannot start is not started a thousand times
 
     def ready(self):
         try:

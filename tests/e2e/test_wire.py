@@ -13,13 +13,19 @@ from wire import DELIVER_LATE, LOSE, LOSE_ANSWER, PASS, Tap
 # Short deadlines, so that what is held back is given up soon.
 SOON = {"engine.vote_ms_max": 500, "engine.prepare_ms_max": 500, "engine.decide_ms_max": 500,
         "engine.commit_ms_max": 500}
-# The sessions that an order uses, and what the background's recovery sends over them.
+# The sessions that an order uses. Over those that finish branches recovery talks too, all the time: of them
+# an order's own are the COMMIT PREPAREDs alone.
 APPLICATIONS = {"txcoord-log",
                 *(f"txcoord-{name}-{use}" for name in PARTICIPANTS for use in ("branch", "finish"))}
-BACKGROUND = re.compile("branch_(list|gauges|witness)|parse ")
 DECISION = re.compile(r"INSERT INTO decisions \(.*?\) VALUES \('(txc_[^']+)'.*COMMIT$", re.DOTALL)
 COMMIT_PREPARED = re.compile(r"COMMIT PREPARED '(txc_\w+)_[a-z]+'")
 PREPARE = re.compile(r"PREPARE TRANSACTION '(txc_\w+)_[a-z]+'")
+
+
+def of_an_order(turn):
+    if turn.application not in APPLICATIONS or turn.text.startswith("parse "):
+        return False
+    return not turn.application.endswith("-finish") or bool(COMMIT_PREPARED.search(turn.text))
 
 
 class Wire(unittest.TestCase):
@@ -68,8 +74,7 @@ class Wire(unittest.TestCase):
             self.stack.settled()
         labels = []
         for turn in self.tap.turns()[first:]:
-            mine = turn.application in APPLICATIONS and not BACKGROUND.search(turn.text)
-            if mine and turn.label not in labels:
+            if of_an_order(turn) and turn.label not in labels:
                 labels.append(turn.label)
         return labels
 

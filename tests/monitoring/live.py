@@ -88,10 +88,10 @@ class Prometheus:
         found = self.ask("query", query='ALERTS{alertstate="firing"}')["result"]
         return {each["metric"]["alertname"] for each in found}
 
-    def wait_firing(self, *alerts, seconds=25):
+    def wait_firing(self, *alerts, seconds=40):
         wait_until(f"{' and '.join(alerts)} fire", lambda: set(alerts) <= self.firing(), seconds, pause=0.2)
 
-    def wait_silent(self, *alerts, seconds=25):
+    def wait_silent(self, *alerts, seconds=40):
         wait_until(f"{' and '.join(alerts)} are silent", lambda: not set(alerts) & self.firing(), seconds, pause=0.2)
 
     def stop(self):

@@ -51,7 +51,8 @@ def plot(panel, series, length, parts, height):
         highest = max((value for _, points in series for _, value in points), default=1) or 1
         commands += f"set ytics ('0' 0, '{highest:.3g}' {highest:g})\n"
     for number, began in enumerate(parts, 1):
-        commands += f"set arrow from {began:.0f}, graph 0 to {began:.0f}, graph 1 nohead linecolor '#999999' dashtype 2\n"
+        commands += (f"set arrow from {began:.0f}, graph 0 to {began:.0f}, graph 1 nohead linecolor '#999999'"
+                     " dashtype 2\n")
         if not small:
             commands += f"set label '{number}' at {began:.0f}, graph 1.03 center font ',8' textcolor '#777777'\n"
     blocks, plots = "", []
@@ -84,7 +85,8 @@ def dashboard(panels, drawn, parts, length):
     body = "".join(plot(panel, series_of(panel, drawn[panel["id"]]), length, parts.values(), height)
                    for panel in panels if panel["type"] != "row")
     told = "Seconds from the start. " + " · ".join(f"{number}: {part}" for number, part in enumerate(parts, 1))
-    foot = ("unset key\nunset border\nunset tics\nunset title\nunset arrow\nunset label\nset origin 0, 0\nset size 1, 1\n"
+    foot = ("unset key\nunset border\nunset tics\nunset title\nunset arrow\nunset label\nset origin 0, 0\n"
+            "set size 1, 1\n"
             f"set label {quoted(told)} at screen 0.01, screen {FOOT / 3 / height:.4f} font ',9'\n")
     for panel in panels:
         if panel["type"] == "row":

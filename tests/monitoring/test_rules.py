@@ -230,7 +230,8 @@ class Expressions(unittest.TestCase):
     def test_substitutions(self):
         self.assertEqual("rate(a[8s] offset 16s)", with_short_windows("rate(a[5m] offset 1h)"))
         self.assertRaises(KeyError, with_short_windows, "rate(a[7m])")
-        self.assertEqual('rate(a{i=~".+"}[3s])', without_variables('rate(a{i=~"$coordinator"}[$__rate_interval])', "3s"))
+        self.assertEqual('rate(a{i=~".+"}[3s])',
+                         without_variables('rate(a{i=~"$coordinator"}[$__rate_interval])', "3s"))
         self.assertEqual("a > bool 5 and b{c=~\"d\"} == bool 0", without_thresholds("a > 5 and b{c=~\"d\"} == 0"))
 
     @staticmethod
