@@ -2,7 +2,7 @@
 # Installs what the build and the tests need, and says so first.
 #   deps.sh          the compiler, libraries and PostgreSQL server programs
 #   deps.sh check    also what `./run check` needs (clang-format, clang-tidy, shellcheck)
-#   deps.sh test     also what `./run test` needs (python3-psycopg, wrk)
+#   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk)
 # What a distribution packages well enough comes from apt. What is too old there goes into a
 # prefix of our own (build/deps/prefix, or $TXCOORD_DEPS_DIR/prefix): libpqxx 7 and Catch2 3 on
 # Debian 12, and the PostgreSQL server programs where no server package is installed (installing
@@ -19,7 +19,7 @@ common_packages=(g++ cmake ninja-build pkg-config ccache libpq-dev prometheus-cp
     libcli11-dev libtomlplusplus-dev libspdlog-dev libssl-dev curl python3 git ca-certificates)
 debian12_packages=(libboost1.81-dev libboost-json1.81-dev libboost-system1.81-dev)
 modern_packages=(libboost-dev libboost-json-dev libboost-system-dev libpqxx-dev catch2)
-test_packages=(python3-psycopg wrk)
+test_packages=(python3-psycopg python3-yaml wrk)
 check_packages=(clang-format shellcheck)
 
 # Sets OS_KEY (debian12, debian13, ubuntu2404) or dies with what is supported.

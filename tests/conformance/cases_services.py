@@ -4,7 +4,9 @@ import time
 import uuid
 
 from fixtures import ADDRESS, PRICE, operation, placing
-from kit import NotHere, answers, expect, rule
+from kit import NotHere, answers, expect, rule, wait_until
+
+OLD_SECONDS_MAX = 10  # after which an intent that was not used counts as old
 
 
 @rule("Operations")
@@ -52,6 +54,20 @@ def cards_are_settled(service, shop):
         expect(all(type(number) is int for number in numbers), f"it reports {report}")
     expect(shop.state(placed) == "REFUNDED", f"cancelled, and a reader sees {shop.state(placed)}")
     expect(shop.history(placed).count("CardReversed") == 1, f"its events are {shop.history(placed)}")
+
+
+@rule("The service's own calls", only=("payment",))
+def unused_cards_are_let_go(service, shop):
+    """A card that was authorised for a branch that was released is listed by old-intents until it is settled."""
+    gids = [service.gid() for _ in range(2)]
+    for gid in gids:
+        service.vote(gid, [shop.card("tok_ok")])
+        service.do("release", gid=gid)
+    wait_until("old-intents lists what was not used",
+               lambda: set(gids) <= set(service.do("old-intents")["gids"]), OLD_SECONDS_MAX)
+    service.do("settle-cards", gids=gids[:1])  # the other may be active still
+    listed = set(service.do("old-intents")["gids"]) & set(gids)
+    expect(listed == {gids[1]}, f"one of two was settled, and {len(listed)} are listed")
 
 
 @rule("The service's own calls", only=("payment",))

@@ -12,6 +12,11 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+try:
+    import yaml  # noqa: F401 (what the modules below read the rules with)
+except ImportError:
+    print("python3-yaml is not installed: skipped", file=sys.stderr)
+    sys.exit(77)
 
 import live  # noqa: E402 (the path is set above, and by it that of tests/e2e)
 import pictures  # noqa: E402
