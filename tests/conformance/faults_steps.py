@@ -3,7 +3,7 @@ import threading
 
 import branches
 import service
-from branches import decide, read_gid
+from branches import decide
 from faults import fault
 from service import Failure
 from shipping import Shipping

@@ -9,6 +9,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <optional>
+#include <vector>
 
 #include "participants/remote/remote_participant.hpp"
 #include "tests/unit/fake_participant.hpp"
@@ -81,7 +82,8 @@ struct Rig {
     wait(server->drain());
     io.run_for(milliseconds(20));
     io.restart();
-    server.reset();
+    // What is left of its coroutines still looks at it.
+    gone.push_back(std::move(server));
   }
 
   boost::asio::awaitable<bool> ready() { co_return database_answers; }
@@ -128,6 +130,7 @@ struct Rig {
   remote::ParticipantHost host;
   http::ParticipantApi api;
   std::unique_ptr<http::Server> server;
+  std::vector<std::unique_ptr<http::Server>> gone;
   std::shared_ptr<RemoteService> service;
   ParticipantDeadlines deadlines;
   std::unique_ptr<Participant> participant;
