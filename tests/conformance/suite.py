@@ -79,7 +79,8 @@ def main():
     options = arguments()
     unknown = set(options.only) - {name for _, name, *_ in RULES}
     if unknown:
-        sys.exit(f"no such case: {', '.join(sorted(unknown))}")
+        print(f"no such case: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
     service = Service(options.url, options.participant, token(options), options.restart_command,
                       Database(options.dsn) if options.dsn else None, options.branch_open_ms_max)
     have = {"dsn": options.dsn, "restart": options.restart_command, "token": service.token}
