@@ -30,16 +30,17 @@ struct World {
   std::string installation = log.value("SELECT installation FROM txc_installation");
   int seq = 0;
 
+  // Enough of everything: how many orders a loop of a test places is the machine's affair.
   World() {
     log.run("INSERT INTO coordinator_epoch VALUES ('c1', 2)");
     inventory.run(
-        "INSERT INTO inventory (sku, unit_price, available) VALUES ('book-1', 500, 1000), "
-        "('book-2', 70, 900);"
-        "INSERT INTO stock_ledger (sku, delta, cause) VALUES ('book-1', 900, 'PUT'),"
-        " ('book-1', 100, 'RESTOCK'), ('book-2', 900, 'LOAD')");
+        "INSERT INTO inventory (sku, unit_price, available) VALUES ('book-1', 500, "
+        "1000000), ('book-2', 70, 900000);"
+        "INSERT INTO stock_ledger (sku, delta, cause) VALUES ('book-1', 900000, 'PUT'),"
+        " ('book-1', 100000, 'RESTOCK'), ('book-2', 900000, 'LOAD')");
     payment.run(
-        "INSERT INTO wallets (customer_id, balance) VALUES ('anna', 100000), ('bert', 0);"
-        "INSERT INTO wallet_ledger (customer_id, delta, cause) VALUES ('anna', 100000, 'PUT')");
+        "INSERT INTO wallets (customer_id, balance) VALUES ('anna', 1000000000), ('bert', 0);"
+        "INSERT INTO wallet_ledger (customer_id, delta, cause) VALUES ('anna', 1000000000, 'PUT')");
   }
 
   AuditTargets targets() const {
