@@ -166,11 +166,11 @@ TEST_CASE("audit: a unit of stock or money too many or too few is named", "[audi
       "'book-1';"
       "ALTER TABLE inventory DROP CONSTRAINT inventory_available_check;"
       "UPDATE inventory SET available = -8 WHERE sku = 'book-2';"
-      "INSERT INTO stock_ledger (sku, delta, cause) VALUES ('book-2', -907, 'PUT')");
+      "INSERT INTO stock_ledger (sku, delta, cause) VALUES ('book-2', -900007, 'PUT')");
   CHECK(found_by(world.targets()) == Found{{"I6", "stock_negative", "book-2"}});
   world.inventory.run(
-      "UPDATE inventory SET available = 899 WHERE sku = 'book-2';"
-      "DELETE FROM stock_ledger WHERE delta = -907; INSERT INTO stock_ledger (sku, delta, cause)"
+      "UPDATE inventory SET available = 899999 WHERE sku = 'book-2';"
+      "DELETE FROM stock_ledger WHERE delta = -900007; INSERT INTO stock_ledger (sku, delta, cause)"
       " VALUES ('book-3', 1, 'PUT')");
   CHECK(found_by(world.targets()) == Found{{"I6", "stock_not_conserved", "book-3"}});
   world.inventory.run("DELETE FROM stock_ledger WHERE sku = 'book-3'");
