@@ -36,6 +36,12 @@ asio::awaitable<Result<T>> failed(Failure failure) {
   co_return failure;
 }
 
+// Whether whoever is told to refuse is asked at all: what is shipped by hand is no carrier's.
+bool asks_whom_the_fault_is_of(std::string_view participant, const Operation& operation) {
+  return operation.kind == OperationKind::place &&
+         !(participant == "shipping" && operation.place.ship_by_hand);
+}
+
 }  // namespace
 
 std::string_view to_string(FaultMode mode) {
@@ -78,7 +84,7 @@ void FaultyParticipant::refuse_some(const ParticipantFaults& faults, const Opera
   const std::string_view reason = refusal_of(name());
   if (faults.mode != FaultMode::refuse || reason.empty()) return;
   for (std::size_t i = 0; i < operations.size(); ++i) {
-    if (operations[i]->kind != OperationKind::place || !hit(faults.failure_rate)) continue;
+    if (!asks_whom_the_fault_is_of(name(), *operations[i]) || !hit(faults.failure_rate)) continue;
     votes[i] = {protocol::Answer::no, true, std::string(reason), std::string(on_demand)};
   }
 }
@@ -87,7 +93,7 @@ void FaultyParticipant::refuse_some(const ParticipantFaults& faults, StepRequest
   const std::string_view reason = refusal_of(name());
   if (faults.mode != FaultMode::refuse || reason.empty() || !request.undoes.empty()) return;
   for (StepCall& call : request.calls) {
-    if (call.operation->kind == OperationKind::place && hit(faults.failure_rate))
+    if (asks_whom_the_fault_is_of(name(), *call.operation) && hit(faults.failure_rate))
       call.refuse_as = reason;
   }
 }

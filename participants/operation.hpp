@@ -50,6 +50,11 @@ struct PlaceOrder {
   PaymentMethod payment_method = PaymentMethod::wallet;
   std::string payment_token;            // card only: tok_ok, tok_declined, tok_timeout
   std::string payment_id, shipment_id;  // uuids made by us
+  // Degraded modes: an operator has postponed it. The order is confirmed first; the charge, the
+  // shipment (by nobody's carrier) are due.
+  bool pay_later = false, ship_by_hand = false;
+
+  bool something_due() const { return pay_later || ship_by_hand; }
 };
 
 // One client request that must be atomic.

@@ -73,7 +73,11 @@ void write_place(JsonWriter& out, const PlaceOrder& place, OrderPrivacy privacy)
   out.field("payment_method",
             word_of(place.payment_method, std::span<const Word<PaymentMethod>>(payment_methods)));
   if (privacy.with_token) out.field("payment_token", place.payment_token);
-  out.field("payment_id", place.payment_id).field("shipment_id", place.shipment_id).end_object();
+  out.field("payment_id", place.payment_id).field("shipment_id", place.shipment_id);
+  // Only where they say something: who does not know them is not asked to do what they mean.
+  if (place.pay_later) out.field("pay_later", true);
+  if (place.ship_by_hand) out.field("ship_by_hand", true);
+  out.end_object();
 }
 
 PlaceOrder read_place(const JsonReader& reader) {
@@ -89,6 +93,8 @@ PlaceOrder read_place(const JsonReader& reader) {
   place.payment_token = reader.text_or_empty("payment_token");
   place.payment_id = reader.text("payment_id");
   place.shipment_id = reader.text("shipment_id");
+  place.pay_later = reader.has("pay_later") && reader.flag("pay_later");
+  place.ship_by_hand = reader.has("ship_by_hand") && reader.flag("ship_by_hand");
   return place;
 }
 

@@ -148,7 +148,7 @@ struct MovedOrders : MovedRows {
   void add(const Operation& operation, OrderStatus before, const std::string& gid) {
     const std::size_t index = order_ids.size();
     MovedRows::add(operation, before, order_moves(), event_name(operation.kind));
-    if (operation.kind == OperationKind::fail) set(reasons, index, operation.reason);
+    if (!operation.reason.empty()) set(reasons, index, operation.reason);
     if (operation.accepted && operation.kind == OperationKind::place) set(transactions, index, gid);
   }
 

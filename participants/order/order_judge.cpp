@@ -79,8 +79,11 @@ protocol::Votes LockedOrders::judge(const Operations& operations,
 
 bool LockedOrders::undone_already(const Operation& operation) const {
   const auto row = statuses_.find(operation.order_id);
-  return operation.kind == OperationKind::fail && row != statuses_.end() &&
-         row->second == OrderStatus::failed;
+  if (operation.kind != OperationKind::fail || row == statuses_.end()) return false;
+  // Cancelled for a reason: by the same way back, which revoked it before it came to its creation.
+  const bool revoked =
+      row->second == OrderStatus::cancelled && reasons_.contains(operation.order_id);
+  return revoked || row->second == OrderStatus::failed;
 }
 
 }  // namespace txcoord

@@ -22,7 +22,7 @@ std::optional<OrderStatus> order_made_in(const Operation& operation);
 class LockedOrders final : public LockedRows {
  public:
   LockedOrders() = default;  // nothing locked: enough to judge a group that only places
-  // `reasons`: why they failed, of those that did.
+  // `reasons`: why they failed or were revoked, of those that were.
   explicit LockedOrders(std::map<std::string, OrderStatus> statuses,
                         std::map<std::string, std::string> reasons = {})
       : statuses_(std::move(statuses)), reasons_(std::move(reasons)) {}

@@ -16,6 +16,10 @@ struct Prefecture {
   std::string_view tracking_prefix;  // the carrier's, two letters
 };
 
+// What stands in a carrier's place where an operator has people ship by hand.
+inline constexpr std::string_view by_hand_carrier = "by hand";
+inline constexpr std::string_view by_hand_prefix = "BH";
+
 // NNN-NNNN or NNNNNNN.
 bool valid_postal_code(std::string_view text);
 

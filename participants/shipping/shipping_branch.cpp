@@ -72,9 +72,10 @@ struct Arranged {  // one array a column
     shipment_ids.push_back(operation.place.shipment_id);
     order_ids.push_back(operation.order_id);
     addresses.push_back(address_to_json(operation.place.address));
-    tracking_numbers.push_back(
-        tracking_number(prefecture->tracking_prefix, operation.place.shipment_id));
-    carriers.emplace_back(prefecture->carrier);
+    const bool by_hand = operation.place.ship_by_hand;
+    tracking_numbers.push_back(tracking_number(
+        by_hand ? by_hand_prefix : prefecture->tracking_prefix, operation.place.shipment_id));
+    carriers.emplace_back(by_hand ? by_hand_carrier : prefecture->carrier);
     correlations.push_back(operation.correlation_id);
     times.push_back(written_at(operation));
   }

@@ -25,6 +25,8 @@ class SagaRules(unittest.TestCase):
         world.move(world.placed_by_saga(), "ship")
         world.move(world.accepted(), "cancel")
         world.accepted()
+        world.revoked_saga()
+        world.forward(world.start_saga("place_order_pay_later", str(uuid.uuid4())), 5)
         stuck = world.forward(world.start_saga("place_order", str(uuid.uuid4())), 3)
         world.run("log", f"UPDATE saga_instances SET stuck_since = now() WHERE saga_id = '{stuck}'")
         time.sleep(0.4)
@@ -69,6 +71,15 @@ class SagaRules(unittest.TestCase):
         expected |= {("I8", "saga_and_order_disagree", uncancelled), ("I2", "answer_lost", uncancelled),
                      ("I1", "statuses_disagree", uncancelled)}
         self.assertEqual({v for v in world.found() if v[0] != "I6"}, expected)
+
+    def test_a_revoked_order_is_whole_and_confirmed_under_its_key(self):
+        world = self.world
+        held, denied = world.revoked_saga(), world.revoked_saga()
+        world.run("shipping", f"UPDATE shipments SET status = 'ARRANGED' WHERE order_id = '{world.order_of(held)}'")
+        world.run("log", f"UPDATE operations SET outcome = 'refused', reason = 'CARD_DECLINED' WHERE gid = '{denied}'")
+        self.assertEqual(world.found(), {("I1", "statuses_disagree", world.order_of(held)),
+                                         ("I10", "key_disagrees", denied),
+                                         ("I10", "refused_but_present", world.order_of(denied))})
 
     def test_a_failed_order_tells_its_sagas_reason(self):
         world = self.world

@@ -18,6 +18,12 @@ PLANS = {
                      ("inventory.release", "inventory", "release", None)),
     "place_order_2pc": (("order.create", "order", "create", "fail"), ("transact", None, None, None)),
 }
+# Degraded modes: what an operator postponed comes after the confirmation, which can be revoked then.
+CREATE, RESERVE, CHARGE, ARRANGE = PLANS["place_order"][:4]
+CONFIRM = ("order.confirm", "order", "confirm", "revoke")
+PLANS.update(place_order_pay_later=(CREATE, RESERVE, ARRANGE, CONFIRM, CHARGE),
+             place_order_ship_by_hand=(CREATE, RESERVE, CHARGE, CONFIRM, ARRANGE),
+             place_order_pay_later_ship_by_hand=(CREATE, RESERVE, CONFIRM, CHARGE, ARRANGE))
 
 
 def ended_means_completed_or_failed(state):
@@ -38,7 +44,10 @@ def keys_say_what_sagas_say(state):
     for operation in state.after.operations:
         by_gid[operation.gid].append(operation)
     for saga in state.after.sagas.values():
-        wanted = "pending" if not saga.ended else "confirmed" if saga.status == "COMPLETED" else "refused"
+        # What was confirmed while something of it was due stays so under its key.
+        confirmed = any(status == "ORDER_CONFIRMED" for _, status, _ in state.after.saga_history[saga.saga_id])
+        wanted = ("confirmed" if confirmed or saga.status == "COMPLETED" else
+                  "refused" if saga.ended else "pending")
         keys = by_gid[saga.saga_id]
         right = len(keys) == 1 and (keys[0].outcome, keys[0].order_id) == (wanted, saga.order_id)
         if not right or (wanted == "refused" and keys[0].reason != saga.reason):

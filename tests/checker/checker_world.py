@@ -131,12 +131,16 @@ class SagaWorld(World):
     STEPS = {"place_order": ["order.create", "inventory.reserve", "payment.charge", "shipping.arrange",
                              "order.confirm"],
              "cancel_order": ["order.cancel", "shipping.cancel", "payment.refund", "inventory.release"],
-             "place_order_2pc": ["order.create", "transact"]}
+             "place_order_2pc": ["order.create", "transact"],
+             "place_order_pay_later": ["order.create", "inventory.reserve", "shipping.arrange", "order.confirm",
+                                       "payment.charge"]}
     STATUSES = {"place_order": ["STARTED", "ORDER_CREATED", "STOCK_RESERVED", "PAYMENT_COMPLETED",
                                 "PAYMENT_COMPLETED", "COMPLETED"],
                 "cancel_order": ["STARTED", "ORDER_CANCELLED", "SHIPMENT_CANCELLED", "PAYMENT_REFUNDED",
                                  "COMPLETED"],
-                "place_order_2pc": ["STARTED", "ORDER_CREATED", "COMPLETED"]}
+                "place_order_2pc": ["STARTED", "ORDER_CREATED", "COMPLETED"],
+                "place_order_pay_later": ["STARTED", "ORDER_CREATED", "STOCK_RESERVED", "SHIPMENT_ARRANGED",
+                                          "ORDER_CONFIRMED", "COMPLETED"]}
 
     def start_saga(self, kind, order, mode="saga"):
         saga, steps = str(uuid.uuid4()), self.STEPS[kind]
@@ -154,7 +158,10 @@ class SagaWorld(World):
     def record(self, saga, status, step, progress, reason=""):
         end = ", ended_at = now(), payload = ''" if status in ("COMPLETED", "FAILED") else ""
         outcome = "confirmed" if status == "COMPLETED" else "refused"
-        settle = f"UPDATE operations SET outcome = '{outcome}', reason = '{reason}' WHERE gid = '{saga}';"
+        settle = (f"UPDATE operations SET outcome = '{outcome}', reason = '{reason}' WHERE gid = '{saga}'"
+                  f" AND outcome = 'pending';")
+        if status == "ORDER_CONFIRMED":  # something is due, and its client has the answer
+            self.run("log", f"UPDATE operations SET outcome = 'confirmed' WHERE gid = '{saga}'")
         self.run("log",
                  f"BEGIN; UPDATE saga_instances SET status = '{status}', current_step = '{step}',"
                  f" progress = {progress}, reason = '{reason}', updated_at = now()"
@@ -193,6 +200,7 @@ class SagaWorld(World):
                                 f" '{{}}', gen_random_uuid()::text, 'x', 'ARRANGED', now(), now())",
             "order.confirm": f"UPDATE orders SET status = 'CONFIRMED' {mine}",
             "order.fail": f"UPDATE orders SET status = 'FAILED', reason = 'CARD_DECLINED' {mine}",
+            "order.revoke": f"UPDATE orders SET status = 'CANCELLED', reason = 'CARD_DECLINED' {mine}",
             "order.cancel": f"UPDATE orders SET status = 'CANCELLED' {mine}",
             "inventory.release": f"UPDATE reservations SET status = 'RELEASED', expires_at = NULL {mine};"
                                  + stock.format("+", "-"),
@@ -223,6 +231,19 @@ class SagaWorld(World):
         self.step(saga, "inventory.release")
         self.record(saga, "COMPENSATION_STARTED", "order.create", 10, "CARD_DECLINED")
         self.step(saga, "order.fail")
+        self.record(saga, "FAILED", "", 11, "CARD_DECLINED")
+        return saga
+
+    def revoked_saga(self):
+        """Confirmed while its payment was due, then its card was declined."""
+        saga = self.forward(self.start_saga("place_order_pay_later", str(uuid.uuid4())), 4)
+        self.run("payment", f"INSERT INTO txc_saga_steps VALUES ('{saga}', 'charge', 'refused')")
+        for n, (step, undo) in enumerate((("order.confirm", "order.revoke"), ("shipping.arrange", "shipping.cancel"),
+                                          ("inventory.reserve", "inventory.release"))):
+            self.record(saga, "COMPENSATION_STARTED", step, 7 + n, "CARD_DECLINED")
+            self.step(saga, undo)
+        self.record(saga, "COMPENSATION_STARTED", "order.create", 10, "CARD_DECLINED")
+        self.run("order", f"INSERT INTO txc_saga_steps VALUES ('{saga}', 'fail', 'done')")
         self.record(saga, "FAILED", "", 11, "CARD_DECLINED")
         return saga
 

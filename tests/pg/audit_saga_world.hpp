@@ -29,7 +29,12 @@ struct SagaWorld : World {
        {{"order.cancel", "shipping.cancel", "payment.refund", "inventory.release"},
         {"STARTED", "ORDER_CANCELLED", "SHIPMENT_CANCELLED", "PAYMENT_REFUNDED", "COMPLETED"}}},
       {"place_order_2pc",
-       {{"order.create", "transact"}, {"STARTED", "ORDER_CREATED", "COMPLETED"}}}};
+       {{"order.create", "transact"}, {"STARTED", "ORDER_CREATED", "COMPLETED"}}},
+      {"place_order_pay_later",
+       {{"order.create", "inventory.reserve", "shipping.arrange", "order.confirm",
+         "payment.charge"},
+        {"STARTED", "ORDER_CREATED", "STOCK_RESERVED", "SHIPMENT_ARRANGED", "ORDER_CONFIRMED",
+         "COMPLETED"}}}};
   std::map<std::string, SagaOf> sagas;
 
   ServiceDatabase& service(const std::string& name) {
@@ -66,9 +71,13 @@ struct SagaWorld : World {
                       step + "', progress = " + std::to_string(progress) + ", reason = '" + reason +
                       "', updated_at = now()" + (ended ? ", ended_at = now(), payload = ''" : "") +
                       " WHERE saga_id = '" + id + "';";
-    if (ended) {
+    if (status == "ORDER_CONFIRMED") {
+      sql += "UPDATE saga_instances SET answered = true WHERE saga_id = '" + id +
+             "';UPDATE operations SET outcome = 'confirmed' WHERE gid = '" + id + "';";
+    } else if (ended) {
       sql += "UPDATE operations SET reason = '" + reason + "', outcome = '" +
-             (completed ? "confirmed" : "refused") + "' WHERE gid = '" + id + "';";
+             (completed ? "confirmed" : "refused") + "' WHERE gid = '" + id +
+             "' AND outcome = 'pending';";
     }
     log.run(sql + remembered(id, progress, status, step));
   }
@@ -80,6 +89,8 @@ struct SagaWorld : World {
     if (step == "payment.charge") return charge(q);
     if (step == "shipping.arrange") return arrange(q);
     if (step == "order.confirm") return "UPDATE orders SET status = 'CONFIRMED'" + mine;
+    if (step == "order.revoke")
+      return "UPDATE orders SET status = 'CANCELLED', reason = 'CARD_DECLINED'" + mine;
     if (step == "order.cancel") return "UPDATE orders SET status = 'CANCELLED'" + mine;
     if (step == "order.fail")
       return "UPDATE orders SET status = 'FAILED', reason = 'CARD_DECLINED'" + mine;
@@ -116,6 +127,27 @@ struct SagaWorld : World {
     record(id, "COMPENSATION_STARTED", "order.create", 10, "CARD_DECLINED");
     run_step(id, "order.fail");
     record(id, "FAILED", "", 11, "CARD_DECLINED");
+    return id;
+  }
+  // Confirmed, its payment due; and what became of it when the card was declined.
+  std::string due() { return forward(start("place_order_pay_later", uuid_v7()), 4); }
+  std::string revoked() {
+    const std::string id = due();
+    payment.run("INSERT INTO txc_saga_steps VALUES ('" + id + "', 'charge', 'refused')");
+    const std::array<const char*, 5> undone{"order.confirm", "shipping.arrange",
+                                            "inventory.reserve", "order.create", ""};
+    const std::array<const char*, 4> by{"order.revoke", "shipping.cancel", "inventory.release",
+                                        "order.fail"};
+    record(id, "COMPENSATION_STARTED", undone[0], 7, "CARD_DECLINED");
+    for (std::size_t i = 0; i < by.size(); ++i) {
+      if (std::string(by[i]) == "order.fail") {  // cancelled already: its barrier alone
+        order.run("INSERT INTO txc_saga_steps VALUES ('" + id + "', 'fail', 'done')");
+      } else {
+        run_step(id, by[i]);
+      }
+      record(id, i + 1 < by.size() ? "COMPENSATION_STARTED" : "FAILED", undone[i + 1], 8 + i,
+             "CARD_DECLINED");
+    }
     return id;
   }
   void cancel_by_saga(const std::string& order_id) { forward(start("cancel_order", order_id), 4); }

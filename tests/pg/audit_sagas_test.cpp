@@ -189,6 +189,30 @@ TEST_CASE("audit: a barrier that is behind its saga, or ahead of it, is named", 
   CHECK(found_by(targets) == expected);
 }
 
+TEST_CASE("audit: what is due is on its way; what was revoked is whole, and nothing else is",
+          "[audit][I1][I8][I10]") {
+  SagaWorld world;
+  const std::string due = world.due(), revoked = world.revoked(),
+                    paid = world.forward(world.start("place_order_pay_later", uuid_v7()), 5);
+  AuditTargets patient = world.targets();
+  patient.saga_silence_max = 1min;
+  CHECK(found_by(patient).empty());
+  Found expected;
+  world.log.run("UPDATE operations SET outcome = 'refused', reason = 'CARD_DECLINED'" +
+                of(world.order_of(revoked)));
+  expected.emplace("I10", "key_disagrees", revoked);
+  expected.emplace("I10", "refused_but_present", world.order_of(revoked));
+  world.log.run("UPDATE operations SET outcome = 'pending'" + of(world.order_of(due)));
+  expected.emplace("I10", "key_disagrees", due);
+  world.payment.run("DELETE FROM payments" + of(world.order_of(paid)) +
+                    ";UPDATE wallets SET balance = balance + 1070 WHERE customer_id = 'anna'");
+  expected.emplace("I1", "payment_missing", world.order_of(paid));
+  const std::string held = world.revoked();
+  world.shipping.run("UPDATE shipments SET status = 'ARRANGED'" + of(world.order_of(held)));
+  expected.emplace("I1", "statuses_disagree", world.order_of(held));
+  CHECK(found_by(patient) == expected);
+}
+
 TEST_CASE("audit: both halves of an accepted order agree, and it counts once", "[audit][I5][I10]") {
   SagaWorld world;
   const std::string other = world.accepted(), refused = world.accepted(), twice = world.accepted();

@@ -43,7 +43,7 @@ inline SagaUpdate stock_reserved(const std::string& saga_id) {
 }
 inline SagaUpdate completed(const std::string& saga_id) {
   SagaUpdate update = state(saga_id, "COMPLETED", "", 5);
-  update.ended = update.completed = true;
+  update.ended = update.confirmed = true;
   return update;
 }
 inline SagaUpdate failed(const std::string& saga_id, const std::string& reason,

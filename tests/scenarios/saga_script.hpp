@@ -1,7 +1,8 @@
 // The text form of sagas, their events and actions: what the saga_*.txt scenarios and the
 // transition table are written in.
 //
-//   saga    plan place_order                     or cancel_order, accepted_order
+//   saga    plan place_order                     or cancel_order, accepted_order, pay_later,
+//                                                ship_by_hand, pay_later_ship_by_hand
 //           tries_max 3, conflict_tries_max 1, stuck_after 2: other limits than the plan's own
 //           position COMPENSATION_STARTED payment.charge CARD_DECLINED    as read from the log
 //   event   step_refused OUT_OF_STOCK
@@ -38,6 +39,9 @@ inline SagaPlan saga_plan(const std::string& name) {
   if (name == "place_order") return protocol::place_order_plan(3);
   if (name == "cancel_order") return protocol::cancel_order_plan();
   if (name == "accepted_order") return protocol::accepted_order_plan();
+  if (name == "pay_later") return protocol::place_order_later_plan(true, false, 3);
+  if (name == "ship_by_hand") return protocol::place_order_later_plan(false, true, 3);
+  if (name == "pay_later_ship_by_hand") return protocol::place_order_later_plan(true, true, 3);
   malformed("no such plan: " + name);
 }
 
@@ -151,16 +155,20 @@ class SagaTrace {
   void land() {
     if (saga_->state() != protocol::SagaState::recording) malformed("no record is under way");
     durable_ = saga_->position();
+    answered_ = answered_ || (saga_->confirmed() && !durable_.ended());
   }
   // What is durable passes through the log as text.
   void restart() {
     const SagaPlan& plan = description_.plan;
-    saga_.emplace(plan, protocol::read_position(plan, durable_.status, current_step(plan, durable_),
-                                                durable_.reason, durable_.detail));
+    saga_.emplace(plan,
+                  protocol::read_position(plan, durable_.status, current_step(plan, durable_),
+                                          durable_.reason, durable_.detail),
+                  answered_);
   }
 
   SagaDescription description_;
   SagaPosition durable_;
+  bool answered_ = false;  // before its end
   std::optional<Saga> saga_;
 };
 

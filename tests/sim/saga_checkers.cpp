@@ -28,6 +28,14 @@ std::string reason_of_failure(const World& world, const std::string& order) {
   return {};
 }
 
+// Confirmed to its client, and undone when what was due was refused.
+bool revoked(const World& world, const std::string& order) {
+  return std::ranges::any_of(world.log, [&](const auto& saga) {
+    return saga.second.order == order && saga.second.confirmed &&
+           saga.second.status == protocol::saga_failed;
+  });
+}
+
 std::set<std::string> all_orders(const Finished& run) {
   std::set<std::string> orders;
   for (const auto& [order, status] : run.skeleton.standing) orders.insert(order);
@@ -57,11 +65,12 @@ void check_whole(const Finished& run, std::vector<std::string>& violations) {
     const std::string status = row == world.orders.end() ? std::string() : row->second.status;
     std::string expected = "FAILED";
     if (placed) expected = from_before ? standing->second : "CONFIRMED";
-    if (cancelled) expected = "CANCELLED";
+    if (cancelled || revoked(world, order)) expected = "CANCELLED";
     // An order whose first step never came has no row.
     if (status != expected && !(status.empty() && !placed))
       violations.push_back("I8 " + order + " is " + status + ", not " + expected);
-    if (status == "FAILED" && row->second.reason != reason_of_failure(world, order))
+    const bool says_why = status == "FAILED" || revoked(world, order);
+    if (says_why && row->second.reason != reason_of_failure(world, order))
       violations.push_back("I10 " + order + " failed for another reason than its saga");
   }
 }
@@ -83,8 +92,7 @@ void check_conserved(const Finished& run, std::vector<std::string>& violations) 
 void check_answers(const Finished& run, std::vector<std::string>& violations) {
   for (const Reply& reply : run.replies) {
     const LogEntry& entry = run.world.log.at(reply.saga);
-    if ((entry.status == protocol::saga_completed) != reply.completed ||
-        entry.reason != reply.reason)
+    if (entry.confirmed != reply.confirmed || (!reply.confirmed && entry.reason != reply.reason))
       violations.push_back("I10 told otherwise: " + reply.saga);
     if (std::ranges::count(run.replies, reply.saga, &Reply::saga) > 1)
       violations.push_back("I10 told twice: " + reply.saga);

@@ -48,7 +48,8 @@ void Process::adopt() {
     entry.owner = epoch_;
     const SagaPlan& plan = plan_of(entry.what);
     sagas_.emplace(
-        id, Saga(plan, read_position(plan, entry.status, entry.current_step, entry.reason, {})));
+        id, Saga(plan, read_position(plan, entry.status, entry.current_step, entry.reason, {}),
+                 entry.confirmed));
   }
   for (const auto& [id, entry] : world_.log)
     if (sagas_.contains(id)) step(id, {});
@@ -103,6 +104,7 @@ void Process::send(const std::string& saga, const SagaAction& action) {
     message.status = core.position().status;
     message.current_step = current_step(core.plan(), core.position());
     message.progress = progress(core.plan(), core.position());
+    message.confirmed = core.confirmed();
   } else if (action.kind == SagaActionKind::undo) {
     message.step = step.compensation;
     message.undoes = step.name;
@@ -118,7 +120,9 @@ void Process::reply(const std::string& saga) {
   // I2, I10: what is told must be durable when it is told.
   if (entry.status != core.position().status || entry.reason != core.position().reason)
     world_.violation("I10 told before it is durable: " + saga);
-  replies_.push_back({saga, core.completed(), core.position().reason});
+  if (entry.confirmed != core.confirmed())
+    world_.violation("I10 told otherwise than its key says: " + saga);
+  replies_.push_back({saga, core.confirmed(), core.position().reason});
 }
 
 // --- answers -------------------------------------------------------------------------------------

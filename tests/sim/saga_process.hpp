@@ -36,7 +36,7 @@ const std::vector<Fault>& faults_of(protocol::SagaActionKind kind);
 
 struct Reply {
   std::string saga;
-  bool completed = false;
+  bool confirmed = false;
   std::string reason;
 };
 

@@ -2,6 +2,7 @@
 #include "tests/sim/saga_world.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "txcoord/protocol/saga_plans.hpp"
 
@@ -23,9 +24,19 @@ protocol::SagaPlan small(protocol::SagaPlan plan) {
 const protocol::SagaPlan& plan_of(What what) {
   static const protocol::SagaPlan place = small(protocol::place_order_plan(2)),
                                   cancel = small(protocol::cancel_order_plan()),
-                                  accepted = small(protocol::accepted_order_plan());
-  if (what == What::cancel) return cancel;
-  return what == What::accepted ? accepted : place;
+                                  accepted = small(protocol::accepted_order_plan()),
+                                  pay_later =
+                                      small(protocol::place_order_later_plan(true, false, 2)),
+                                  both_later =
+                                      small(protocol::place_order_later_plan(true, true, 2));
+  switch (what) {
+    case What::place: return place;
+    case What::cancel: return cancel;
+    case What::accepted: return accepted;
+    case What::pay_later: return pay_later;
+    case What::both_later: return both_later;
+  }
+  throw std::logic_error("a saga of no plan");
 }
 
 std::string text_of(const Message& message) {
@@ -104,6 +115,7 @@ Answer World::record(const Message& message) {
   entry.current_step = message.current_step;
   entry.reason = message.reason;
   entry.progress = message.progress;
+  entry.confirmed = entry.confirmed || message.confirmed;
   return {};
 }
 
@@ -206,6 +218,8 @@ void World::apply(const std::string& step, const Message& message) {
       apply(part, message);
   } else if (step == "order.cancel") {
     orders.at(message.order).status = "CANCELLED";
+  } else if (step == "order.revoke") {
+    orders.at(message.order) = {"CANCELLED", message.reason};
   } else if (step == "order.fail") {
     fail_order(message);
   } else if (step == "inventory.release") {
@@ -225,14 +239,28 @@ void World::take(std::map<std::string, Effect>& effects, const Message& message)
   effect.stands = true;
 }
 
+// What came after the answer goes back before the order is revoked.
+bool World::was_due(const Message& message) const {
+  bool due = false;
+  const protocol::SagaPlan& plan = plan_of(log.at(message.saga).what);
+  for (const protocol::SagaStep& step : plan.steps) {
+    if (step.name == message.undoes) return due;
+    due = due || step.name == plan.answer_after;
+  }
+  return false;
+}
+
 bool World::give_back(std::map<std::string, Effect>& effects, const Message& message) {
-  if (orders.at(message.order).status == "CONFIRMED")
+  if (orders.at(message.order).status == "CONFIRMED" && !was_due(message))
     violation("I8 " + message.step + " while the order is CONFIRMED: " + message.order);
   return std::exchange(effects[message.order].stands, false);
 }
 
 void World::fail_order(const Message& message) {
   OrderRow& row = orders.at(message.order);
+  // By the same way back: what was told to be confirmed stays to be seen as cancelled.
+  const Row* revoked = barrier(message.saga, "order.revoke");
+  if (row.status == "CANCELLED" && revoked != nullptr) return;
   if (row.status != "PENDING" && row.status != "FAILED")
     violation("I10 " + row.status + " becomes FAILED: " + message.order);
   row = {"FAILED", message.reason};

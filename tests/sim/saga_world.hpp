@@ -17,7 +17,7 @@
 namespace txcoord::saga_sim {
 
 // One client request: one saga.
-enum class What : std::uint8_t { place, cancel, accepted };
+enum class What : std::uint8_t { place, cancel, accepted, pay_later, both_later };
 struct Wish {
   std::string saga;
   What what = What::place;
@@ -65,6 +65,7 @@ struct Message {
   std::string status, current_step;  // record
   std::string reason;                // record; undo: why
   std::uint32_t progress = 0;        // record
+  bool confirmed = false;            // record: the key's outcome
 };
 std::string text_of(const Message& message);
 
@@ -79,6 +80,7 @@ struct LogEntry {
   std::uint64_t owner = 1;
   std::string status, current_step, reason;
   std::uint32_t progress = 0;
+  bool confirmed = false;  // under its key, for ever
 
   bool ended() const {
     return status == protocol::saga_completed || status == protocol::saga_failed;
@@ -126,6 +128,7 @@ class World {
   Answer judge(const Message& message) const;
   void apply(const std::string& step, const Message& message);
   void take(std::map<std::string, Effect>& effects, const Message& message);
+  bool was_due(const Message& message) const;
   bool give_back(std::map<std::string, Effect>& effects, const Message& message);
   void fail_order(const Message& message);
   void watch_order_of_steps(const Message& message);

@@ -204,11 +204,14 @@ class FakeSagaLog final : public SagaLog {
     instance.next_retry_at.reset();
     instance.stuck_since.reset();
     row.history.push_back({update.status, update.current_step, instance.updated_at});
-    if (!update.ended) return;
-    instance.ended_at = instance.updated_at;
-    instance.payload.clear();
+    if (update.ended) {
+      instance.ended_at = instance.updated_at;
+      instance.payload.clear();
+    }
+    if (!row.outcome.pending || (!update.ended && !update.confirmed)) return;
+    instance.answered = true;
     row.outcome.pending = false;
-    row.outcome.confirmed = update.completed;
+    row.outcome.confirmed = update.confirmed;
     row.outcome.reason = update.reason;
     row.outcome.detail = update.detail;
   }

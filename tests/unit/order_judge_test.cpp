@@ -103,6 +103,8 @@ TEST_CASE("order judge: a failed order needs no failing, and a cancelled one is 
   CHECK_FALSE(orders.undone_already(*on(another, OperationKind::fail)));
   CHECK_FALSE(orders.undone_already(*on(another, OperationKind::cancel)));
   CHECK_FALSE(LockedOrders().undone_already(*on(an_order, OperationKind::fail)));
+  const LockedOrders revoked({{an_order, OrderStatus::cancelled}}, {{an_order, "CARD_DECLINED"}});
+  CHECK(revoked.undone_already(*on(an_order, OperationKind::fail)));
 }
 
 TEST_CASE("order judge: a status is written and read the same", "[order]") {

@@ -52,8 +52,9 @@ StepReply refuse(const std::string& reason) { return {StepStatus::refused, reaso
 }  // namespace
 
 TEST_CASE("every step of every plan has somebody who does it, and its undoing too") {
-  for (const auto& plan : {protocol::place_order_plan(3), protocol::cancel_order_plan(),
-                           protocol::accepted_order_plan()}) {
+  for (const auto& plan :
+       {protocol::place_order_plan(3), protocol::cancel_order_plan(),
+        protocol::accepted_order_plan(), protocol::place_order_later_plan(true, true, 3)}) {
     for (const auto& step : plan.steps) {
       CHECK_NOTHROW(target_of(step.name));
       if (!step.compensation.empty())

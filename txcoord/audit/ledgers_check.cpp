@@ -136,10 +136,14 @@ constexpr RowCheck saga_checks[] = {
                           AND o.idempotency_key = s.idempotency_key
    WHERE s.period >= (SELECT min(period) FROM key_periods)
      AND ((o.outcome, o.gid, o.order_id)
-            IS DISTINCT FROM (CASE WHEN s.ended_at IS NULL THEN 'pending'
-                                   WHEN s.status = 'COMPLETED' THEN 'confirmed' ELSE 'refused' END,
+            IS DISTINCT FROM (CASE WHEN s.status = 'COMPLETED' THEN 'confirmed'
+                                   WHEN s.answered AND EXISTS (
+                                     SELECT FROM saga_history h
+                                      WHERE h.saga_id = s.saga_id AND h.status = 'ORDER_CONFIRMED')
+                                     THEN 'confirmed'
+                                   WHEN s.ended_at IS NULL THEN 'pending' ELSE 'refused' END,
                               s.saga_id::text, s.order_id)
-          OR s.status = 'FAILED' AND o.reason <> s.reason))"},
+          OR s.status = 'FAILED' AND o.outcome = 'refused' AND o.reason <> s.reason))"},
     {"I10", "pending_without_saga", R"(
   SELECT o.order_id::text, 'its key is pending, and no saga is open that could end it: ' || o.gid
     FROM operations o

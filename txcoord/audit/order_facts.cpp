@@ -77,6 +77,16 @@ class Judge {
     return facts_.order || facts_.reservations || facts_.payment || facts_.shipment;
   }
 
+  // Confirmed by a saga while something of it was due, and cancelled when that was refused: the
+  // order's row says why, which no cancel by a client does.
+  bool revoked() const {
+    if (!facts_.order || facts_.order->status != "CANCELLED" || facts_.order->reason.empty())
+      return false;
+    // As long as the log has its saga: by one that can.
+    return std::ranges::none_of(facts_.log_after.sagas,
+                                [](const LoggedSaga& saga) { return saga.type == "place_order"; });
+  }
+
   // I8: what is open is worked on, or shown as needing a person.
   void worked_on(const LoggedSaga& saga) {
     if (saga.stuck || !saga.silent) return;
@@ -98,6 +108,7 @@ class Judge {
       if (done && status != "CANCELLED") violation("I8", "saga_and_order_disagree", text);
       return;
     }
+    if (!done && revoked() && facts_.order->reason == saga.reason) return;
     // FAILED without an order: its very creation was refused.
     if (done ? moves_made(status) == 0 : !status.empty() && status != "FAILED") {
       violation("I8", "saga_and_order_disagree", text);
@@ -150,8 +161,8 @@ class Judge {
     made_by_an_operation();
     if (facts_.order->items.empty()) violation("I1", "order_without_items", where());
     if (!facts_.reservations) violation("I1", "reservation_missing", where());
-    if (!facts_.payment) violation("I1", "payment_missing", where());
-    if (!facts_.shipment) violation("I1", "shipment_missing", where());
+    if (!facts_.payment && !revoked()) violation("I1", "payment_missing", where());
+    if (!facts_.shipment && !revoked()) violation("I1", "shipment_missing", where());
     return true;
   }
 
@@ -227,7 +238,7 @@ class Judge {
       expected = "DELIVERED";
     } else if (shipped > 0) {
       expected = "SHIPPED";
-    } else if (cancelled > 0) {
+    } else if (cancelled > 0 || revoked()) {
       expected = "CANCELLED";
     } else if (placed > 0) {
       expected = "CONFIRMED";

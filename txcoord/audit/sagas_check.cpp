@@ -58,10 +58,21 @@ constexpr std::array<StepName, 2> accepted_steps{{
     {"transact", "", "", ""},
 }};
 
+constexpr StepName confirm_step{"order.confirm", "order", "confirm", "revoke"};
+constexpr std::array<StepName, 5> pay_later_steps{
+    {place_steps[0], place_steps[1], place_steps[3], confirm_step, place_steps[2]}};
+constexpr std::array<StepName, 5> ship_by_hand_steps{
+    {place_steps[0], place_steps[1], place_steps[2], confirm_step, place_steps[3]}};
+constexpr std::array<StepName, 5> both_later_steps{
+    {place_steps[0], place_steps[1], confirm_step, place_steps[2], place_steps[3]}};
+
 std::span<const StepName> steps_of(std::string_view type) {
   if (type == "place_order") return place_steps;
   if (type == "cancel_order") return cancel_steps;
   if (type == "place_order_2pc") return accepted_steps;
+  if (type == "place_order_pay_later") return pay_later_steps;
+  if (type == "place_order_ship_by_hand") return ship_by_hand_steps;
+  if (type == "place_order_pay_later_ship_by_hand") return both_later_steps;
   return {};
 }
 

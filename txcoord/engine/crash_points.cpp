@@ -62,6 +62,8 @@ constexpr CrashPoint points[] = {
     {"saga.order.cancel.after", "orders are cancelled, which is not recorded yet"},
     {"saga.order.fail.before", "orders are about to be failed"},
     {"saga.order.fail.after", "orders are failed, which is not recorded yet"},
+    {"saga.order.revoke.before", "confirmed orders are about to be cancelled again"},
+    {"saga.order.revoke.after", "confirmed orders are cancelled, which is not recorded yet"},
     {"saga.inventory.release.before", "stock is about to be released"},
     {"saga.inventory.release.after", "stock is released, which is not recorded yet"},
     {"saga.payment.refund.before", "money is about to be refunded"},

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "participants/operation.hpp"
+#include "txcoord/engine/degraded_modes.hpp"
 #include "txcoord/log/transaction_log.hpp"
 
 namespace txcoord::engine {
@@ -22,7 +23,7 @@ namespace asio = boost::asio;
 enum class Protocol : std::uint8_t { two_phase, saga };
 
 enum class SubmitStatus : std::uint8_t {
-  confirmed,    // the decision is durable; a saga is completed
+  confirmed,    // the decision is durable; a saga is completed, or only what is due is left
   refused,      // a business refusal, recorded under its key
   replayed,     // the key was used before with the same body: `stored` is the answer
   key_reused,   // … with another body: 422
@@ -84,8 +85,15 @@ class Engine {
   virtual std::optional<PendingOrder> pending(const std::string& order_id) const = 0;
   virtual std::vector<ActiveTransaction> active() const = 0;
   virtual std::map<std::string, ParticipantHealth> health() const = 0;  // by participant, and "log"
-  virtual bool ready() const = 0;     // log reached, epoch raised, first recovery done everywhere
+  // Log reached, epoch raised, first recovery done everywhere; but for what a degraded mode spares.
+  virtual bool ready() const = 0;
   virtual bool draining() const = 0;  // SIGTERM was received
+  // As last read from the log; another coordinator's change is seen with the next renewal of the
+  // lease.
+  virtual DegradedModes degraded() const = 0;
+  // Durable for all coordinators when it is done. A failure with outcome_unknown may still take
+  // effect; it may be sent again.
+  virtual asio::awaitable<Result<Done>> set_degraded(std::string participant, bool on) = 0;
 };
 
 }  // namespace txcoord::engine

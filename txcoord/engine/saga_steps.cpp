@@ -17,6 +17,7 @@ constexpr StepTarget targets[] = {
     {"order.cancel", "order", OperationKind::cancel, "cancel"},
     {"transact", "", OperationKind::place, "transact"},
     {"order.fail", "order", OperationKind::fail, "fail"},
+    {"order.revoke", "order", OperationKind::cancel, "revoke"},
     {"inventory.release", "inventory", OperationKind::cancel, "release"},
     {"payment.refund", "payment", OperationKind::cancel, "refund"},
     {"shipping.cancel", "shipping", OperationKind::cancel, "cancel"},

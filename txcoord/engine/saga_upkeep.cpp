@@ -85,7 +85,7 @@ void Sagas::resume(SagaInstance instance) {
     auto submission = std::make_shared<Submission>(io_, std::move(operation));
     submission->submitted_at = std::chrono::steady_clock::now();
     const auto saga = take_in(instance.saga_id, std::move(submission), std::move(plan),
-                              std::move(position), instance.accepted);
+                              std::move(position), instance.accepted, instance.answered);
     saga->known = true;
     deliver(saga, {.kind = protocol::SagaEventKind::start});
   } catch (const std::exception& unreadable) {

@@ -44,7 +44,7 @@ SagaUpdate update_of(const RunningSaga& saga) {
   update.reason = position.reason;
   update.detail = position.detail;
   update.ended = position.ended();
-  update.completed = saga.core.completed();
+  update.confirmed = saga.core.confirmed();
   update.progress = protocol::progress(saga.core.plan(), position);
   return update;
 }

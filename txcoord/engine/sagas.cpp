@@ -20,6 +20,10 @@ using protocol::SagaEventKind;
 constexpr std::chrono::milliseconds conflict_pause{25};
 constexpr std::size_t troubles_in_batch_max = 500;
 
+double seconds_since(SteadyTime then) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
+}
+
 void stop_on_defect(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -93,9 +97,9 @@ protocol::SagaPlan Sagas::plan_of(std::string_view type, bool accepted) const {
 
 RunningSagaPtr Sagas::take_in(std::string saga_id, SubmissionPtr submission,
                               protocol::SagaPlan plan, protocol::SagaPosition position,
-                              bool accepted) {
+                              bool accepted, bool answered) {
   auto saga = std::make_shared<RunningSaga>(io_, std::move(saga_id), std::move(submission),
-                                            std::move(plan), std::move(position));
+                                            std::move(plan), std::move(position), answered);
   saga->accepted = accepted;
   running_.emplace(saga->id, saga);
   by_order_[saga->operation().order_id] = saga;
@@ -106,12 +110,16 @@ void Sagas::begin(SubmissionPtr submission, Protocol protocol, bool accepted) {
   const std::string saga_id = uuid_v7();
   submission->operation = operation_for(*submission->operation, saga_id, protocol);
   std::string_view type = protocol::place_order_type;
+  const PlaceOrder& place = submission->operation->place;
   if (submission->operation->kind == OperationKind::cancel) {
     type = protocol::cancel_order_type;
+  } else if (place.something_due()) {
+    type = protocol::later_type(place.pay_later, place.ship_by_hand);
   } else if (protocol == Protocol::two_phase) {
     type = protocol::accepted_order_type;
   }
-  const auto saga = take_in(saga_id, std::move(submission), plan_of(type, accepted), {}, accepted);
+  const auto saga =
+      take_in(saga_id, std::move(submission), plan_of(type, accepted), {}, accepted, false);
   starts_.push("start", saga);
 }
 
@@ -183,16 +191,16 @@ void Sagas::perform(const RunningSagaPtr& saga, const protocol::SagaAction& acti
                              {"step", std::string_view(plan.steps[action.step].name)},
                              {"error", std::string_view(saga->last_error)}});
     }
-    case SagaActionKind::finish: return forget(saga);
+    case SagaActionKind::finish: return finish(saga);
   }
 }
 
 void Sagas::reply(const RunningSagaPtr& saga) {
   SubmitResult result;
   result.transaction_id = saga->id;
-  if (saga->core.completed()) {
+  if (saga->core.confirmed()) {
     result.status = SubmitStatus::confirmed;
-    result.applied = saga->submission->applied = true;
+    result.applied = saga->submission->applied = saga->core.completed();
   } else {
     result.status = SubmitStatus::refused;
     result.reason = saga->core.position().reason;
@@ -200,6 +208,24 @@ void Sagas::reply(const RunningSagaPtr& saga) {
   }
   crash_.reach("saga.reply.before");
   hooks_.answer(saga->submission, std::move(result));
+}
+
+void Sagas::finish(const RunningSagaPtr& saga) {
+  const auto& core = saga->core;
+  if (!core.plan().answer_after.empty()) {
+    // Whoever waits for "applied": it is, or never will be.
+    saga->submission->applied = true;
+    saga->submission->changed.cancel();
+    if (!core.completed()) {
+      metrics_.order(saga->operation().mode, "cancelled", core.position().reason,
+                     seconds_since(saga->submission->submitted_at));
+      logging::warn("an order was confirmed, and is cancelled: what was due was refused",
+                    {{"saga_id", std::string_view(saga->id)},
+                     {"order_id", std::string_view(saga->operation().order_id)},
+                     {"reason", std::string_view(core.position().reason)}});
+    }
+  }
+  forget(saga);
 }
 
 void Sagas::forget(const RunningSagaPtr& saga) {
@@ -274,6 +300,27 @@ void Sagas::abandon(const std::string& order_id, std::string reason, std::string
   if (saga->pausing) saga->pause.cancel();
 }
 
+asio::awaitable<Result<bool>> Sagas::something_due(std::string order_id) {
+  auto reading = log_.of_order(std::move(order_id));
+  const auto sagas = co_await std::move(reading);
+  if (!sagas) co_return sagas.failure();
+  co_return std::ranges::any_of(sagas.value(), [](const SagaInstance& saga) {
+    return !saga.ended_at && protocol::is_later_type(saga.type);
+  });
+}
+
+void Sagas::show_due() {
+  std::map<std::string_view, std::size_t> due;
+  for (Participant* participant : participants_) due[participant->name()] = 0;
+  for (const auto& [id, saga] : running_) {
+    const auto& plan = saga->core.plan();
+    if (plan.answer_after.empty() || !saga->core.confirmed()) continue;
+    for (std::size_t i = saga->core.position().next; i < plan.steps.size(); ++i)
+      ++due[target_of(plan.steps[i].name).participant];
+  }
+  for (const auto& [participant, orders] : due) metrics_.orders_due(participant, orders);
+}
+
 std::optional<PendingOrder> Sagas::pending(const std::string& order_id) const {
   const auto entry = by_order_.find(order_id);
   if (entry == by_order_.end()) return std::nullopt;
@@ -282,6 +329,7 @@ std::optional<PendingOrder> Sagas::pending(const std::string& order_id) const {
   order.operation = saga.submission->operation;
   order.kind = order.operation->kind;
   order.transaction_id = saga.id;
+  order.decided = saga.core.confirmed();  // and something of it is due
   if (!saga.at.empty()) order.waiting_for.emplace_back(saga.at);
   return order;
 }

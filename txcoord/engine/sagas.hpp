@@ -37,10 +37,10 @@ namespace txcoord::engine {
 
 struct RunningSaga {
   RunningSaga(const asio::any_io_executor& io, std::string saga_id, SubmissionPtr what,
-              protocol::SagaPlan plan, protocol::SagaPosition position)
+              protocol::SagaPlan plan, protocol::SagaPosition position, bool answered)
       : id(std::move(saga_id)),
         submission(std::move(what)),
-        core(std::move(plan), std::move(position)),
+        core(std::move(plan), std::move(position), answered),
         pause(io) {}
   const Operation& operation() const { return *submission->operation; }
 
@@ -80,7 +80,8 @@ class Sagas {
         SagaLog& log, Health& health, CrashPoints& crash, Metrics& metrics, SagaHooks hooks);
 
   bool full() const { return running_.size() >= settings_.saga.running_max; }
-  // The outcome comes by hooks.answer: with `accepted`, as soon as the start is durable.
+  // The outcome comes by hooks.answer: with `accepted`, as soon as the start is durable. An order
+  // of which something is due (degraded modes) is a saga whatever the protocol.
   void begin(SubmissionPtr submission, Protocol protocol, bool accepted);
 
   // Whose sagas these are: before anything begins.
@@ -94,6 +95,12 @@ class Sagas {
   // No new tries; returns when nothing is under way or the time has come. What is left is durable:
   // whoever adopts it goes on.
   asio::awaitable<void> drain(SteadyTime deadline);
+
+  // Whether the order is confirmed and its payment or shipment still due, here or at another
+  // coordinator: nothing else is done to it until then (I9).
+  asio::awaitable<Result<bool>> something_due(std::string order_id);
+  // Shows how many orders wait for what, of those at work here.
+  void show_due();
 
   // For readers: the saga that is at work on this order here.
   std::optional<PendingOrder> pending(const std::string& order_id) const;
@@ -114,12 +121,13 @@ class Sagas {
   // sagas.cpp: door, events, answers
   protocol::SagaPlan plan_of(std::string_view type, bool accepted) const;
   RunningSagaPtr take_in(std::string saga_id, SubmissionPtr submission, protocol::SagaPlan plan,
-                         protocol::SagaPosition position, bool accepted);
+                         protocol::SagaPosition position, bool accepted, bool answered);
   std::shared_ptr<const Operation> operation_for(const Operation& asked, const std::string& saga_id,
                                                  Protocol protocol) const;
   void deliver(const RunningSagaPtr& saga, Event event);
   void perform(const RunningSagaPtr& saga, const protocol::SagaAction& action);
   void reply(const RunningSagaPtr& saga);
+  void finish(const RunningSagaPtr& saga);
   void forget(const RunningSagaPtr& saga);
   std::chrono::milliseconds pause_before(const RunningSaga& saga, std::uint32_t attempt);
   void count_stuck();

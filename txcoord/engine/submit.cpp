@@ -34,6 +34,11 @@ std::string_view outcome_name(const SubmitResult& result, OperationKind kind) {
   return "failed";
 }
 
+bool goes_as_saga(const Operation& operation, const SubmitOptions& options) {
+  return options.accept_now || options.protocol == Protocol::saga ||
+         operation.place.something_due();
+}
+
 }  // namespace
 
 std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operation,
@@ -50,15 +55,17 @@ std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operati
     return result;
   }
   // What is accepted before it is tried needs the log alone.
-  const bool reachable = options.accept_now ? health_.reachable(log_name) : health_.all_reachable();
+  const DegradedModes spared{operation.place.pay_later, operation.place.ship_by_hand};
+  const bool reachable =
+      options.accept_now ? health_.reachable(log_name) : health_.all_reachable(spared);
   if (!started_ || !reachable) {
-    result.detail = started_ ? "away: " + health_.away() : "this coordinator is starting";
+    result.detail = started_ ? "away: " + health_.away(spared) : "this coordinator is starting";
     return result;
   }
   // Below the prepared slots: we refuse before a database has to say 53200.
   const bool slots_taken =
       groups_.size() >= settings_.engine.unfinished_groups_max && queue_.size() > 0;
-  const bool as_saga = options.accept_now || options.protocol == Protocol::saga;
+  const bool as_saga = goes_as_saga(operation, options);
   if (as_saga ? sagas_.full() : queue_.full() || slots_taken) {
     result.status = SubmitStatus::overloaded;
     result.reason = "OVERLOADED";
@@ -87,10 +94,15 @@ asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operatio
     const bool by_queue = options.protocol == Protocol::two_phase;
     auto gate = wait_until_applied(operation->order_id, by_queue, submission->give_up_at);
     const bool applied = co_await std::move(gate);
-    if (!applied) {
+    auto asking = sagas_.something_due(operation->order_id);
+    const auto due = co_await std::move(asking);
+    if (!due) health_.failed(log_name, due.failure());
+    if (!applied || !due || due.value()) {
       SubmitResult result;
       result.reason = "PARTICIPANT_UNAVAILABLE";
-      result.detail = "an earlier operation on this order is decided and not applied yet";
+      result.detail = applied && due
+                          ? "its payment or its shipment is still due"
+                          : "an earlier operation on this order is decided and not applied yet";
       answer(submission, result);
       co_return result;
     }
@@ -108,7 +120,7 @@ asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operatio
 }
 
 void Coordinator::enter(const SubmissionPtr& submission, const SubmitOptions& options) {
-  if (options.accept_now || options.protocol == Protocol::saga)
+  if (goes_as_saga(*submission->operation, options))
     return sagas_.begin(submission, options.protocol, options.accept_now);
   if (submission->operation->kind == OperationKind::place)
     orders_[submission->operation->order_id] = {submission, nullptr};
@@ -187,7 +199,8 @@ void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
 // --- what is under way, for readers ------------------------------------------------------------
 
 bool Coordinator::ready() const {
-  return started_ && !fenced_ && !draining_ && health_.all_reachable() && health_.all_recovered();
+  return started_ && !fenced_ && !draining_ && health_.all_reachable(modes_) &&
+         health_.all_recovered(modes_);
 }
 
 std::optional<PendingOrder> Coordinator::pending(const std::string& order_id) const {

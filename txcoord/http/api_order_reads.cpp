@@ -76,14 +76,16 @@ bool inventory_behind(const std::vector<ReservationView>& rows, std::size_t item
   return rows.size() < items || std::any_of(rows.begin(), rows.end(), reserved);
 }
 
-bool payment_behind(const std::vector<PaymentView>& rows, std::string_view status) {
-  if (rows.empty()) return true;
+// An order that was cancelled for a reason was cancelled since what was due of it was refused: it
+// may never have had a payment, or a shipment.
+bool payment_behind(const std::vector<PaymentView>& rows, std::string_view status, bool revoked) {
+  if (rows.empty()) return !revoked;
   const std::string& paid = rows.front().status;
   return status == "CANCELLED" && (paid == "CAPTURED" || paid == "AUTHORIZED");
 }
 
-bool shipping_behind(const std::vector<ShipmentView>& rows, std::string_view status) {
-  if (rows.empty()) return true;
+bool shipping_behind(const std::vector<ShipmentView>& rows, std::string_view status, bool revoked) {
+  if (rows.empty()) return !revoked;
   return rows.front().status != (status == "CONFIRMED" ? "ARRANGED" : status);
 }
 
@@ -97,8 +99,12 @@ std::vector<std::string> behind(const Parts& parts, std::size_t items, std::stri
   if (!order.ok() || !order.value() || order.value()->status != status) late.emplace_back(names[0]);
   if (!reservations.ok() || inventory_behind(reservations.value(), items, status))
     late.emplace_back(names[1]);
-  if (!payments.ok() || payment_behind(payments.value(), status)) late.emplace_back(names[2]);
-  if (!shipments.ok() || shipping_behind(shipments.value(), status)) late.emplace_back(names[3]);
+  const bool revoked =
+      status == "CANCELLED" && order.ok() && order.value() && !order.value()->reason.empty();
+  if (!payments.ok() || payment_behind(payments.value(), status, revoked))
+    late.emplace_back(names[2]);
+  if (!shipments.ok() || shipping_behind(shipments.value(), status, revoked))
+    late.emplace_back(names[3]);
   return late;
 }
 

@@ -139,8 +139,15 @@ asio::awaitable<Reply> Api::place_order(Call& call) {
   for (OrderItem& item : place.items) item.reservation_id = uuid_v7();
   place.payment_id = uuid_v7();
   place.shipment_id = uuid_v7();
+  // What an operator has postponed is due later, and only a saga can wait for it. An accepted order
+  // waits anyway.
+  const engine::DegradedModes degraded = d_.engine.degraded();
+  if (!call.prefer.respond_async) {
+    place.pay_later = degraded.pay_later;
+    place.ship_by_hand = degraded.ship_by_hand;
+  }
+  operation->mode = place.something_due() ? "saga" : mode;
   operation->place = std::move(place);
-  operation->mode = mode;
   operation->answer = write_answer(document_of(*operation, d_.settings.currency));
   call.order_id = operation->order_id;
   auto submitting = submit(call, std::move(operation), protocol_of(mode));

@@ -118,9 +118,12 @@ OrderDocument document_of(const Operation& operation, std::string_view currency)
   }
   // A card is captured after the decision, from the outbox.
   const bool wallet = place.payment_method == PaymentMethod::wallet;
+  std::string_view paid = wallet ? "CAPTURED" : "AUTHORIZED";
+  if (place.pay_later) paid = "DUE";
   order.payment = PaymentDocument{place.payment_id, std::string(to_string(place.payment_method)),
-                                  wallet ? "CAPTURED" : "AUTHORIZED", place.total_amount};
-  order.shipment = ShipmentDocument{place.shipment_id, "ARRANGED", {}, {}};
+                                  std::string(paid), place.total_amount};
+  order.shipment =
+      ShipmentDocument{place.shipment_id, place.ship_by_hand ? "DUE" : "ARRANGED", {}, {}};
   order.created_at = rfc3339(operation.created_at);
   return order;
 }

@@ -95,6 +95,7 @@ std::vector<SagaInstance> read_instances(const pqxx::result& rows) {
     int column = 0;
     for (std::string* const text : texts) *text = row.at(column++).as<std::string>();
     saga.accepted = row.at(column++).as<bool>();
+    saga.answered = row.at(column++).as<bool>();
     saga.attempts = row.at(column++).as<std::uint32_t>();
     saga.last_error = row.at(column++).as<std::string>();
     saga.next_retry_at = time_if(row.at(column++));

@@ -67,22 +67,22 @@ noted AS (
   SELECT saga_id, 0, status, current_step FROM begun)
 SELECT gid FROM claimed)"};
 
-// One commit for the states, their history and the outcomes of those that ended. A state that does
-// not move its saga on changes nothing: it was recorded before, or a later one was. The payload of
-// one that goes on is not read, it stays where it is. Unfinished is who has a step left: to ask for
-// ended_at would let the planner read the index of all that are unfinished.
+// One commit for the states, their history and the outcomes of those that confirm or ended. A state
+// that does not move its saga on changes nothing: it was recorded before, or a later one was. The
+// payload of one that goes on is not read, it stays where it is. Unfinished is who has a step left:
+// to ask for ended_at would let the planner read the index of all that are unfinished.
 constexpr Statement record_states{"saga_record", "WITH " TXC_HELD R"(,
 told AS MATERIALIZED (
   SELECT * FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[],
-                       $9::text[])
-       AS t (saga_id, status, step, reason, detail, progress, outcome)),
+                       $9::text[], $10::boolean[])
+       AS t (saga_id, status, step, reason, detail, progress, outcome, ended)),
 moved AS (
   UPDATE saga_instances s
   SET status = t.status, current_step = t.step, reason = t.reason, detail = t.detail,
-      progress = t.progress, updated_at = now(),
+      progress = t.progress, updated_at = now(), answered = s.answered OR t.outcome <> '',
       attempts = 0, next_retry_at = NULL, last_error = '', stuck_since = NULL,
-      ended_at = CASE WHEN t.outcome <> '' THEN now() END,
-      payload = CASE WHEN t.outcome = '' THEN s.payload ELSE '' END
+      ended_at = CASE WHEN t.ended THEN now() END,
+      payload = CASE WHEN t.ended THEN '' ELSE s.payload END
   FROM told t, held
   WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = t.saga_id
     AND s.coordinator = $1 AND s.epoch = $2 AND s.current_step <> '' AND s.progress < t.progress
@@ -217,7 +217,7 @@ std::vector<SagaStartReply> start(Session& session, const SagaOwner& owner,
 
 std::vector<std::string> record(Session& session, const SagaOwner& owner,
                                 const std::vector<SagaUpdate>& updates) {
-  std::vector<std::string> ids, statuses, steps, reasons, details, outcomes;
+  std::vector<std::string> ids, statuses, steps, reasons, details, outcomes, ended;
   std::vector<std::int64_t> progresses;
   for (const SagaUpdate& update : updates) {
     ids.push_back(update.saga_id);
@@ -226,11 +226,12 @@ std::vector<std::string> record(Session& session, const SagaOwner& owner,
     reasons.push_back(update.reason);
     details.push_back(update.detail);
     progresses.push_back(update.progress);
-    outcomes.emplace_back(!update.ended ? "" : update.completed ? "confirmed" : "refused");
+    outcomes.emplace_back(update.confirmed ? "confirmed" : update.ended ? "refused" : "");
+    ended.emplace_back(update.ended ? "true" : "false");
   }
   std::vector<std::string> not_ours;
   for (const auto& row : session.exec(record_states, owner.coordinator, owner.epoch, ids, statuses,
-                                      steps, reasons, details, progresses, outcomes))
+                                      steps, reasons, details, progresses, outcomes, ended))
     not_ours.push_back(row.at(0).as<std::string>());
   return not_ours;
 }

@@ -25,13 +25,13 @@ std::vector<SagaInstance> adopt(pg::Session& session, const SagaOwner& owner, st
 // --- reading, housekeeping (pg_saga_log_reads.cpp) -----------------------------------------------
 
 // The columns of an instance, in the order read_instance() takes them, of a row called `s`.
-#define TXC_SAGA_COLUMNS                                                               \
-  "s.saga_id, s.saga_type, s.status, s.current_step, s.reason, s.detail, s.order_id, " \
-  "s.correlation_id, s.coordinator, s.payload, s.accepted, s.attempts, s.last_error, " \
-  "(extract(epoch FROM s.next_retry_at) * 1000000)::bigint, "                          \
-  "(extract(epoch FROM s.stuck_since) * 1000000)::bigint, "                            \
-  "(extract(epoch FROM s.ended_at) * 1000000)::bigint, "                               \
-  "(extract(epoch FROM s.created_at) * 1000000)::bigint, "                             \
+#define TXC_SAGA_COLUMNS                                                                           \
+  "s.saga_id, s.saga_type, s.status, s.current_step, s.reason, s.detail, s.order_id, "             \
+  "s.correlation_id, s.coordinator, s.payload, s.accepted, s.answered, s.attempts, s.last_error, " \
+  "(extract(epoch FROM s.next_retry_at) * 1000000)::bigint, "                                      \
+  "(extract(epoch FROM s.stuck_since) * 1000000)::bigint, "                                        \
+  "(extract(epoch FROM s.ended_at) * 1000000)::bigint, "                                           \
+  "(extract(epoch FROM s.created_at) * 1000000)::bigint, "                                         \
   "(extract(epoch FROM s.updated_at) * 1000000)::bigint"
 std::vector<SagaInstance> read_instances(const pqxx::result& rows);
 

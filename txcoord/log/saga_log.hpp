@@ -44,8 +44,10 @@ struct SagaStartReply {
 struct SagaUpdate {
   std::string saga_id;
   std::string status, current_step, reason, detail;
-  bool ended = false;  // completed or failed: its key gets its outcome in the same transaction
-  bool completed = false;
+  bool ended = false;  // completed or failed
+  // Its key gets its outcome in the same transaction: confirmed, or refused when it has ended
+  // otherwise. One that it has already stays (I10).
+  bool confirmed = false;
   // Grows with every state of a saga (protocol::progress). A record that comes late, after a later
   // one, changes nothing: it would put the state back.
   std::uint32_t progress = 0;
@@ -64,6 +66,7 @@ struct SagaInstance {
   std::string saga_id, type, status, current_step, reason, detail;
   std::string order_id, correlation_id, coordinator, payload;
   bool accepted = false;
+  bool answered = false;  // the outcome is under its key, the saga may go on
   std::uint32_t attempts = 0;
   std::optional<UtcTime> next_retry_at, stuck_since, ended_at;
   std::string last_error;

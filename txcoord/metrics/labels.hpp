@@ -38,7 +38,7 @@ inline constexpr std::string_view reason_labels[] = {"",  // confirmed
 inline constexpr std::string_view step_labels[] = {
     "order.create",   "inventory.reserve", "payment.charge", "shipping.arrange",
     "order.confirm",  "order.cancel",      "order.fail",     "inventory.release",
-    "payment.refund", "shipping.cancel",   "transact"};
+    "payment.refund", "shipping.cancel",   "transact",       "order.revoke"};
 inline constexpr std::string_view phase_labels[] = {"vote",   "judge", "prepare", "decide",
                                                     "commit", "abort", "step"};
 inline constexpr std::string_view cause_labels[] = {

@@ -7,12 +7,14 @@
 
 namespace txcoord::protocol {
 
-Saga::Saga(SagaPlan plan, SagaPosition position)
-    : plan_(std::move(plan)), position_(std::move(position)) {
+Saga::Saga(SagaPlan plan, SagaPosition position, bool replied)
+    : plan_(std::move(plan)), position_(std::move(position)), replied_(replied) {
   check(plan_);
   if (position_ != read_position(plan_, position_.status, current_step(plan_, position_),
                                  position_.reason, position_.detail))
     throw std::invalid_argument("saga: not a position of " + plan_.type);
+  // The record that confirms is the one that answers.
+  replied_ = replied_ || (!position_.ended() && confirmed());
 }
 
 SagaActions Saga::step(const SagaEvent& event) {
@@ -61,7 +63,9 @@ bool Saga::may_turn_back() const {
 }
 
 // The next step, which may have been done, can be undone.
-bool Saga::may_give_up() const { return may_turn_back() && !next_step().compensation.empty(); }
+bool Saga::may_give_up() const {
+  return may_turn_back() && !next_step().compensation.empty() && !next_step().until_answered;
+}
 
 // Conflicts are no sign that the participant is ill: the first of them are free.
 std::uint32_t Saga::counted_failures() const {
@@ -109,7 +113,7 @@ SagaActions Saga::on_recorded() {
 
 void Saga::on_abandon(const SagaEvent& event) {
   const bool in_time = state_ == SagaState::recording ? may_turn_back() : may_give_up();
-  if (in_time && !abandoned_) abandoned_ = Abandoned{event.reason, event.detail};
+  if (in_time && !confirmed() && !abandoned_) abandoned_ = Abandoned{event.reason, event.detail};
 }
 
 // --- what comes next -----------------------------------------------------------------------------
@@ -118,6 +122,7 @@ void Saga::on_abandon(const SagaEvent& event) {
 SagaActions Saga::go_on() {
   if (position_.ended()) {
     state_ = SagaState::done;
+    if (replied_) return {{SagaActionKind::finish}};
     return {{SagaActionKind::reply}, {SagaActionKind::finish}};  // I2, I10
   }
   if (position_.undoing()) {
@@ -125,6 +130,8 @@ SagaActions Saga::go_on() {
     return {{SagaActionKind::undo, position_.next - 1}};
   }
   state_ = SagaState::running;
+  if (confirmed() && !std::exchange(replied_, true))
+    return {{SagaActionKind::reply}, {SagaActionKind::run, position_.next}};
   return {{SagaActionKind::run, position_.next}};
 }
 

@@ -30,8 +30,12 @@
 //               until it answers: what may have been done and cannot be undone is never given up;
 //   any number  that must succeed: tried until they are done.
 //
+// A plan may answer before its end (answer_after): its client is told "confirmed" once that step is
+// durable, and that the rest is still due. What comes after is tried until it is answered; if it is
+// refused, all is undone in public (degraded modes: saga_plans.hpp).
+//
 // Invariants kept here:
-//   I2 I10 `reply` leaves only when COMPLETED or FAILED is durable.
+//   I2 I10 `reply` leaves only when COMPLETED, FAILED or the step that answers is durable, once.
 //   I8 every saga ends completed or fully compensated, or is shown as stuck: there is no other
 //      state that it rests in.
 //   Durable before the next step: run and undo are made only by `start` and `recorded`, and again
@@ -65,11 +69,16 @@ struct SagaStep {
   std::string compensation;  // "inventory.release"; empty: it cannot be undone
   // Cannot be refused and is tried until it is done: the steps after the point of no return.
   bool must_succeed = false;
+  // It can be undone and may be refused, and still no failure gives it up: tried until answered.
+  bool until_answered = false;
 };
 
 struct SagaPlan {
-  std::string type;  // place_order, cancel_order, place_order_2pc
+  std::string type;  // place_order, cancel_order, place_order_2pc, …
   std::vector<SagaStep> steps;
+  // The step that confirms the order to its client; empty: the last one. From it on every step is
+  // until_answered.
+  std::string answer_after;
   // How often a step that can be undone is tried before it is given up. 0: as long as it takes
   // (accepted orders).
   std::uint32_t tries_max = 3;
@@ -80,7 +89,8 @@ struct SagaPlan {
   std::uint32_t stuck_after = 10;
 };
 // Throws std::invalid_argument: no steps, a name twice or empty, steps in another order than above,
-// a last step that does not lead to COMPLETED or another that ends the saga.
+// a last step that does not lead to COMPLETED or another that ends the saga, an answer after no
+// step, or before one that is given up.
 void check(const SagaPlan& plan);
 
 inline constexpr std::string_view saga_started = "STARTED";
@@ -111,6 +121,8 @@ SagaPosition read_position(const SagaPlan& plan, std::string_view status,
                            std::string_view current_step, std::string reason, std::string detail);
 // How far it has come: grows with every position that a saga records, and is another for each.
 std::uint32_t progress(const SagaPlan& plan, const SagaPosition& position);
+// Going forward, or completed, with the step that answers done: the client's answer is "confirmed".
+bool confirms(const SagaPlan& plan, const SagaPosition& position);
 
 enum class SagaState : std::uint8_t { idle, running, recording, undoing, done };
 std::string_view to_string(SagaState state);
@@ -139,7 +151,7 @@ enum class SagaActionKind : std::uint8_t {
   run,      // step, attempt
   undo,     // step, attempt: its compensation
   record,   // position(), attempt
-  reply,    // the outcome is durable: completed(), or position().reason
+  reply,    // the outcome is durable: confirmed(), or position().reason
   stuck,    // step: record and show that a person is needed; the saga goes on trying
   unstuck,  // step: the one that was stuck is done
   finish,   // nothing more is to do
@@ -155,13 +167,14 @@ using SagaActions = std::vector<SagaAction>;
 
 class Saga {
  public:
-  // The plan is checked; `position` is where it stands (the default: just started), as durable.
-  explicit Saga(SagaPlan plan, SagaPosition position = {});
+  // The plan is checked; `position` is where it stands (the default: just started), as durable;
+  // `replied`: its client has its answer already.
+  explicit Saga(SagaPlan plan, SagaPosition position = {}, bool replied = false);
 
   // The one transition function. An event that the current state cannot receive throws
   // std::logic_error, and changes nothing. `abandon` may come at any time and is ignored where it
-  // is too late: the point of no return is being tried or is passed, undoing, ended. Its reason
-  // becomes the saga's, even if the step under way is refused for another.
+  // is too late: the point of no return (or the answer) is being tried or is passed, undoing,
+  // ended. Its reason becomes the saga's, even if the step under way is refused for another.
   SagaActions step(const SagaEvent& event);
 
   SagaState state() const { return state_; }
@@ -169,6 +182,7 @@ class Saga {
   // While recording: what is to be made durable; otherwise what is.
   const SagaPosition& position() const { return position_; }
   bool completed() const { return position_.status == saga_completed; }
+  bool confirmed() const { return confirms(plan_, position_); }
   bool stuck() const { return stuck_; }
   // Failures of the step (or compensation) that is being tried, conflicts too.
   std::uint32_t attempts() const { return failures_; }
@@ -202,6 +216,7 @@ class Saga {
   SagaPosition position_;
   SagaState state_ = SagaState::idle;
   bool stuck_ = false;
+  bool replied_ = false;
   std::optional<Abandoned> abandoned_;
   // Of the step or the compensation that is being tried.
   std::uint32_t failures_ = 0, conflicts_ = 0;

@@ -39,6 +39,23 @@ std::string_view status_after(const SagaPlan& plan, std::size_t done) {
   return done == 0 ? saga_started : std::string_view(plan.steps[done - 1].status_after);
 }
 
+// The index of the step that answers.
+std::size_t answering_step(const SagaPlan& plan) {
+  if (plan.answer_after.empty()) return plan.steps.size() - 1;
+  const auto step = std::ranges::find(plan.steps, plan.answer_after, &SagaStep::name);
+  return static_cast<std::size_t>(step - plan.steps.begin());
+}
+
+void check_answer(const SagaPlan& plan) {
+  if (plan.answer_after.empty()) return;
+  const std::size_t answers = answering_step(plan);
+  if (answers == plan.steps.size()) invalid(plan, "answers after a step that it does not have");
+  for (std::size_t i = answers; i < plan.steps.size(); ++i) {
+    if (!plan.steps[i].until_answered)
+      invalid(plan, plan.steps[i].name + " may be given up after the answer");
+  }
+}
+
 }  // namespace
 
 void check(const SagaPlan& plan) {
@@ -55,6 +72,7 @@ void check(const SagaPlan& plan) {
     if (last ? step.status_after != saga_completed : ends_a_saga_or_undoes_it(step.status_after))
       invalid(plan, step.name + " leads to " + step.status_after);
   }
+  check_answer(plan);
 }
 
 std::string current_step(const SagaPlan& plan, const SagaPosition& position) {
@@ -89,6 +107,11 @@ std::uint32_t progress(const SagaPlan& plan, const SagaPosition& position) {
   const std::size_t steps = plan.steps.size();
   const bool back = position.undoing() || position.status == saga_failed;
   return static_cast<std::uint32_t>(back ? 2 * steps + 1 - position.next : position.next);
+}
+
+bool confirms(const SagaPlan& plan, const SagaPosition& position) {
+  if (position.ended()) return position.status == saga_completed;
+  return !position.undoing() && position.next > answering_step(plan);
 }
 
 std::string_view to_string(SagaState state) {

@@ -6,8 +6,12 @@
 namespace txcoord::protocol::saga_test {
 
 inline const std::vector<SagaPlan>& plans() {
-  static const std::vector<SagaPlan> all = {place_order_plan(3), cancel_order_plan(),
-                                            accepted_order_plan()};
+  static const std::vector<SagaPlan> all = {place_order_plan(3),
+                                            cancel_order_plan(),
+                                            accepted_order_plan(),
+                                            place_order_later_plan(true, false, 3),
+                                            place_order_later_plan(false, true, 3),
+                                            place_order_later_plan(true, true, 3)};
   return all;
 }
 

@@ -25,22 +25,60 @@ TEST_CASE("the plans are what the design says") {
     for (const SagaStep& step : plan.steps)
       lines.push_back(plan.type + ": " + step.name + " → " + step.status_after +
                       (can_be_undone(step) ? ", undone by " + step.compensation : "") +
-                      (step.must_succeed ? ", must succeed" : ""));
-  CHECK(lines == Lines{
-                     "place_order: order.create → ORDER_CREATED, undone by order.fail",
-                     "place_order: inventory.reserve → STOCK_RESERVED, undone by inventory.release",
-                     "place_order: payment.charge → PAYMENT_COMPLETED, undone by payment.refund",
-                     "place_order: shipping.arrange → PAYMENT_COMPLETED, undone by shipping.cancel",
-                     "place_order: order.confirm → COMPLETED",
-                     "cancel_order: order.cancel → ORDER_CANCELLED",
-                     "cancel_order: shipping.cancel → SHIPMENT_CANCELLED, must succeed",
-                     "cancel_order: payment.refund → PAYMENT_REFUNDED, must succeed",
-                     "cancel_order: inventory.release → COMPLETED, must succeed",
-                     "place_order_2pc: order.create → ORDER_CREATED, undone by order.fail",
-                     "place_order_2pc: transact → COMPLETED",
-                 });
+                      (step.must_succeed ? ", must succeed" : "") +
+                      (step.until_answered ? ", until answered" : "") +
+                      (step.name == plan.answer_after ? ", answers" : ""));
+  CHECK(
+      lines ==
+      Lines{
+          "place_order: order.create → ORDER_CREATED, undone by order.fail",
+          "place_order: inventory.reserve → STOCK_RESERVED, undone by inventory.release",
+          "place_order: payment.charge → PAYMENT_COMPLETED, undone by payment.refund",
+          "place_order: shipping.arrange → PAYMENT_COMPLETED, undone by shipping.cancel",
+          "place_order: order.confirm → COMPLETED",
+          "cancel_order: order.cancel → ORDER_CANCELLED",
+          "cancel_order: shipping.cancel → SHIPMENT_CANCELLED, must succeed",
+          "cancel_order: payment.refund → PAYMENT_REFUNDED, must succeed",
+          "cancel_order: inventory.release → COMPLETED, must succeed",
+          "place_order_2pc: order.create → ORDER_CREATED, undone by order.fail",
+          "place_order_2pc: transact → COMPLETED",
+          "place_order_pay_later: order.create → ORDER_CREATED, undone by order.fail",
+          "place_order_pay_later: inventory.reserve → STOCK_RESERVED, undone by inventory.release",
+          "place_order_pay_later: shipping.arrange → SHIPMENT_ARRANGED, undone by shipping.cancel",
+          "place_order_pay_later: order.confirm → ORDER_CONFIRMED, undone by order.revoke, until "
+          "answered, answers",
+          "place_order_pay_later: payment.charge → COMPLETED, undone by payment.refund, until "
+          "answered",
+          "place_order_ship_by_hand: order.create → ORDER_CREATED, undone by order.fail",
+          "place_order_ship_by_hand: inventory.reserve → STOCK_RESERVED, undone by "
+          "inventory.release",
+          "place_order_ship_by_hand: payment.charge → PAYMENT_COMPLETED, undone by payment.refund",
+          "place_order_ship_by_hand: order.confirm → ORDER_CONFIRMED, undone by order.revoke, "
+          "until answered, answers",
+          "place_order_ship_by_hand: shipping.arrange → COMPLETED, undone by shipping.cancel, "
+          "until answered",
+          "place_order_pay_later_ship_by_hand: order.create → ORDER_CREATED, undone by order.fail",
+          "place_order_pay_later_ship_by_hand: inventory.reserve → STOCK_RESERVED, undone by "
+          "inventory.release",
+          "place_order_pay_later_ship_by_hand: order.confirm → ORDER_CONFIRMED, undone by "
+          "order.revoke, until answered, answers",
+          "place_order_pay_later_ship_by_hand: payment.charge → PAYMENT_COMPLETED, undone by "
+          "payment.refund, until answered",
+          "place_order_pay_later_ship_by_hand: shipping.arrange → COMPLETED, undone by "
+          "shipping.cancel, until answered",
+      });
   CHECK(place_order_plan(5).tries_max == 5);
   CHECK(accepted_order_plan().tries_max == 0);
+}
+
+TEST_CASE("a plan whose answer could be given up, or never comes, is refused") {
+  SagaPlan plan = place_order_later_plan(true, false, 3);
+  plan.answer_after = "order.ship";
+  CHECK_THROWS_AS(check(plan), std::invalid_argument);
+  plan.answer_after = "shipping.arrange";  // which may be given up
+  CHECK_THROWS_AS(check(plan), std::invalid_argument);
+  plan.answer_after.clear();
+  CHECK_NOTHROW(check(plan));
 }
 
 TEST_CASE("a plan that could end half done is refused") {
