@@ -112,7 +112,7 @@ class DegradedModes(unittest.TestCase):
         confirmed = lambda: len(self.memory.of("place", "confirmed"))  # noqa: E731
         wait_until("orders flow", lambda: confirmed() > 60, 20)
         self.first.kill()
-        self.first.start()
+        harness.Process.start(self.first)  # alone: payment's service is not to be waited for
         before = confirmed()
         wait_until("orders flow again", lambda: confirmed() > before + 60, 20)
         self.back("payment")

@@ -4,15 +4,15 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 
-#include "txcoord/http/routes.hpp"
 #include "txcoord/http/schemas.hpp"
 
 namespace txcoord::testing {
 namespace {
 
-const http::Route& route_of(std::string_view method, std::string_view path) {
-  for (const http::Route& route : http::routes()) {
-    if (route.method == method && route.path == path) return route;
+const http::Route& route_of(const http::RouteSet& routes, std::string_view method,
+                            std::string_view path) {
+  for (const http::Route* route : routes) {
+    if (route->method == method && route->path == path) return *route;
   }
   throw std::logic_error("no such route in the table");
 }
@@ -26,8 +26,8 @@ std::string text(const std::vector<http::FieldError>& errors) {
 }  // namespace
 
 void check_contract(std::string_view method, std::string_view path_template,
-                    const Response& response) {
-  const http::Route& route = route_of(method, path_template);
+                    const Response& response, const http::RouteSet& routes) {
+  const http::Route& route = route_of(routes, method, path_template);
   const auto declared = [&](const http::Success& success) {
     return success.status == response.status;
   };

@@ -43,7 +43,7 @@ struct Rig {
   explicit Rig(const std::string& token = {}, const std::string& callers_token = {},
                milliseconds branch_open_max = milliseconds(10'000))
       : host(io.get_executor(), {{"payment", {.participant = &fake}}}, branch_open_max),
-        api(host, metrics, token, [this] { return ready(); }) {
+        api(host, metrics, token, no_rest) {
     logging::start("error");
     fake.poison_key = "none of these";
     open_somewhere();
@@ -86,7 +86,9 @@ struct Rig {
     gone.push_back(std::move(server));
   }
 
-  boost::asio::awaitable<bool> ready() { co_return database_answers; }
+  static boost::asio::awaitable<http::Reply> no_rest(const http::Request&) {
+    co_return http::Reply{.status = 404};
+  }
 
   template <class T>
   static boost::asio::awaitable<void> keep(boost::asio::awaitable<T> work,
@@ -126,7 +128,6 @@ struct Rig {
   Metrics metrics;
   HttpSettings settings;
   std::uint16_t port = 0;
-  bool database_answers = true;
   remote::ParticipantHost host;
   http::ParticipantApi api;
   std::unique_ptr<http::Server> server;

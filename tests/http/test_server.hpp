@@ -9,9 +9,11 @@
 #include <functional>
 #include <future>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "tests/http/fake_engine.hpp"
 #include "tests/unit/fake_participant.hpp"
@@ -81,6 +83,10 @@ class TestServer {
   FaultyParticipant& fault(const std::string& participant) { return *faults_.at(participant); }
   http::Server& server() { return *server_; }
 
+  // For another server over the same world: on the same I/O thread, and gone after it.
+  boost::asio::any_io_executor executor() { return io_.get_executor(); }
+  void keep(std::shared_ptr<void> part) { kept_.push_back(std::move(part)); }
+
  private:
   Settings settings_;
   FakeOrders orders_{world};
@@ -98,6 +104,7 @@ class TestServer {
       io_.get_executor()};
   std::unique_ptr<http::Dispatcher> dispatcher_;
   std::unique_ptr<http::Server> server_;
+  std::vector<std::shared_ptr<void>> kept_;
   std::thread thread_;
 };
 

@@ -1,6 +1,7 @@
 // `txcoord participant NAME…`: participants as a service of their own, spoken to over the
-// participant protocol (docs/participant-protocol.md). It decides nothing and remembers nothing
-// that is not in its database: it may be killed and started at any time.
+// participant protocol (docs/participant-protocol.md), with a REST of their own beside it. It
+// decides nothing and remembers nothing that is not in its database: it may be killed and started
+// at any time.
 #include <signal.h>
 
 #include <algorithm>
@@ -16,13 +17,14 @@
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
 #include "txcoord/http/participant_api.hpp"
+#include "txcoord/http/participant_rest.hpp"
 #include "txcoord/http/server.hpp"
 #include "txcoord/version.hpp"
 
 namespace txcoord::cli {
 namespace {
 
-// A group of many operations with many items; not what a client of the REST API may send.
+// A group of many operations with many items. REST keeps its own bound.
 constexpr std::uint32_t body_bytes_max = 16 * 1024 * 1024;
 // Any installation: readiness asks whether the database answers, not what it says.
 constexpr const char* nobodys_installation = "00000000";
@@ -41,13 +43,16 @@ Settings for_participants(Settings settings, const std::vector<std::string>& nam
 class ParticipantProgram {
  public:
   ParticipantProgram(asio::io_context& context, const Settings& settings,
-                     const std::vector<std::string>& names)
+                     std::uint32_t rest_body_bytes_max, const std::vector<std::string>& names)
       : context_(context),
         services_(make_services(context.get_executor(), settings, metrics_)),
         hosted_(hosted(names)),
         host_(context.get_executor(), hosted_,
               std::chrono::milliseconds(settings.engine.branch_open_ms_max)),
-        api_(host_, metrics_, settings.internal_token, [this] { return databases_answer(); }),
+        rest_(context.get_executor(), hosted_, settings, rest_body_bytes_max, metrics_,
+              [this] { return health(); }),
+        api_(host_, metrics_, settings.internal_token,
+             [this](const http::Request& request) { return rest_.handle(request); }),
         server_(context.get_executor(), settings.http,
                 [this](const http::Request& request) { return api_.handle(request); }),
         signals_(context, SIGINT, SIGTERM) {}
@@ -84,13 +89,14 @@ class ParticipantProgram {
     return chosen;
   }
 
-  asio::awaitable<bool> databases_answer() {
+  asio::awaitable<std::vector<http::DatabaseHealth>> health() {
+    std::vector<http::DatabaseHealth> databases;
     for (const auto& [name, hosted] : hosted_) {
       auto asking = hosted.participant->log_seen(nobodys_installation);
       const auto answer = co_await std::move(asking);
-      if (!answer) co_return false;
+      databases.push_back({name, answer.ok(), answer.ok() ? "" : answer.failure().message});
     }
-    co_return true;
+    co_return databases;
   }
 
   // Calls under way are answered, new votes refused; what was voted on and not prepared is rolled
@@ -123,6 +129,7 @@ class ParticipantProgram {
   Services services_;
   std::map<std::string, remote::Hosted, std::less<>> hosted_;
   remote::ParticipantHost host_;
+  http::ParticipantRest rest_;
   http::ParticipantApi api_;
   http::Server server_;
   asio::signal_set signals_;
@@ -141,7 +148,7 @@ int run_participant(const Settings& all, const std::vector<std::string>& names, 
                                              {"port", std::int64_t{settings.http.port}}});
   }
   asio::io_context context(1);
-  ParticipantProgram program(context, settings, names);
+  ParticipantProgram program(context, settings, all.http.body_bytes_max, names);
   return program.run();
 }
 

@@ -4,8 +4,8 @@
 
 #include "txcoord/base/json_writer.hpp"
 #include "txcoord/base/time.hpp"
-#include "txcoord/http/api.hpp"
 #include "txcoord/http/gather.hpp"
+#include "txcoord/http/service_api.hpp"
 
 namespace txcoord::http {
 namespace {
@@ -104,21 +104,14 @@ std::vector<ShipmentView> shipments_of(const OrderDocument& order, const Operati
 
 }  // namespace
 
-asio::awaitable<Result<Overlay>> Api::decided_place(std::string order_id) {
-  auto looking = overlay(std::move(order_id));
-  auto over = co_await std::move(looking);
-  if (over.ok() && !over.value().decided) over.value().placed.reset();
-  co_return over;
-}
-
-asio::awaitable<Reply> Api::list_reservations(Call& call) {
+asio::awaitable<Reply> ServiceApi::list_reservations(Call& call) {
   const std::string order_id = call.query_value("order_id");
-  auto reading = within(io_, read_wait(), d_.inventory.reservations(order_id));
+  auto reading = within(io_, read_wait(), d_.inventory->reservations(order_id));
   auto rows = co_await std::move(reading);
   if (!rows.ok() || rows.value().empty()) {
     auto looking = decided_place(order_id);
-    const auto over = co_await std::move(looking);
-    if (over.ok() && over.value().placed) rows = reservations_of(*over.value().placed);
+    const auto place = co_await std::move(looking);
+    if (place) rows = reservations_of(place->order);
   }
   if (!rows) co_return problem_reply(participant_unavailable("inventory", rows.failure()));
   JsonWriter out;
@@ -128,8 +121,8 @@ asio::awaitable<Reply> Api::list_reservations(Call& call) {
   co_return json_reply(out.take());
 }
 
-asio::awaitable<Reply> Api::get_reservation(Call& call) {
-  auto reading = within(io_, read_wait(), d_.inventory.reservation(call.id));
+asio::awaitable<Reply> ServiceApi::get_reservation(Call& call) {
+  auto reading = within(io_, read_wait(), d_.inventory->reservation(call.id));
   auto found = co_await std::move(reading);
   std::optional<ReservationView> row;
   if (found.ok()) row = found.value();
@@ -138,9 +131,8 @@ asio::awaitable<Reply> Api::get_reservation(Call& call) {
       return std::any_of(place.items.begin(), place.items.end(),
                          [&](const OrderItem& item) { return item.reservation_id == call.id; });
     };
-    if (const auto pending = find_pending(matches)) {
-      for (ReservationView& made :
-           reservations_of(document_of(*pending->operation, d_.settings.currency))) {
+    if (const auto place = find_decided(matches)) {
+      for (ReservationView& made : reservations_of(place->order)) {
         if (made.reservation_id == call.id) row = std::move(made);
       }
     }
@@ -153,7 +145,7 @@ asio::awaitable<Reply> Api::get_reservation(Call& call) {
   co_return json_reply(out.take());
 }
 
-asio::awaitable<Reply> Api::list_payments(Call& call) {
+asio::awaitable<Reply> ServiceApi::list_payments(Call& call) {
   const std::string order_id = call.query_value("order_id");
   const std::string customer_id = call.query_value("customer_id");
   if (order_id.empty() == customer_id.empty()) {
@@ -162,14 +154,14 @@ asio::awaitable<Reply> Api::list_payments(Call& call) {
   }
   const PageOrProblem wanted = read_page(call, /*ids_are_uuids=*/true);
   if (wanted.problem) co_return problem_reply(*wanted.problem);
-  auto call_to = order_id.empty() ? d_.payments.payments_of_customer(customer_id, wanted.page)
-                                  : d_.payments.payments_of_order(order_id);
+  auto call_to = order_id.empty() ? d_.payments->payments_of_customer(customer_id, wanted.page)
+                                  : d_.payments->payments_of_order(order_id);
   auto reading = within(io_, read_wait(), std::move(call_to));
   auto rows = co_await std::move(reading);
   if (!order_id.empty() && (!rows.ok() || rows.value().empty())) {
     auto looking = decided_place(order_id);
-    const auto over = co_await std::move(looking);
-    if (over.ok() && over.value().placed) rows = payments_of(*over.value().placed);
+    const auto place = co_await std::move(looking);
+    if (place) rows = payments_of(place->order);
   }
   if (!rows) co_return problem_reply(participant_unavailable("payment", rows.failure()));
   JsonWriter out;
@@ -183,16 +175,14 @@ asio::awaitable<Reply> Api::list_payments(Call& call) {
   co_return json_reply(out.take());
 }
 
-asio::awaitable<Reply> Api::get_payment(Call& call) {
-  auto reading = within(io_, read_wait(), d_.payments.payment(call.id));
+asio::awaitable<Reply> ServiceApi::get_payment(Call& call) {
+  auto reading = within(io_, read_wait(), d_.payments->payment(call.id));
   auto found = co_await std::move(reading);
   std::optional<PaymentView> row;
   if (found.ok()) row = found.value();
   if (!row) {
-    if (const auto pending =
-            find_pending([&](const PlaceOrder& place) { return place.payment_id == call.id; })) {
-      row = payments_of(document_of(*pending->operation, d_.settings.currency)).front();
-    }
+    const auto matches = [&](const PlaceOrder& place) { return place.payment_id == call.id; };
+    if (const auto place = find_decided(matches)) row = payments_of(place->order).front();
   }
   if (!row && !found) co_return problem_reply(participant_unavailable("payment", found.failure()));
   if (!row) co_return problem_reply(not_found("there is no such payment"));
@@ -201,15 +191,14 @@ asio::awaitable<Reply> Api::get_payment(Call& call) {
   co_return json_reply(out.take());
 }
 
-asio::awaitable<Reply> Api::list_shipments(Call& call) {
+asio::awaitable<Reply> ServiceApi::list_shipments(Call& call) {
   const std::string order_id = call.query_value("order_id");
-  auto reading = within(io_, read_wait(), d_.shipping.shipments(order_id));
+  auto reading = within(io_, read_wait(), d_.shipping->shipments(order_id));
   auto rows = co_await std::move(reading);
   if (!rows.ok() || rows.value().empty()) {
     auto looking = decided_place(order_id);
-    const auto over = co_await std::move(looking);
-    if (over.ok() && over.value().placed)
-      rows = shipments_of(*over.value().placed, over.value().place.get());
+    const auto place = co_await std::move(looking);
+    if (place) rows = shipments_of(place->order, place->operation.get());
   }
   if (!rows) co_return problem_reply(participant_unavailable("shipping", rows.failure()));
   JsonWriter out;
@@ -219,17 +208,15 @@ asio::awaitable<Reply> Api::list_shipments(Call& call) {
   co_return json_reply(out.take());
 }
 
-asio::awaitable<Reply> Api::get_shipment(Call& call) {
-  auto reading = within(io_, read_wait(), d_.shipping.shipment(call.id));
+asio::awaitable<Reply> ServiceApi::get_shipment(Call& call) {
+  auto reading = within(io_, read_wait(), d_.shipping->shipment(call.id));
   auto found = co_await std::move(reading);
   std::optional<ShipmentView> row;
   if (found.ok()) row = found.value();
   if (!row) {
-    if (const auto pending =
-            find_pending([&](const PlaceOrder& place) { return place.shipment_id == call.id; })) {
-      const OrderDocument order = document_of(*pending->operation, d_.settings.currency);
-      row = shipments_of(order, pending->operation.get()).front();
-    }
+    const auto matches = [&](const PlaceOrder& place) { return place.shipment_id == call.id; };
+    if (const auto place = find_decided(matches))
+      row = shipments_of(place->order, place->operation.get()).front();
   }
   if (!row && !found) co_return problem_reply(participant_unavailable("shipping", found.failure()));
   if (!row) co_return problem_reply(not_found("there is no such shipment"));

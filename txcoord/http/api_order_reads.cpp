@@ -216,6 +216,13 @@ asio::awaitable<Result<Overlay>> Api::overlay(std::string order_id) {
   co_return over;
 }
 
+asio::awaitable<std::optional<DecidedPlace>> Api::decided_place(std::string order_id) {
+  auto looking = overlay(std::move(order_id));
+  const auto over = co_await std::move(looking);
+  if (!over.ok() || !over.value().decided || !over.value().placed) co_return std::nullopt;
+  co_return DecidedPlace{*over.value().placed, over.value().place};
+}
+
 asio::awaitable<Reply> Api::get_order(Call& call) {
   call.order_id = call.id;
   const std::string id = call.id;
@@ -319,6 +326,12 @@ std::optional<engine::PendingOrder> Api::find_pending(const PlaceFilter& matches
     if (matches(place.operation->place)) return std::move(place);
   }
   return std::nullopt;
+}
+
+std::optional<DecidedPlace> Api::find_decided(const PlaceFilter& matches) const {
+  const auto pending = find_pending(matches);
+  if (!pending) return std::nullopt;
+  return DecidedPlace{document_of(*pending->operation, d_.settings.currency), pending->operation};
 }
 
 }  // namespace txcoord::http

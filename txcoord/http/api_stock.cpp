@@ -1,7 +1,7 @@
 // Stock and wallets: reads, and changes that touch one database only.
 #include "txcoord/base/json_writer.hpp"
-#include "txcoord/http/api.hpp"
 #include "txcoord/http/gather.hpp"
+#include "txcoord/http/service_api.hpp"
 
 namespace txcoord::http {
 namespace {
@@ -52,15 +52,15 @@ Reply change_failed(std::string_view service, const Failure& failure) {
 
 }  // namespace
 
-asio::awaitable<Reply> Api::get_stock(Call& call) {
-  auto reading = within(io_, read_wait(), d_.inventory.stock(call.id));
+asio::awaitable<Reply> ServiceApi::get_stock(Call& call) {
+  auto reading = within(io_, read_wait(), d_.inventory->stock(call.id));
   const auto stock = co_await std::move(reading);
   if (!stock) co_return problem_reply(participant_unavailable("inventory", stock.failure()));
   if (!stock.value()) co_return problem_reply(not_found("there is no such product"));
   co_return json_reply(write_stock(*stock.value()));
 }
 
-asio::awaitable<Reply> Api::put_stock(Call& call) {
+asio::awaitable<Reply> ServiceApi::put_stock(Call& call) {
   const json::object& body = call.body->get_object();
   StockChange change;
   change.title = text_if(body, "title");
@@ -68,16 +68,16 @@ asio::awaitable<Reply> Api::put_stock(Call& call) {
   change.unit_price = number_if(body, "unit_price");
   change.available = number_if(body, "available");
   change.low_stock_threshold = number_if(body, "low_stock_threshold");
-  auto writing = within(io_, read_wait(), d_.inventory.put_stock(call.id, std::move(change)));
+  auto writing = within(io_, read_wait(), d_.inventory->put_stock(call.id, std::move(change)));
   const auto stock = co_await std::move(writing);
   if (!stock) co_return change_failed("inventory", stock.failure());
   co_return json_reply(write_stock(stock.value()));
 }
 
-asio::awaitable<Reply> Api::list_stock(Call& call) {
+asio::awaitable<Reply> ServiceApi::list_stock(Call& call) {
   const PageOrProblem wanted = read_page(call, /*ids_are_uuids=*/false);
   if (wanted.problem) co_return problem_reply(*wanted.problem);
-  auto reading = within(io_, read_wait(), d_.inventory.stocks(wanted.page));
+  auto reading = within(io_, read_wait(), d_.inventory->stocks(wanted.page));
   const auto stocks = co_await std::move(reading);
   if (!stocks) co_return problem_reply(participant_unavailable("inventory", stocks.failure()));
   JsonWriter out;
@@ -91,10 +91,10 @@ asio::awaitable<Reply> Api::list_stock(Call& call) {
 }
 
 // I5: the key lives in the inventory database, in the transaction that adds the stock.
-asio::awaitable<Reply> Api::restock(Call& call) {
+asio::awaitable<Reply> ServiceApi::restock(Call& call) {
   const std::int64_t quantity = call.body->get_object().at("quantity").get_int64();
   RequestKey key{scope_of(*call.route), call.key, fingerprint_of(call, std::to_string(quantity))};
-  auto writing = within(io_, read_wait(), d_.inventory.restock(call.id, quantity, std::move(key)));
+  auto writing = within(io_, read_wait(), d_.inventory->restock(call.id, quantity, std::move(key)));
   const auto reply = co_await std::move(writing);
   if (!reply) co_return change_failed("inventory", reply.failure());
   switch (reply.value().status) {
@@ -113,17 +113,17 @@ asio::awaitable<Reply> Api::restock(Call& call) {
   co_return problem_reply(not_found("there is no such product"));
 }
 
-asio::awaitable<Reply> Api::get_wallet(Call& call) {
-  auto reading = within(io_, read_wait(), d_.payments.wallet(call.id));
+asio::awaitable<Reply> ServiceApi::get_wallet(Call& call) {
+  auto reading = within(io_, read_wait(), d_.payments->wallet(call.id));
   const auto wallet = co_await std::move(reading);
   if (!wallet) co_return problem_reply(participant_unavailable("payment", wallet.failure()));
   if (!wallet.value()) co_return problem_reply(not_found("there is no such customer"));
   co_return json_reply(write_wallet(*wallet.value(), d_.settings.currency));
 }
 
-asio::awaitable<Reply> Api::put_wallet(Call& call) {
+asio::awaitable<Reply> ServiceApi::put_wallet(Call& call) {
   const Money balance = call.body->get_object().at("balance").get_int64();
-  auto writing = within(io_, read_wait(), d_.payments.put_wallet(call.id, balance));
+  auto writing = within(io_, read_wait(), d_.payments->put_wallet(call.id, balance));
   const auto wallet = co_await std::move(writing);
   if (!wallet) co_return change_failed("payment", wallet.failure());
   co_return json_reply(write_wallet(wallet.value(), d_.settings.currency));

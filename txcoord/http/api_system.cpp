@@ -111,12 +111,10 @@ asio::awaitable<Reply> Api::get_transaction(Call& call) {
 
 Reply Api::ready(const Call& call) const {
   const bool is_ready = d_.engine.ready() && !d_.engine.draining();
-  const auto asked = [](const auto& parameter) { return parameter.first == "verbose"; };
-  const bool verbose = std::any_of(call.query.begin(), call.query.end(), asked);
   JsonWriter out;
   out.begin_object().field("status",
                            is_ready ? "ready" : (d_.engine.draining() ? "draining" : "not_ready"));
-  if (verbose) {
+  if (call.query_has("verbose")) {
     const engine::DegradedModes modes = d_.engine.degraded();
     out.key("participants").begin_array();
     for (const auto& [name, health] : d_.engine.health()) {
@@ -141,9 +139,7 @@ Reply Api::ready(const Call& call) const {
     out.end_array();
   }
   out.end_object();
-  Reply reply = json_reply(out.take(), is_ready ? 200 : 503);
-  if (!is_ready) reply.headers.emplace_back("Retry-After", "1");
-  return reply;
+  return readiness_reply(out.take(), is_ready);
 }
 
 }  // namespace txcoord::http

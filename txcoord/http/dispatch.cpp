@@ -5,8 +5,10 @@
 #include <boost/beast/core/string.hpp>
 #include <chrono>
 #include <exception>
+#include <memory>
 
 #include "txcoord/base/logging.hpp"
+#include "txcoord/http/api.hpp"
 
 namespace txcoord::http {
 namespace {
@@ -141,7 +143,8 @@ void log_reply(const Request& request, const Call& call, const Reply& reply, dou
                                   {"order_id", call.order_id},
                                   {"gid", call.transaction_id},
                                   {"seconds", seconds}};
-  if (reply.status >= 500) {
+  // A 401 is a stranger, or a deployment whose tokens differ.
+  if (reply.status >= 500 || reply.status == 401) {
     logging::warn("request answered", fields);
   } else if (worth_a_line(call)) {
     logging::info("request answered", fields);
@@ -156,10 +159,37 @@ Reply options_reply(const std::string& allowed) {
   return reply;
 }
 
+Surface coordinator_surface(const asio::any_io_executor& io, const HttpDependencies& dependencies) {
+  const auto api = std::make_shared<Api>(io, dependencies);
+  return {.routes = coordinator_routes(),
+          .handle = [api](Call& call) { return api->handle(call); },
+          .refuse = {}};
+}
+
+// What is not served here, and who does serve it.
+Reply no_route(const RouteSet& routes, const Request& request, const Target& target,
+               const std::string& allowed) {
+  const std::string_view server = served_by(routes, request.method, target.path);
+  const std::string elsewhere = server.empty()
+                                    ? ""
+                                    : " here: ask the " + std::string(server) +
+                                          (server == "coordinator" ? "" : " participant");
+  if (allowed.empty()) return problem_reply(not_found("there is nothing at this path" + elsewhere));
+  if (request.method == "OPTIONS") return options_reply(allowed);
+  std::string detail = "allowed here: " + allowed;
+  if (!server.empty()) detail += "; there is no " + std::string(request.method) + elsewhere;
+  Reply refused = problem_reply(validation_problem(405, std::move(detail)));
+  refused.headers.emplace_back("Allow", allowed);
+  return refused;
+}
+
 }  // namespace
 
-Dispatcher::Dispatcher(const asio::any_io_executor& io, HttpDependencies dependencies)
-    : dependencies_(dependencies), api_(io, dependencies) {}
+Dispatcher::Dispatcher(const asio::any_io_executor& io, const HttpDependencies& dependencies)
+    : Dispatcher(coordinator_surface(io, dependencies), dependencies.metrics) {}
+
+Dispatcher::Dispatcher(Surface surface, Metrics& metrics)
+    : surface_(std::move(surface)), metrics_(metrics) {}
 
 asio::awaitable<Reply> Dispatcher::handle(const Request& request) {
   const auto started = Clock::now();
@@ -183,7 +213,7 @@ asio::awaitable<Reply> Dispatcher::handle(const Request& request) {
   reply.headers.emplace_back("traceparent", call.traceparent);
   const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
   const std::string_view route = call.route != nullptr ? call.route->path : "unmatched";
-  dependencies_.metrics.http(route, request.method, reply.status, seconds);
+  metrics_.http(route, request.method, reply.status, seconds);
   log_reply(request, call, reply, seconds);
   co_return reply;
 }
@@ -193,21 +223,18 @@ asio::awaitable<Reply> Dispatcher::answer(const Request& request, Call& call) {
     co_return options_reply("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
   }
   const Target target = split_target(request.target);
-  Match match = match_route(request.port, request.method, target.path);
-  if (match.route == nullptr) {
-    if (match.allowed.empty()) co_return problem_reply(not_found("there is nothing at this path"));
-    if (request.method == "OPTIONS") co_return options_reply(match.allowed);
-    Reply refused = problem_reply(validation_problem(405, "allowed here: " + match.allowed));
-    refused.headers.emplace_back("Allow", match.allowed);
-    co_return refused;
-  }
+  Match match = match_route(surface_.routes, request.port, request.method, target.path);
+  if (match.route == nullptr) co_return no_route(surface_.routes, request, target, match.allowed);
   call.route = match.route;
   call.id = std::move(match.parameter);
+  std::optional<Problem> problem;
+  if (surface_.refuse) problem = surface_.refuse(request, *call.route);
+  if (!problem) problem = read_call(request, target.query, call);
   Reply reply;
-  if (auto problem = read_call(request, target.query, call)) {
+  if (problem) {
     reply = problem_reply(*problem);
   } else {
-    auto handling = api_.handle(call);
+    auto handling = surface_.handle(call);
     reply = co_await std::move(handling);
   }
   reply.head_only = match.head;

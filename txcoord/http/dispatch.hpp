@@ -3,16 +3,29 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
-#include <memory>
+#include <functional>
+#include <optional>
 
-#include "txcoord/http/api.hpp"
+#include "txcoord/http/call.hpp"
+#include "txcoord/http/dependencies.hpp"
 #include "txcoord/http/message.hpp"
 
 namespace txcoord::http {
 
+// What one server answers: its routes, and what stands behind them.
+struct Surface {
+  RouteSet routes;
+  std::function<asio::awaitable<Reply>(Call&)> handle;
+  // A problem: this caller is refused, before anything of the request is read. Empty: all may ask.
+  std::function<std::optional<Problem>(const Request&, const Route&)> refuse;
+};
+
 class Dispatcher {
  public:
-  explicit Dispatcher(const asio::any_io_executor& io, HttpDependencies dependencies);
+  // The coordinator's.
+  Dispatcher(const asio::any_io_executor& io, const HttpDependencies& dependencies);
+  // Any other's. The metrics outlive it.
+  Dispatcher(Surface surface, Metrics& metrics);
 
   // Never throws: what a handler throws becomes a 500 problem.
   asio::awaitable<Reply> handle(const Request& request);
@@ -20,8 +33,8 @@ class Dispatcher {
  private:
   asio::awaitable<Reply> answer(const Request& request, Call& call);
 
-  HttpDependencies dependencies_;
-  Api api_;
+  Surface surface_;
+  Metrics& metrics_;
 };
 
 }  // namespace txcoord::http

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "txcoord/base/json_writer.hpp"
-#include "txcoord/http/routes.hpp"
 #include "txcoord/http/schemas.hpp"
 #include "txcoord/version.hpp"
 
@@ -19,18 +18,22 @@ namespace {
 // …
 constexpr int common_problems[] = {405, 408, 431, 500, 503};
 
+constexpr std::string_view common_description =
+    "One order, atomic over four PostgreSQL databases. Money is int64 in minor units of the "
+    "deployment's one currency; times are UTC, RFC 3339; errors are RFC 9457 problems.";
+
 class Document {
  public:
+  Document(const RouteSet& routes, const OpenApiOptions& options)
+      : routes_(routes), options_(options) {}
+
   std::string write() {
     out_.begin_object().field("openapi", "3.1.0");
     out_.key("info")
         .begin_object()
-        .field("title", "txcoord")
+        .field("title", options_.title)
         .field("version", version)
-        .field("description",
-               "One order, atomic over four PostgreSQL databases. Money is int64 in minor units of "
-               "the "
-               "deployment's one currency; times are UTC, RFC 3339; errors are RFC 9457 problems.")
+        .field("description", std::string(common_description) + options_.note)
         .end_object();
     out_.key("tags").begin_array();
     out_.begin_object()
@@ -52,11 +55,11 @@ class Document {
   void paths() {
     out_.key("paths").begin_object();
     std::set<std::string_view> done;
-    for (const Route& route : routes()) {
-      if (!done.insert(route.path).second) continue;
-      out_.key(route.path).begin_object();
-      for (const Route& same : routes()) {
-        if (same.path == route.path) operation(same);
+    for (const Route* route : routes_) {
+      if (!done.insert(route->path).second) continue;
+      out_.key(route->path).begin_object();
+      for (const Route* same : routes_) {
+        if (same->path == route->path) operation(*same);
       }
       out_.end_object();
     }
@@ -75,6 +78,10 @@ class Document {
     if (route.ports != Ports::admin) out_.value("public");
     if (route.ports != Ports::open) out_.value("admin");
     out_.end_array();
+    if (needs_token(route)) {
+      out_.key("security").begin_array().begin_object().key(token_scheme).begin_array().end_array();
+      out_.end_object().end_array();
+    }
     parameters(route);
     if (route.request != nullptr) {
       out_.key("requestBody").begin_object().field("required", !route.body_optional);
@@ -120,6 +127,7 @@ class Document {
     }
     std::set<int> problems(std::begin(common_problems), std::end(common_problems));
     problems.insert(route.problems.begin(), route.problems.end());
+    if (needs_token(route)) problems.insert(401);
     for (const int status : problems) {
       if (said.contains(status)) continue;
       out_.key(std::to_string(status))
@@ -217,9 +225,17 @@ class Document {
         more = true;
       }
     }
-    out_.end_object().end_object();
+    out_.end_object();
+    if (options_.token) {
+      out_.key("securitySchemes").begin_object().key(token_scheme).begin_object();
+      out_.field("type", "http").field("scheme", "bearer").end_object().end_object();
+    }
+    out_.end_object();
   }
 
+  bool needs_token(const Route& route) const { return options_.token && holds_data(route); }
+
+  static constexpr std::string_view token_scheme = "internal_token";
   static constexpr Schema key_schema{.kind = SchemaKind::text,
                                      .description =
                                          "Bare or quoted. One key has one effect and one answer; "
@@ -244,12 +260,16 @@ class Document {
           "applied: answer when every database has it. respond-async: 202 at once. wait=SECONDS.",
       .most = 200};
 
+  const RouteSet& routes_;
+  const OpenApiOptions& options_;
   JsonWriter out_;
   std::map<std::string_view, const Schema*> named_;
 };
 
 }  // namespace
 
-std::string openapi_document() { return Document().write(); }
+std::string openapi_document(const RouteSet& routes, const OpenApiOptions& options) {
+  return Document(routes, options).write();
+}
 
 }  // namespace txcoord::http

@@ -1,10 +1,18 @@
-// /openapi.json (3.1), written from the route table and its schemas.
+// /openapi.json (3.1), written from the routes that a server serves and their schemas.
 #pragma once
 
 #include <string>
 
+#include "txcoord/http/routes.hpp"
+
 namespace txcoord::http {
 
-std::string openapi_document();
+struct OpenApiOptions {
+  std::string title = "txcoord";
+  std::string note = {};  // after the common description
+  bool token = false;     // what reads or changes a service's data needs a bearer token
+};
+
+std::string openapi_document(const RouteSet& routes, const OpenApiOptions& options);
 
 }  // namespace txcoord::http

@@ -1,13 +1,12 @@
 // See participant_api.hpp.
 #include "txcoord/http/participant_api.hpp"
 
-#include <openssl/crypto.h>
-
 #include <chrono>
 
 #include "participants/remote/branch_json.hpp"
 #include "participants/remote/remote_service.hpp"
 #include "txcoord/base/logging.hpp"
+#include "txcoord/http/bearer.hpp"
 #include "txcoord/http/headers.hpp"
 
 namespace txcoord::http {
@@ -27,25 +26,21 @@ Reply refused(int status, std::string detail) {
 }  // namespace
 
 ParticipantApi::ParticipantApi(remote::ParticipantHost& host, Metrics& metrics, std::string token,
-                               Ready ready)
-    : host_(host), metrics_(metrics), token_(std::move(token)), ready_(std::move(ready)) {}
-
-// In constant time: how long it takes says nothing about the token.
-bool ParticipantApi::may_call(std::string_view authorization) const {
-  if (token_.empty()) return true;
-  const std::string expected = "Bearer " + token_;
-  return authorization.size() == expected.size() &&
-         CRYPTO_memcmp(authorization.data(), expected.data(), expected.size()) == 0;
-}
+                               Rest rest)
+    : host_(host), metrics_(metrics), token_(std::move(token)), rest_(std::move(rest)) {}
 
 asio::awaitable<Reply> ParticipantApi::handle(const Request& request) {
+  const std::string_view path = request.target.substr(0, request.target.find('?'));
+  if (!path.starts_with(remote::protocol_path)) {
+    auto answering = rest_(request);
+    co_return co_await std::move(answering);
+  }
   const auto started = Clock::now();
   const std::string correlation = correlation_or_new(request.correlation_id);
-  std::string route = "unmatched";
   Reply reply;
   try {
-    auto answering = answer(request, route);
-    reply = co_await std::move(answering);
+    auto calling = call(request, path);
+    reply = co_await std::move(calling);
   } catch (const std::exception& defect) {
     logging::error("a handler failed", {{"correlation_id", std::string_view(correlation)},
                                         {"error", std::string_view(defect.what())}});
@@ -55,7 +50,7 @@ asio::awaitable<Reply> ParticipantApi::handle(const Request& request) {
   if (!request.request_id.empty())
     reply.headers.emplace_back(remote::request_id_header, std::string(request.request_id));
   const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
-  metrics_.http(route, request.method, reply.status, seconds);
+  metrics_.http(call_route, request.method, reply.status, seconds);
   const logging::Fields fields = {{"correlation_id", std::string_view(correlation)},
                                   {"request_id", request.request_id},
                                   {"target", request.target},
@@ -70,48 +65,13 @@ asio::awaitable<Reply> ParticipantApi::handle(const Request& request) {
   co_return reply;
 }
 
-asio::awaitable<Reply> ParticipantApi::answer(const Request& request, std::string& route) {
-  const std::string_view path = request.target.substr(0, request.target.find('?'));
-  if (path.starts_with(remote::protocol_path)) {
-    route = call_route;
-    auto calling = call(request, path);
-    co_return co_await std::move(calling);
-  }
-  const bool known = path == "/livez" || path == "/readyz" || path == "/metrics";
-  if (!known) co_return refused(404, "there is nothing at this path");
-  route = path;
-  if (request.method != "GET" && request.method != "HEAD") {
-    Reply reply = refused(405, "allowed here: GET, HEAD");
-    reply.headers.emplace_back("Allow", "GET, HEAD");
-    co_return reply;
-  }
-  Reply reply{.body = R"({"status":"live"})"};
-  if (path == "/metrics") {
-    reply = {.body = metrics_.serialize(), .content_type = "text/plain; version=0.0.4"};
-  } else if (path == "/readyz") {
-    auto asking = readiness();
-    reply = co_await std::move(asking);
-  }
-  reply.head_only = request.method == "HEAD";
-  co_return reply;
-}
-
-asio::awaitable<Reply> ParticipantApi::readiness() {
-  auto asking = ready_();
-  const bool ready = co_await std::move(asking);
-  if (ready) co_return Reply{.body = R"({"status":"ready"})"};
-  Reply reply{.status = 503, .body = R"({"status":"not_ready"})"};
-  reply.headers.emplace_back("Retry-After", "1");
-  co_return reply;
-}
-
 asio::awaitable<Reply> ParticipantApi::call(const Request& request, std::string_view path) {
   if (request.method != "POST") {
     Reply reply = refused(405, "allowed here: POST");
     reply.headers.emplace_back("Allow", "POST");
     co_return reply;
   }
-  if (!may_call(request.authorization)) {
+  if (!bears(request.authorization, token_)) {
     Reply reply = refused(401, "the caller's token is missing or another one");
     reply.headers.emplace_back("WWW-Authenticate", "Bearer");
     co_return reply;

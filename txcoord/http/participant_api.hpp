@@ -1,4 +1,4 @@
-// A participant's service over HTTP: the participant protocol, and what says how the process is.
+// A participant's service over HTTP: the participant protocol; everything else is its REST's.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -13,25 +13,22 @@ namespace txcoord::http {
 
 class ParticipantApi {
  public:
-  // Whether the participants' databases answer; asked by /readyz.
-  using Ready = std::function<asio::awaitable<bool>()>;
+  // Whoever answers what is not the protocol: ParticipantRest.
+  using Rest = std::function<asio::awaitable<Reply>(const Request&)>;
 
   // `token`: what callers of the protocol must bear; empty: nothing. The references outlive it.
-  ParticipantApi(remote::ParticipantHost& host, Metrics& metrics, std::string token, Ready ready);
+  ParticipantApi(remote::ParticipantHost& host, Metrics& metrics, std::string token, Rest rest);
 
   // Never throws.
   asio::awaitable<Reply> handle(const Request& request);
 
  private:
-  asio::awaitable<Reply> answer(const Request& request, std::string& route);
   asio::awaitable<Reply> call(const Request& request, std::string_view path);
-  asio::awaitable<Reply> readiness();
-  bool may_call(std::string_view authorization) const;
 
   remote::ParticipantHost& host_;
   Metrics& metrics_;
   std::string token_;
-  Ready ready_;
+  Rest rest_;
 };
 
 }  // namespace txcoord::http

@@ -40,6 +40,7 @@ constexpr ReasonInfo unlisted{"ILLEGAL_STATE", "Refused", 409, false};
 std::string_view title(const Problem& problem, const ReasonInfo& info) {
   if (problem.reason != "VALIDATION_FAILED") return info.title;
   switch (problem.status) {
+    case 401: return "The caller is not known";
     case 405: return "The method is not allowed here";
     case 408: return "The request took too long to arrive";
     case 413: return "The body is too large";
@@ -95,6 +96,7 @@ Reply problem_reply(const Problem& problem) {
   out.end_object();
   Reply reply{
       .status = problem.status, .body = out.take(), .content_type = "application/problem+json"};
+  if (problem.status == 401) reply.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (problem.retry_after || problem.status == 503) {
     // Whole seconds, rounded up: 0 would invite an instant retry.
     const auto wait = problem.retry_after.value_or(std::chrono::milliseconds(1000));

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "txcoord/http/schemas.hpp"
+#include "txcoord/http/participant_schemas.hpp"
 
 namespace txcoord::http {
 namespace {
@@ -15,6 +15,10 @@ constexpr QueryParameter order_list_query[] = {{"customer_id", &s::customer_id},
                                                {"correlation_id", &s::text_200},
                                                {"limit", &s::limit},
                                                {"cursor", &s::cursor}};
+constexpr QueryParameter order_row_query[] = {{"customer_id", &s::customer_id},
+                                              {"status", &s::order_status},
+                                              {"limit", &s::limit},
+                                              {"cursor", &s::cursor}};
 constexpr QueryParameter page_query[] = {{"limit", &s::limit}, {"cursor", &s::cursor}};
 constexpr QueryParameter by_order_query[] = {{"order_id", &s::uuid, true}};
 constexpr QueryParameter payments_query[] = {{"order_id", &s::uuid},
@@ -69,6 +73,11 @@ constexpr Success metrics_text[] = {{200, &s::document, text_media, "Prometheus 
 constexpr Success is_live[] = {{200, &s::liveness, json_media, "The process answers."}};
 constexpr Success is_ready[] = {{200, &s::readiness, json_media, "Orders are taken."},
                                 {503, &s::readiness, json_media, "Not ready, or draining."}};
+constexpr Success order_row_found[] = {{200, &s::order_row, json_media, "The row as it is now."}};
+constexpr Success order_row_page[] = {{200, &s::order_row_page, json_media, "Newest first."}};
+constexpr Success participant_is_ready[] = {
+    {200, &s::participant_readiness, json_media, "Every database answers."},
+    {503, &s::participant_readiness, json_media, "One does not."}};
 constexpr Success openapi_document[] = {{200, nullptr, json_media, "This document."}};
 
 constexpr int changes[] = {400, 404, 409, 413, 415, 422, 504};
@@ -95,41 +104,45 @@ constexpr Route table[] = {
      .path_schema = &s::uuid, .request = &s::cancel_order, .body_optional = true, .key_required = true,
      .successes = order_changed, .problems = changes},
     {.method = "GET", .path = "/v1/inventory", .endpoint = Endpoint::list_stock,
-     .operation_id = "listStock", .summary = "Stock, by SKU",
+     .participant = "inventory", .operation_id = "listStock", .summary = "Stock, by SKU",
      .query = page_query, .successes = stock_page, .problems = lists},
     {.method = "GET", .path = "/v1/inventory/{sku}", .endpoint = Endpoint::get_stock,
-     .operation_id = "getStock", .summary = "One product's stock",
+     .participant = "inventory", .operation_id = "getStock", .summary = "One product's stock",
      .path_schema = &s::sku, .successes = stock_now, .problems = reads},
     {.method = "PUT", .path = "/v1/inventory/{sku}", .endpoint = Endpoint::put_stock,
-     .operation_id = "putStock", .summary = "Set what is named, make what is missing",
+     .participant = "inventory", .operation_id = "putStock",
+     .summary = "Set what is named, make what is missing",
      .path_schema = &s::sku, .request = &s::put_stock, .successes = stock_now, .problems = puts},
     {.method = "POST", .path = "/v1/inventory/{sku}/restock", .endpoint = Endpoint::restock,
-     .operation_id = "restock", .summary = "Add to what is available",
+     .participant = "inventory", .operation_id = "restock", .summary = "Add to what is available",
      .path_schema = &s::sku, .request = &s::restock, .key_required = true,
      .successes = stock_now, .problems = changes},
     {.method = "GET", .path = "/v1/wallets/{customer_id}", .endpoint = Endpoint::get_wallet,
-     .operation_id = "getWallet", .summary = "A customer's wallet",
+     .participant = "payment", .operation_id = "getWallet", .summary = "A customer's wallet",
      .path_schema = &s::customer_id, .successes = wallet_now, .problems = reads},
     {.method = "PUT", .path = "/v1/wallets/{customer_id}", .endpoint = Endpoint::put_wallet,
-     .operation_id = "putWallet", .summary = "Set the balance; makes the customer",
+     .participant = "payment", .operation_id = "putWallet",
+     .summary = "Set the balance; makes the customer",
      .path_schema = &s::customer_id, .request = &s::put_wallet, .successes = wallet_now, .problems = puts},
     {.method = "GET", .path = "/v1/reservations", .endpoint = Endpoint::list_reservations,
-     .operation_id = "listReservations", .summary = "An order's reservations",
+     .participant = "inventory", .operation_id = "listReservations",
+     .summary = "An order's reservations",
      .query = by_order_query, .successes = reservation_list, .problems = lists},
     {.method = "GET", .path = "/v1/reservations/{reservation_id}", .endpoint = Endpoint::get_reservation,
-     .operation_id = "getReservation", .summary = "One reservation",
+     .participant = "inventory", .operation_id = "getReservation", .summary = "One reservation",
      .path_schema = &s::uuid, .successes = reservation_found, .problems = reads},
     {.method = "GET", .path = "/v1/payments", .endpoint = Endpoint::list_payments,
-     .operation_id = "listPayments", .summary = "An order's or a customer's payments: give one of the two",
+     .participant = "payment", .operation_id = "listPayments",
+     .summary = "An order's or a customer's payments: give one of the two",
      .query = payments_query, .successes = payment_page, .problems = lists},
     {.method = "GET", .path = "/v1/payments/{payment_id}", .endpoint = Endpoint::get_payment,
-     .operation_id = "getPayment", .summary = "One payment",
+     .participant = "payment", .operation_id = "getPayment", .summary = "One payment",
      .path_schema = &s::uuid, .successes = payment_found, .problems = reads},
     {.method = "GET", .path = "/v1/shipments", .endpoint = Endpoint::list_shipments,
-     .operation_id = "listShipments", .summary = "An order's shipments",
+     .participant = "shipping", .operation_id = "listShipments", .summary = "An order's shipments",
      .query = by_order_query, .successes = shipment_list, .problems = lists},
     {.method = "GET", .path = "/v1/shipments/{shipment_id}", .endpoint = Endpoint::get_shipment,
-     .operation_id = "getShipment", .summary = "One shipment",
+     .participant = "shipping", .operation_id = "getShipment", .summary = "One shipment",
      .path_schema = &s::uuid, .successes = shipment_found, .problems = reads},
     {.method = "PATCH", .path = "/v1/shipments/{shipment_id}", .endpoint = Endpoint::patch_shipment,
      .operation_id = "patchShipment", .summary = "Ship or deliver: atomic over the services it touches",
@@ -147,6 +160,14 @@ constexpr Route table[] = {
     {.method = "GET", .path = "/v1/sagas/{saga_id}", .endpoint = Endpoint::get_saga,
      .operation_id = "getSaga", .summary = "One saga, with its history",
      .path_schema = &s::uuid, .successes = saga_found, .problems = reads},
+    {.method = "GET", .path = "/v1/order-rows", .endpoint = Endpoint::list_order_rows,
+     .participant = "order", .coordinator = false,
+     .operation_id = "listOrderRows", .summary = "The order service's own rows, newest first",
+     .query = order_row_query, .successes = order_row_page, .problems = lists},
+    {.method = "GET", .path = "/v1/order-rows/{order_id}", .endpoint = Endpoint::get_order_row,
+     .participant = "order", .coordinator = false,
+     .operation_id = "getOrderRow", .summary = "The order service's own row of an order",
+     .path_schema = &s::uuid, .successes = order_row_found, .problems = reads},
     {.method = "GET", .path = "/admin/v1/transactions", .endpoint = Endpoint::list_transactions,
      .operation_id = "adminListTransactions", .summary = "Global transactions", .ports = Ports::admin,
      .query = transactions_query, .successes = transaction_list, .problems = lists},
@@ -169,16 +190,23 @@ constexpr Route table[] = {
      .operation_id = "deleteMode", .summary = "Place orders with the participant again", .ports = Ports::admin,
      .path_schema = &s::spared_participant, .successes = mode_cleared, .problems = admin_changes},
     {.method = "GET", .path = "/metrics", .endpoint = Endpoint::metrics,
-     .operation_id = "metrics", .summary = "Metrics for Prometheus", .ports = Ports::both,
+     .participant = any_participant, .operation_id = "metrics",
+     .summary = "Metrics for Prometheus", .ports = Ports::both,
      .successes = metrics_text},
     {.method = "GET", .path = "/livez", .endpoint = Endpoint::live,
-     .operation_id = "livez", .summary = "Is the process alive? Needs nothing else", .ports = Ports::both,
+     .participant = any_participant, .operation_id = "livez",
+     .summary = "Is the process alive? Needs nothing else", .ports = Ports::both,
      .successes = is_live},
     {.method = "GET", .path = "/readyz", .endpoint = Endpoint::ready,
      .operation_id = "readyz", .summary = "Are the databases, the log and the first recovery there?",
      .ports = Ports::both, .query = ready_query, .successes = is_ready},
+    {.method = "GET", .path = "/readyz", .endpoint = Endpoint::participant_ready,
+     .participant = any_participant, .coordinator = false,
+     .operation_id = "readyz", .summary = "Do the participants' databases answer?",
+     .ports = Ports::both, .query = ready_query, .successes = participant_is_ready},
     {.method = "GET", .path = "/openapi.json", .endpoint = Endpoint::openapi,
-     .operation_id = "openapi", .summary = "This interface, described", .ports = Ports::both,
+     .participant = any_participant, .operation_id = "openapi",
+     .summary = "This interface, described", .ports = Ports::both,
      .successes = openapi_document},
 };
 // clang-format on
@@ -239,24 +267,54 @@ std::optional<std::string> percent_decode(std::string_view text) {
   return decoded;
 }
 
-Match match_route(Port port, std::string_view method, std::string_view path) {
-  Match match;
+RouteSet coordinator_routes() {
+  RouteSet set;
   for (const Route& route : table) {
-    if (!served_on(route.ports, port)) continue;
-    const auto raw = match_path(route.path, path);
+    if (route.coordinator) set.push_back(&route);
+  }
+  return set;
+}
+
+RouteSet participant_routes(const std::vector<std::string>& participants) {
+  RouteSet set;
+  for (const Route& route : table) {
+    const bool served = route.participant == any_participant ||
+                        std::find(participants.begin(), participants.end(), route.participant) !=
+                            participants.end();
+    if (served) set.push_back(&route);
+  }
+  return set;
+}
+
+Match match_route(const RouteSet& routes, Port port, std::string_view method,
+                  std::string_view path) {
+  Match match;
+  for (const Route* route : routes) {
+    if (!served_on(route->ports, port)) continue;
+    const auto raw = match_path(route->path, path);
     if (!raw) continue;
-    allow(match.allowed, route.method);
-    const bool head = method == "HEAD" && route.method == "GET";
-    if (route.method != method && !head) continue;
+    allow(match.allowed, route->method);
+    const bool head = method == "HEAD" && route->method == "GET";
+    if (route->method != method && !head) continue;
     auto parameter = percent_decode(*raw);
     if (!parameter) return {};
-    match.route = &route;
+    match.route = route;
     match.head = head;
     match.parameter = std::move(*parameter);
     return match;
   }
   if (!match.allowed.empty()) match.allowed += ", OPTIONS";
   return match;
+}
+
+std::string_view served_by(const RouteSet& routes, std::string_view method, std::string_view path) {
+  for (const Route& route : table) {
+    const bool asked = route.ports == Ports::open && route.method == method &&
+                       match_path(route.path, path).has_value();
+    if (!asked || std::find(routes.begin(), routes.end(), &route) != routes.end()) continue;
+    return route.coordinator ? "coordinator" : route.participant;
+  }
+  return {};
 }
 
 }  // namespace txcoord::http

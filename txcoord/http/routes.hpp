@@ -1,4 +1,5 @@
-// The one route table: what the router matches and what /openapi.json says.
+// The one route table: what the router matches and what /openapi.json says, at a coordinator and at
+// a participant that is a service of its own.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +36,8 @@ enum class Endpoint : std::uint8_t {
   get_transaction,
   list_sagas,
   get_saga,
+  get_order_row,
+  list_order_rows,
   put_fault,
   delete_fault,
   list_modes,
@@ -43,6 +46,7 @@ enum class Endpoint : std::uint8_t {
   metrics,
   live,
   ready,
+  participant_ready,
   openapi,
 };
 
@@ -61,10 +65,15 @@ struct Success {
 
 enum class Ports : std::uint8_t { open, admin, both };
 
+// Of a route that says how a process is: whatever participants are in it.
+inline constexpr std::string_view any_participant = "any";
+
 struct Route {
   std::string_view method = {};
   std::string_view path = {};  // at most one {parameter}
   Endpoint endpoint = Endpoint::live;
+  std::string_view participant = {};  // can answer it alone, from its own database; empty: none can
+  bool coordinator = true;            // serves it
   std::string_view operation_id = {}, summary = {};
   Ports ports = Ports::open;
   const Schema* path_schema = nullptr;  // of the {parameter}
@@ -76,7 +85,15 @@ struct Route {
   std::span<const int> problems = {};  // beside those that every route may answer
 };
 
+// Whether it reads or changes a service's data; the others say how the process is.
+inline bool holds_data(const Route& route) { return route.path.starts_with("/v1/"); }
+
 std::span<const Route> routes();
+
+// What one server serves, in the table's order.
+using RouteSet = std::vector<const Route*>;
+RouteSet coordinator_routes();
+RouteSet participant_routes(const std::vector<std::string>& participants);
 
 struct Match {
   const Route* route = nullptr;  // null: no route for this method
@@ -87,7 +104,12 @@ struct Match {
 
 // `path` without the query. A parameter that is not valid percent-encoding or holds a control
 // character matches nothing.
-Match match_route(Port port, std::string_view method, std::string_view path);
+Match match_route(const RouteSet& routes, Port port, std::string_view method,
+                  std::string_view path);
+
+// Who serves what `routes` do not, on the public port: "coordinator", or a participant's name;
+// empty: nobody.
+std::string_view served_by(const RouteSet& routes, std::string_view method, std::string_view path);
 
 // nullopt: not valid percent-encoding. '+' stays '+': this is a path or an id, not a form.
 std::optional<std::string> percent_decode(std::string_view text);

@@ -1,0 +1,94 @@
+// A participant's service as `txcoord participant` wires it, over the test doubles of a
+// coordinator's server: its REST and the branch protocol on one port.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "participants/remote/participant_host.hpp"
+#include "tests/http/test_server.hpp"
+#include "txcoord/http/participant_api.hpp"
+#include "txcoord/http/participant_rest.hpp"
+
+namespace txcoord::testing {
+
+class ParticipantServer {
+ public:
+  // Lives as long as the coordinator's server, on its I/O thread.
+  static ParticipantServer& beside(TestServer& coordinator, std::set<std::string> names,
+                                   const std::string& token = {}) {
+    auto made = std::make_shared<ParticipantServer>(coordinator, std::move(names), token);
+    ParticipantServer& server = *made;
+    coordinator.keep(std::move(made));
+    coordinator.on_io([&] { server.server_.start(); });
+    return server;
+  }
+
+  ParticipantServer(TestServer& coordinator, std::set<std::string> names, const std::string& token)
+      : world_(coordinator.world),
+        settings_(settings(token)),
+        hosted_(hosted(names)),
+        host_(coordinator.executor(), hosted_, std::chrono::milliseconds(1000)),
+        rest_(coordinator.executor(), hosted_, settings_, rest_body_bytes_max, metrics_,
+              [this] { return health(); }),
+        api_(host_, metrics_, token,
+             [this](const http::Request& request) { return rest_.handle(request); }),
+        server_(coordinator.executor(), settings_.http,
+                [this](const http::Request& request) { return api_.handle(request); }) {}
+
+  Client connect() const { return Client(server_.port()); }
+  Client connect_admin() const { return Client(server_.admin_port()); }
+  http::RouteSet routes() const {
+    std::vector<std::string> names;
+    for (const auto& [name, hosted] : hosted_) names.push_back(name);
+    return http::participant_routes(names);
+  }
+
+  static constexpr std::uint32_t rest_body_bytes_max = 64 * 1024;
+
+ private:
+  static Settings settings(const std::string& token) {
+    Settings settings;
+    settings.http.port = 0;
+    settings.http.read_wait_ms_max = 300;
+    settings.http.body_bytes_max = 1024 * 1024;  // the protocol's
+    settings.internal_token = token;
+    return settings;
+  }
+
+  http::ParticipantRest::HostedByName hosted(const std::set<std::string>& names) {
+    const http::ParticipantRest::HostedByName all = {{"order", {.orders = &orders_}},
+                                                     {"inventory", {.inventory = &inventory_}},
+                                                     {"payment", {.payments = &payments_}},
+                                                     {"shipping", {.shipping = &shipping_}}};
+    http::ParticipantRest::HostedByName chosen;
+    for (const std::string& name : names) chosen[name] = all.at(name);
+    return chosen;
+  }
+
+  boost::asio::awaitable<std::vector<http::DatabaseHealth>> health() {
+    std::vector<http::DatabaseHealth> databases;
+    for (const auto& [name, hosted] : hosted_) {
+      const bool away = world_.away.contains(name);
+      databases.push_back({name, !away, away ? "connection refused" : ""});
+    }
+    co_return databases;
+  }
+
+  FakeWorld& world_;
+  FakeOrders orders_{world_};
+  FakeInventory inventory_{world_};
+  FakePayments payments_{world_};
+  FakeShipping shipping_{world_};
+  Settings settings_;
+  Metrics metrics_;
+  http::ParticipantRest::HostedByName hosted_;
+  remote::ParticipantHost host_;
+  http::ParticipantRest rest_;
+  http::ParticipantApi api_;
+  http::Server server_;
+};
+
+}  // namespace txcoord::testing

@@ -1,0 +1,11 @@
+// The token between coordinators and participants.
+#pragma once
+
+#include <string_view>
+
+namespace txcoord::http {
+
+// Whether the Authorization header bears the token; always, if there is none (empty).
+bool bears(std::string_view authorization, std::string_view token);
+
+}  // namespace txcoord::http
