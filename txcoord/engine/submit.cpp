@@ -95,10 +95,12 @@ asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operatio
       co_return result;
     }
   }
+  submission->awaited = true;
   enter(submission, options);
 
   auto waiting = wait_for(submission, options, now + options.wait_max);
   co_await std::move(waiting);
+  submission->awaited = false;
   if (submission->result) co_return *submission->result;
   SubmitResult unknown;
   unknown.status = SubmitStatus::unknown;
@@ -158,6 +160,7 @@ void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
   // An accepted order is answered twice: to its client, and in the metrics when it has ended.
   const bool told = submission->result.has_value();
   if (!told) keys_in_flight_.erase(key_of(operation));
+  if (draining_) idle_.cancel();
   const auto entry = orders_.find(operation.order_id);
   // What will never be applied is not pending; what is confirmed stays visible until it is applied.
   if (result.status != SubmitStatus::confirmed && entry != orders_.end() &&
@@ -187,7 +190,7 @@ void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
 // --- what is under way, for readers ------------------------------------------------------------
 
 bool Coordinator::ready() const {
-  return started_ && !fenced_ && !draining_ && health_.all_reachable() && health_.all_recovered();
+  return started_ && !fenced_ && !draining() && health_.all_reachable() && health_.all_recovered();
 }
 
 std::optional<PendingOrder> Coordinator::pending(const std::string& order_id) const {
