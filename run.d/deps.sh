@@ -2,11 +2,11 @@
 # Installs what the build and the tests need, and says so first.
 #   deps.sh          the compiler, libraries and PostgreSQL server programs
 #   deps.sh check    also what `./run check` needs (clang-format, clang-tidy, shellcheck)
-#   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk)
+#   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk, HAProxy)
 # What a distribution packages well enough comes from apt. What is too old there goes into a
 # prefix of our own (build/deps/prefix, or $TXCOORD_DEPS_DIR/prefix): libpqxx 7 and Catch2 3 on
-# Debian 12, and the PostgreSQL server programs where no server package is installed (installing
-# that package would create and start a machine-wide cluster).
+# Debian 12, and the programs of packages that would start a server when installed (PostgreSQL,
+# HAProxy), where they are not installed.
 # The machine's package configuration is read, never changed.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
@@ -170,36 +170,48 @@ have_postgres() {
     return 1
 }
 
-fetch_postgres() {
-    local version="$1"
+fetch_unpacked() {
+    local package
     cd "$TXC_DEPS"
-    rm -f postgresql-"$version"_*.deb postgresql-client-"$version"_*.deb
-    apt-get download -q "postgresql-$version" "postgresql-client-$version"
-    unpack_into_prefix ./postgresql-"$version"_*.deb
-    unpack_into_prefix ./postgresql-client-"$version"_*.deb
+    for package in "$@"; do
+        rm -f "$package"_*.deb
+        apt-get download -q "$package"
+        unpack_into_prefix ./"$package"_*.deb
+    done
 }
 
-# The server package's installation script creates and starts a cluster for the whole machine, and
-# only a file under /etc prevents it. So its files are unpacked into our prefix instead (the
-# programs find their share folder relative to themselves), and apt installs the libraries only.
-postgres_ensure() {
-    have_postgres && return 0
-    local version libraries
-    case "$OS_KEY" in debian12) version=15 ;; ubuntu2404) version=16 ;; *) version=17 ;; esac
-    say "will put into $PREFIX: PostgreSQL $version server programs (unpacked, nothing is started)"
+# Packages whose installation scripts start a server for the whole machine: their files are unpacked
+# into our prefix instead, and apt installs the libraries only. unpack_packages NAME PACKAGE...
+unpack_packages() {
+    local name="$1" libraries
+    shift
+    say "will put into $PREFIX: the programs of $name (unpacked, nothing is started)"
     mapfile -t libraries < <(apt-cache depends --no-recommends --no-suggests --no-conflicts \
-        --no-breaks --no-replaces --no-enhances "postgresql-$version" "postgresql-client-$version" |
+        --no-breaks --no-replaces --no-enhances "$@" |
         awk '$1 == "Depends:" && $2 ~ /^(lib|tzdata)/ {print $2}' | sort -u)
     mapfile -t libraries < <(missing_packages "${libraries[@]}")
     if ((${#libraries[@]})); then apt_install "${libraries[@]}"; fi
-    with_progress "fetching PostgreSQL $version" "$TXC_DEPS/log/postgres.log" fetch_postgres "$version"
+    with_progress "fetching $name" "$TXC_DEPS/log/$1.log" fetch_unpacked "$@"
+}
+
+# PostgreSQL's programs find their share folder relative to themselves.
+postgres_ensure() {
+    have_postgres && return 0
+    local version
+    case "$OS_KEY" in debian12) version=15 ;; ubuntu2404) version=16 ;; *) version=17 ;; esac
+    unpack_packages "PostgreSQL $version" "postgresql-$version" "postgresql-client-$version"
     have_postgres || die "PostgreSQL $version did not unpack as expected into $PREFIX"
+}
+
+haproxy_ensure() {
+    if [[ -x /usr/sbin/haproxy || -x "$PREFIX/sbin/haproxy" ]]; then return 0; fi
+    unpack_packages HAProxy haproxy
 }
 
 deps_ensure() {
     [[ -z "${TXCOORD_SKIP_DEPS:-}" ]] || return 0
     detect_os
-    local wanted=("${common_packages[@]}") missing need
+    local wanted=("${common_packages[@]}") missing need tests=''
     if [[ "$OS_KEY" == debian12 ]]; then
         wanted+=("${debian12_packages[@]}")
     else
@@ -208,8 +220,8 @@ deps_ensure() {
     for need in "$@"; do
         case "$need" in
             build) ;;
-            test) wanted+=("${test_packages[@]}") ;;
-            check) wanted+=("${test_packages[@]}" "${check_packages[@]}")
+            test) tests=1 wanted+=("${test_packages[@]}") ;;
+            check) tests=1 wanted+=("${test_packages[@]}" "${check_packages[@]}")
                 # Debian 12's own is 14, which knows neither coroutines nor source_location.
                 if [[ "$OS_KEY" == debian12 ]]; then wanted+=(clang-tidy-16); else wanted+=(clang-tidy); fi ;;
             *) die "deps: unknown set '$need'" ;;
@@ -219,6 +231,7 @@ deps_ensure() {
     if ((${#missing[@]})); then apt_install "${missing[@]}"; fi
     if [[ "$OS_KEY" != debian13 ]]; then prefix_ensure; fi
     postgres_ensure
+    if [[ -n "$tests" ]]; then haproxy_ensure; fi
 }
 
 if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then deps_ensure "$@"; fi

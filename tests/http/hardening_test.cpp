@@ -320,6 +320,22 @@ TEST_CASE("draining lets nothing new in and closes idle connections and answers 
   CHECK(server.on_io([&] { return server.server().connections(); }) == 0);
 }
 
+TEST_CASE("a lame duck takes new connections and answers, and each answer closes its connection") {
+  TestServer server;
+  auto kept = server.connect();
+  CHECK(kept.request("GET", "/livez").header("connection") != "close");
+  server.on_io([&] { server.server().close_after_answers(); });
+  const auto last = kept.request("GET", "/livez");
+  CHECK(last.status == 200);
+  CHECK(last.header("connection") == "close");
+  CHECK(kept.closed());
+  auto late = server.connect();
+  const auto only = late.request("GET", "/livez");
+  CHECK(only.status == 200);
+  CHECK(only.header("connection") == "close");
+  CHECK(late.closed());
+}
+
 TEST_CASE("draining ends at its deadline, whatever a handler waits for") {
   TestServer server([](Settings& s) { s.http.drain_ms_max = 50; });
   server.on_io([&] { server.engine.hold = true; });

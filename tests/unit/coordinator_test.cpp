@@ -254,6 +254,16 @@ TEST_CASE(
   CHECK(rig.log.decided.at(gid).outcome == DecisionOutcome::abort);
 }
 
+TEST_CASE(
+    "a coordinator that leaves is not ready and says so, and still takes work until it drains") {
+  Rig rig;
+  REQUIRE(rig.run_until([&] { return rig.coordinator.ready(); }));
+  rig.coordinator.leave();
+  CHECK_FALSE(rig.coordinator.ready());
+  CHECK(rig.coordinator.draining());
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::confirmed);
+}
+
 TEST_CASE("a clean stop finishes what is under way, records completion and gives the lease up") {
   Rig rig;
   rig.script.hold("log.decide");

@@ -6,6 +6,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <limits>
 
+#include "tests/unit/future_members.hpp"
 #include "txcoord/base/json_reader.hpp"
 
 using namespace txcoord;
@@ -134,6 +135,13 @@ TEST_CASE("payload of version 1 stays readable") {
   CHECK_FALSE(operation.place.address.line2.has_value());
   CHECK(operation.reserve_until == UtcTime(std::chrono::microseconds(7)));
   CHECK(to_payload(operation) == stored);
+}
+
+TEST_CASE("payload with members that a newer version added is read as if they were not there") {
+  const Operation full = full_operation();
+  const std::string newer = txcoord::testing::with_future_members(to_payload(full));
+  REQUIRE(newer != to_payload(full));
+  check_same(from_payload(newer), full);
 }
 
 TEST_CASE("payload that cannot be read is refused by the name of its field, never with its value") {

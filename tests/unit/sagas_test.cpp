@@ -362,6 +362,32 @@ TEST_CASE("a full house is told so, and a draining coordinator takes nothing new
   CHECK((*first)->status == SubmitStatus::confirmed);
 }
 
+TEST_CASE("a stopping coordinator tries on for a client who waits, and leaves the rest to others") {
+  auto settings = quick_settings();
+  settings.saga.retry_ms_min = settings.saga.retry_ms_max = 500;
+  Rig rig(settings);
+  const auto fails_once = [&] { rig.script.fail("payment.charge", of_kind(FailureKind::error)); };
+  const auto failed = [&](std::size_t times) {
+    return rig.run_until([&] { return count(rig.script.trace, "payment.charge failed") == times; });
+  };
+  fails_once();
+  REQUIRE(rig.submit(order(rig, 'b'), accept_saga).status == SubmitStatus::accepted);
+  REQUIRE(failed(1));
+  fails_once();
+  const auto waiting = rig.start(order(rig, 'a'), as_saga);
+  REQUIRE(failed(2));
+  bool drained = false;
+  asio::co_spawn(rig.context, rig.coordinator.drain(milliseconds(5000)),
+                 [&](const std::exception_ptr&) { drained = true; });
+  REQUIRE(rig.run_until([&] { return drained; }));
+  REQUIRE(waiting->has_value());
+  CHECK((*waiting)->status == SubmitStatus::confirmed);
+  for (const auto& [id, row] : rig.saga_log.rows) {
+    const bool left = row.instance.order_id == order_id_of('b');
+    CHECK(row.instance.status == (left ? "STOCK_RESERVED" : "COMPLETED"));
+  }
+}
+
 TEST_CASE(
     "a saga of a type that this version does not know is shown as stuck, and nothing is tried") {
   Rig rig;

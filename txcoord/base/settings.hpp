@@ -29,7 +29,10 @@ struct HttpSettings {
   std::uint32_t write_ms_max = 10000;
   std::uint32_t request_wait_ms_max = 5000;  // then 202 + Location
   std::uint32_t read_wait_ms_max = 1800;     // a database's answer to a GET or PUT; then 503
-  std::uint32_t drain_ms_max = 10000;        // SIGTERM: how long to finish what is under way
+  // SIGTERM: how long to go on working while /readyz says no, so that a load balancer looks
+  // elsewhere before anything is refused here. Above the time that its checks need.
+  std::uint32_t lame_duck_ms = 1000;
+  std::uint32_t drain_ms_max = 10000;  // then: how long to finish what is under way
 };
 
 struct EngineSettings {

@@ -27,6 +27,7 @@ void http_rows(std::vector<SettingRow>& rows, HttpSettings& http) {
                   {"http.write_ms_max", &http.write_ms_max, 1, hour_ms},
                   {"http.request_wait_ms_max", &http.request_wait_ms_max, 1, hour_ms},
                   {"http.read_wait_ms_max", &http.read_wait_ms_max, 1, hour_ms},
+                  {"http.lame_duck_ms", &http.lame_duck_ms, 0, 300'000},
                   {"http.drain_ms_max", &http.drain_ms_max, 0, hour_ms},
               });
 }

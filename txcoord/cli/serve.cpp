@@ -55,7 +55,8 @@ class Program {
         server_(context.get_executor(), settings.http,
                 [this](const http::Request& request) { return dispatcher_.handle(request); }),
         signals_(context, SIGINT, SIGTERM),
-        card_clock_(context) {}
+        card_clock_(context),
+        lame_duck_(context) {}
 
   int run() {
     server_.start();
@@ -100,7 +101,7 @@ class Program {
     return named;
   }
 
-  // Refuse new work, finish what is decided, go. A second signal does not wait.
+  // Say so, refuse new work, finish what is decided, go. A second signal does not wait.
   void stop(int exit_code) {
     if (std::exchange(stopping_, true)) return;
     exit_code_ = exit_code;
@@ -114,6 +115,10 @@ class Program {
 
   asio::awaitable<void> wind_down() {
     const std::chrono::milliseconds wait_max(settings_.http.drain_ms_max);
+    if (exit_code_ == exit_ok) {
+      auto duck = be_lame_duck();
+      co_await std::move(duck);
+    }
     expirer_.stop();
     auto drain = coordinator_.drain(wait_max);
     co_await std::move(drain);
@@ -121,6 +126,17 @@ class Program {
     co_await std::move(close);
     logging::info("stopped");
     context_.stop();
+  }
+
+  // Working on while /readyz says 503: nobody is refused because a load balancer does not know yet.
+  // A fenced coordinator has nothing to give.
+  asio::awaitable<void> be_lame_duck() {
+    coordinator_.leave();
+    server_.close_after_answers();
+    lame_duck_.expires_after(std::chrono::milliseconds(settings_.http.lame_duck_ms));
+    boost::system::error_code ignored;
+    auto token = asio::redirect_error(asio::use_awaitable, ignored);
+    co_await lame_duck_.async_wait(token);
   }
 
   asio::awaitable<void> settle_cards() {
@@ -160,7 +176,7 @@ class Program {
   http::Dispatcher dispatcher_;
   http::Server server_;
   asio::signal_set signals_;
-  asio::steady_timer card_clock_;
+  asio::steady_timer card_clock_, lame_duck_;
   bool stopping_ = false;
   int exit_code_ = exit_ok;
 };

@@ -220,7 +220,7 @@ void Coordinator::reply(const GroupPtr& group) {
 // A participant misses rows of a decided order: the operation waits in the queue a little.
 // Its order stays busy until this group is over.
 bool Coordinator::queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict) {
-  if (!verdict.reason.empty() || draining_) return false;
+  if (!verdict.reason.empty()) return false;
   const auto now = std::chrono::steady_clock::now();
   if (now + retry_vote_pause >= submission->give_up_at) return false;
   submission->not_before = now + retry_vote_pause;

@@ -39,6 +39,8 @@ class Coordinator final : public Engine {
   // Reaches the log (waiting for it as long as it takes), raises the epoch, starts the background
   // loops. Returns when they run; ready() tells when the first recovery is done everywhere.
   asio::awaitable<void> start();
+  // From now on ready() is false and draining() true; work is taken as before, until drain().
+  void leave() { leaving_ = true; }
   // Refuses new work, waits until what is under way is finished or `wait_max` has passed, makes
   // completions durable and gives the lease up.
   asio::awaitable<void> drain(std::chrono::milliseconds wait_max);
@@ -49,7 +51,7 @@ class Coordinator final : public Engine {
   std::vector<ActiveTransaction> active() const override;
   std::map<std::string, ParticipantHealth> health() const override { return health_.all(); }
   bool ready() const override;
-  bool draining() const override { return draining_; }
+  bool draining() const override { return leaving_ || draining_; }
   DegradedModes degraded() const override { return modes_; }
   asio::awaitable<Result<Done>> set_degraded(std::string participant, bool on) override;
 
@@ -114,7 +116,8 @@ class Coordinator final : public Engine {
   std::string incarnation_;
   std::uint64_t seq_ = 0;
   bool started_ = false;
-  bool draining_ = false;
+  bool leaving_ = false;   // going to drain: nobody should send more
+  bool draining_ = false;  // new work is refused
   bool fenced_ = false;
   DegradedModes modes_;          // as last read from the log
   std::uint64_t modes_set_ = 0;  // how often they were set here
@@ -134,7 +137,7 @@ class Coordinator final : public Engine {
   std::unordered_set<std::string> keys_in_flight_;
   std::unordered_map<std::string, OrderEntry> orders_;
   Ticker lease_ticker_, queue_ticker_, trim_ticker_, gauge_ticker_;
-  asio::steady_timer idle_;  // cancelled when a group finishes: drain() waits on it
+  asio::steady_timer idle_;  // cancelled when something ends: drain() waits on it
 };
 
 }  // namespace txcoord::engine

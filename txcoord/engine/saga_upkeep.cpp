@@ -133,6 +133,11 @@ asio::awaitable<bool> Sagas::trim_some() {
   co_return forgotten.ok() && ended.value().size() == trimmed_at_once_max;
 }
 
+// While this process stops: a client who waits is worth another try here; nobody else is.
+bool Sagas::left_to_others(const RunningSaga& saga) const {
+  return draining_ && !saga.submission->awaited;
+}
+
 // It stays as it is in the log; whoever adopts it goes on.
 void Sagas::give_up_waiting(const RunningSagaPtr& saga) {
   if (!saga->submission->result) {
@@ -148,7 +153,8 @@ void Sagas::give_up_waiting(const RunningSagaPtr& saga) {
 asio::awaitable<void> Sagas::drain(SteadyTime deadline) {
   draining_ = true;
   ticker_.stop();
-  for (auto& [id, saga] : running_) saga->pause.cancel();
+  for (auto& [id, saga] : running_)
+    if (left_to_others(*saga)) saga->pause.cancel();
   while (!running_.empty() && std::chrono::steady_clock::now() < deadline) {
     idle_.expires_at(deadline);
     boost::system::error_code ignored;

@@ -177,7 +177,7 @@ asio::awaitable<void> Sagas::trouble_batch(std::vector<SagaTrouble> batch) {
 
 asio::awaitable<void> Sagas::wait_and_ask(RunningSagaPtr saga, Step step,
                                           std::chrono::milliseconds pause) {
-  if (draining_) {
+  if (left_to_others(*saga)) {
     give_up_waiting(saga);
     co_return;
   }
@@ -185,7 +185,7 @@ asio::awaitable<void> Sagas::wait_and_ask(RunningSagaPtr saga, Step step,
   auto sleeping = sleep(saga->pause, pause);
   co_await std::move(sleeping);
   saga->pausing = false;
-  if (draining_) {
+  if (left_to_others(*saga)) {
     give_up_waiting(saga);
   } else if (std::exchange(saga->expired, false) && step.undoes.empty()) {
     deliver(saga, {.kind = SagaEventKind::step_failed, .detail = saga->last_error});

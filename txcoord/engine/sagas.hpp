@@ -154,6 +154,7 @@ class Sagas {
   asio::awaitable<bool> adopt();
   asio::awaitable<void> take_over();
   void resume(SagaInstance instance);
+  bool left_to_others(const RunningSaga& saga) const;
   void give_up_waiting(const RunningSagaPtr& saga);
   asio::awaitable<void> trim();
   asio::awaitable<bool> trim_some();

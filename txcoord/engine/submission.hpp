@@ -23,6 +23,7 @@ struct Submission {
   SteadyTime not_before{};  // a retried operation waits a little
   SteadyTime give_up_at{};  // in the queue for longer than this: 503
   std::optional<SubmitResult> result;
+  bool awaited = false;        // somebody waits for the result: not left to others at shutdown
   bool applied = false;        // or will never be: nothing more to wait for
   asio::steady_timer changed;  // cancelled whenever result or applied changes
 };

@@ -107,10 +107,12 @@ asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operatio
       co_return result;
     }
   }
+  submission->awaited = true;
   enter(submission, options);
 
   auto waiting = wait_for(submission, options, now + options.wait_max);
   co_await std::move(waiting);
+  submission->awaited = false;
   if (submission->result) co_return *submission->result;
   SubmitResult unknown;
   unknown.status = SubmitStatus::unknown;
@@ -170,6 +172,7 @@ void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
   // An accepted order is answered twice: to its client, and in the metrics when it has ended.
   const bool told = submission->result.has_value();
   if (!told) keys_in_flight_.erase(key_of(operation));
+  if (draining_) idle_.cancel();
   const auto entry = orders_.find(operation.order_id);
   // What will never be applied is not pending; what is confirmed stays visible until it is applied.
   if (result.status != SubmitStatus::confirmed && entry != orders_.end() &&
@@ -199,7 +202,7 @@ void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
 // --- what is under way, for readers ------------------------------------------------------------
 
 bool Coordinator::ready() const {
-  return started_ && !fenced_ && !draining_ && health_.all_reachable(modes_) &&
+  return started_ && !fenced_ && !draining() && health_.all_reachable(modes_) &&
          health_.all_recovered(modes_);
 }
 

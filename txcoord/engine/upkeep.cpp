@@ -228,7 +228,11 @@ asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
   const auto deadline = std::chrono::steady_clock::now() + wait_max;
   auto sagas = sagas_.drain(deadline);
   co_await std::move(sagas);
-  while ((!groups_.empty() || queue_.size() > 0) && std::chrono::steady_clock::now() < deadline) {
+  // A key in flight is a client who waits, also before its operation has come to the queue.
+  const auto busy = [this] {
+    return !groups_.empty() || queue_.size() > 0 || !keys_in_flight_.empty();
+  };
+  while (busy() && std::chrono::steady_clock::now() < deadline) {
     idle_.expires_at(deadline);
     boost::system::error_code ignored;
     auto token = asio::redirect_error(asio::use_awaitable, ignored);

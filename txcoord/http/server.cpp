@@ -119,6 +119,7 @@ void Server::admit(tcp::socket socket, Port port) {
   socket.set_option(tcp::no_delay(true), error);
   ++peers_[peer];
   auto session = std::make_shared<Session>(std::move(socket), port, settings_, handler_);
+  if (leaving_) session->close_after_answer();
   sessions_.insert(session);
   asio::co_spawn(io_, serve(std::move(session), peer), asio::detached);
 }
@@ -141,6 +142,11 @@ asio::awaitable<void> Server::sweep() {
     const auto now = Clock::now();
     for (const auto& session : sessions_) session->sweep(now);
   }
+}
+
+void Server::close_after_answers() {
+  leaving_ = true;
+  for (const auto& session : sessions_) session->close_after_answer();
 }
 
 void Server::stop_accepting() {

@@ -30,6 +30,9 @@ class Server {
   std::uint16_t port() const { return open_port_; }
   std::uint16_t admin_port() const { return admin_port_; }
 
+  // Each connection, new ones too, closes after its next answer, so that clients who keep theirs
+  // come again by way of the load balancer; until stop_accepting.
+  void close_after_answers();
   // No new connections; idle ones close, busy ones close after their answer.
   void stop_accepting();
   // stop_accepting, then waits until the last connection is gone, at most drain_ms_max: then cuts.
@@ -51,7 +54,7 @@ class Server {
   asio::ip::tcp::acceptor open_acceptor_, admin_acceptor_;
   asio::steady_timer sweep_timer_, drained_;
   std::uint16_t open_port_ = 0, admin_port_ = 0;
-  bool stopping_ = false;
+  bool leaving_ = false, stopping_ = false;
   std::unordered_set<std::shared_ptr<Session>> sessions_;
   std::map<asio::ip::address, std::uint32_t> peers_;
 };

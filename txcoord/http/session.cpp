@@ -104,7 +104,7 @@ asio::awaitable<bool> Session::serve_one() {
     auto handling = handler_(request_);
     reply = co_await std::move(handling);
   }
-  const bool close = read == Read::refused || !keep_alive_ || draining_;
+  const bool close = read == Read::refused || !keep_alive_ || last_answer_ || draining_;
   out_.clear();
   append_reply(out_, reply, close, http_1_1_);
   enter(Step::writing, limits_.write_ms_max);

@@ -38,6 +38,8 @@ class Session {
 
   // Cuts the step under way if it is late.
   void sweep(std::chrono::steady_clock::time_point now);
+  // The next answer is the last; an idle connection stays.
+  void close_after_answer() { last_answer_ = true; }
   // Finish the request under way, if any, then close.
   void drain();
   // Close now, whatever is under way.
@@ -76,6 +78,7 @@ class Session {
   bool http_1_1_ = true;
   bool keep_alive_ = true;
   bool expects_continue_ = false;
+  bool last_answer_ = false;
   bool draining_ = false;
   bool late_ = false;
   Step step_ = Step::idle;

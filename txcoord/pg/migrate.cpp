@@ -16,8 +16,11 @@ namespace {
 
 constexpr Statement has_record{"migrate_has_record",
                                "SELECT to_regclass('txc_migrations') IS NOT NULL"};
-constexpr Statement read_record{"migrate_read_record",
-                                "SELECT name, sha256 FROM txc_migrations ORDER BY name"};
+// Read as JSON: a program that did not know of breaking files made no such column. What it applied
+// and this program does not know is taken for breaking.
+constexpr Statement read_record{"migrate_read_record", R"(
+SELECT name, sha256, coalesce((to_jsonb(m) ->> 'breaking')::boolean, true)
+FROM txc_migrations m ORDER BY name)"};
 // A second program waits here until the first has finished, and then finds nothing to do.
 constexpr Statement lock{"migrate_lock", "SELECT pg_advisory_lock(hashtext('txc_migrations'))"};
 constexpr Statement create_record{"migrate_create_record",
@@ -25,14 +28,35 @@ constexpr Statement create_record{"migrate_create_record",
   name       text PRIMARY KEY,
   sha256     text NOT NULL,
   applied_at timestamptz NOT NULL DEFAULT now()))"};
-constexpr Statement add_record{"migrate_add_record",
-                               "INSERT INTO txc_migrations (name, sha256) VALUES ($1, $2)"};
+constexpr Statement has_breaking{"migrate_has_breaking", R"(
+SELECT count(*) > 0 FROM pg_attribute
+ WHERE attrelid = 'txc_migrations'::regclass AND attname = 'breaking')"};
+constexpr Statement add_breaking{
+    "migrate_add_breaking",
+    "ALTER TABLE txc_migrations ADD COLUMN breaking boolean NOT NULL DEFAULT false"};
+constexpr Statement add_record{
+    "migrate_add_record",
+    "INSERT INTO txc_migrations (name, sha256, breaking) VALUES ($1, $2, $3)"};
 
-std::map<std::string, std::string> recorded(Session& session) {
-  std::map<std::string, std::string> record;
+constexpr std::string_view breaking_mark = "-- breaking:";
+
+bool is_breaking(std::string_view sql) {
+  return sql.starts_with(breaking_mark) ||
+         sql.find("\n" + std::string(breaking_mark)) != std::string_view::npos;
+}
+
+struct Applied {
+  std::string sha256;
+  bool breaking = false;
+};
+using Record = std::map<std::string, Applied>;
+
+Record recorded(Session& session) {
+  Record record;
   if (!session.exec(has_record).at(0).at(0).as<bool>()) return record;
   for (const auto& row : session.exec(read_record))
-    record.emplace(row.at(0).as<std::string>(), row.at(1).as<std::string>());
+    record.emplace(row.at(0).as<std::string>(),
+                   Applied{row.at(1).as<std::string>(), row.at(2).as<bool>()});
   return record;
 }
 
@@ -41,9 +65,25 @@ std::map<std::string, std::string> recorded(Session& session) {
                            std::string(name) + ": " + what);
 }
 
-// The files still to apply, in order.
-std::vector<SchemaFile> missing(std::map<std::string, std::string> record,
-                                std::string_view database, std::span<const SchemaFile> files) {
+// What a newer program applied: all right as long as it only adds.
+std::vector<std::string> newer(const Record& unknown, std::string_view database) {
+  std::vector<std::string> names;
+  for (const auto& [name, applied] : unknown) {
+    if (applied.breaking)
+      refuse(database, name,
+             "was applied by a newer program, and older programs cannot work with it. Run that "
+             "one, or restore a backup");
+    names.push_back(name);
+  }
+  return names;
+}
+
+struct Comparison {
+  std::vector<SchemaFile> missing;  // still to apply, in order
+  std::vector<std::string> newer;
+};
+
+Comparison compare(Record record, std::string_view database, std::span<const SchemaFile> files) {
   std::vector<SchemaFile> result;
   for (const SchemaFile& file : files) {
     if (file.database != database) continue;
@@ -52,7 +92,7 @@ std::vector<SchemaFile> missing(std::map<std::string, std::string> record,
       result.push_back(file);
       continue;
     }
-    if (known->second != to_hex(sha256(file.sql)))
+    if (known->second.sha256 != to_hex(sha256(file.sql)))
       refuse(database, file.name,
              "the file that was applied differs from this program's. Run the program that "
              "applied it, or restore the database; an applied file is never edited");
@@ -60,11 +100,13 @@ std::vector<SchemaFile> missing(std::map<std::string, std::string> record,
       refuse(database, result.front().name, "a later file was applied before it");
     record.erase(known);
   }
-  if (!record.empty())
-    refuse(database, record.begin()->first,
-           "was applied by a newer program. Run that one, or restore a backup");
+  const auto unknown = newer(record, database);
+  if (!unknown.empty() && !result.empty())
+    refuse(database, unknown.front(),
+           "was applied by a newer program, which knows files that come before it: migrate with "
+           "that one");
   std::ranges::sort(result, {}, &SchemaFile::name);
-  return result;
+  return {std::move(result), unknown};
 }
 
 // Waits for another migration and for locks as long as it takes: an operator is watching.
@@ -82,7 +124,7 @@ void apply(Session& session, const SchemaFile& file) {
   session.exec_simple(file.sql);
   if (!session.in_transaction())
     throw std::runtime_error("the file ends its own transaction: it must not");
-  session.exec(add_record, std::string(file.name), to_hex(sha256(file.sql)));
+  session.exec(add_record, std::string(file.name), to_hex(sha256(file.sql)), is_breaking(file.sql));
   session.exec_simple("COMMIT");
 }
 
@@ -107,8 +149,9 @@ std::vector<std::string> migrate(const std::string& dsn, std::string_view databa
     Session session = open(dsn);  // closing it gives the advisory lock back
     session.exec(lock);
     session.exec(create_record);
+    if (!session.exec(has_breaking).at(0).at(0).as<bool>()) session.exec(add_breaking);
     std::vector<std::string> applied;
-    for (const SchemaFile& file : missing(recorded(session), database, files)) {
+    for (const SchemaFile& file : compare(recorded(session), database, files).missing) {
       current = file.name;
       apply(session, file);
       applied.emplace_back(file.name);
@@ -119,14 +162,14 @@ std::vector<std::string> migrate(const std::string& dsn, std::string_view databa
   }
 }
 
-std::vector<std::string> pending_migrations(const std::string& dsn, std::string_view database,
-                                            std::span<const SchemaFile> files) {
+SchemaState compare_schema(const std::string& dsn, std::string_view database,
+                           std::span<const SchemaFile> files) {
   try {
     Session session = open(dsn);
-    std::vector<std::string> names;
-    for (const SchemaFile& file : missing(recorded(session), database, files))
-      names.emplace_back(file.name);
-    return names;
+    Comparison found = compare(recorded(session), database, files);
+    SchemaState state{{}, std::move(found.newer)};
+    for (const SchemaFile& file : found.missing) state.pending.emplace_back(file.name);
+    return state;
   } catch (const pqxx::failure&) {
     explain(database, "");
   }
@@ -136,8 +179,8 @@ std::vector<std::string> migrate(const std::string& dsn, std::string_view databa
   return migrate(dsn, database, embedded_schemas());
 }
 
-std::vector<std::string> pending_migrations(const std::string& dsn, std::string_view database) {
-  return pending_migrations(dsn, database, embedded_schemas());
+SchemaState compare_schema(const std::string& dsn, std::string_view database) {
+  return compare_schema(dsn, database, embedded_schemas());
 }
 
 }  // namespace txcoord::pg

@@ -67,12 +67,15 @@ class Checks {
 
 void check_schema(Session& session, const DatabaseSettings& settings, std::string_view database,
                   Checks& checks) {
-  const auto pending = pending_migrations(settings.dsn, database);
-  if (!pending.empty()) {
-    checks.refuse("migration " + pending.front() +
+  const auto schema = compare_schema(settings.dsn, database);
+  if (!schema.pending.empty()) {
+    checks.refuse("migration " + schema.pending.front() +
                   " is not applied: run `txcoord migrate --config FILE` first");
     return;
   }
+  if (!schema.newer.empty())
+    checks.warn("its schema is newer than this program (" + schema.newer.back() +
+                ", which only adds): it works, and should be replaced soon");
   const auto foreign = session.exec(read_owner).at(0).at(0).as<std::int64_t>();
   if (foreign > 0)
     checks.refuse(

@@ -10,6 +10,7 @@
 #include "participants/remote/http_link.hpp"
 #include "participants/remote/remote_participant.hpp"
 #include "participants/remote/view_json.hpp"
+#include "tests/unit/future_members.hpp"
 
 using namespace txcoord;
 using namespace txcoord::remote;
@@ -183,6 +184,52 @@ TEST_CASE("each failure comes out as it went in, with its own status") {
   CHECK(read.outcome_unknown == unknown);
   CHECK(read.sqlstate == "40P01");
   CHECK(read.message == "words \"x\"");
+}
+
+TEST_CASE("members that a newer version added are passed over, in requests and in answers") {
+  using txcoord::testing::with_future_members;
+  const std::string sent = sent_to("shipping", full_operation());
+  const Operation operation = read_text(with_future_members(sent), read_operation);
+  CHECK(operation.place.items.size() == 2);
+  CHECK(operation.place.address.phone == "03");
+
+  StepRequest request{"release", "reserve", true, {}};
+  request.calls = {{"saga-1", std::make_shared<const Operation>(full_operation()), ""}};
+  const StepRequest step = read_text(with_future_members(written([&](JsonWriter& out) {
+                                       write_steps(out, request, "inventory");
+                                     })),
+                                     read_steps);
+  CHECK(step.undoes == "reserve");
+  REQUIRE(step.calls.size() == 1);
+  CHECK(step.calls[0].saga_id == "saga-1");
+
+  const protocol::Votes votes = {{}, {protocol::Answer::no, true, "OUT_OF_STOCK", "2 left"}};
+  CHECK(read_text(with_future_members(written([&](JsonWriter& out) { write_votes(out, votes); })),
+                  read_votes) == votes);
+  const std::vector<StepReply> replies = {{StepStatus::refused, "CARD_DECLINED", "by the bank"}};
+  CHECK(
+      read_text(with_future_members(written([&](JsonWriter& out) { write_replies(out, replies); })),
+                read_replies)
+          .at(0)
+          .reason == "CARD_DECLINED");
+  const auto busy =
+      read_failure(409, with_future_members(failure_body({FailureKind::busy, false, "", ""})));
+  CHECK(busy.kind == FailureKind::busy);
+}
+
+TEST_CASE("a word that this version does not know is no answer: nobody acts on a guess") {
+  CHECK_THROWS_MATCHES(read_text(R"({"votes":[{"answer":"perhaps","final":true}]})", read_votes),
+                       JsonReadError, MessageMatches(ContainsSubstring("answer")));
+  CHECK_THROWS_AS(read_text(R"({"replies":[{"status":"later"}]})", read_replies), JsonReadError);
+  const Failure newer = read_failure(409, R"({"failure":"quota","outcome_unknown":false})");
+  CHECK(newer.kind == FailureKind::error);
+  CHECK(newer.outcome_unknown);
+}
+
+TEST_CASE("a reason that this version does not know is passed on as it is") {
+  const auto votes =
+      read_text(R"({"votes":[{"answer":"no","final":true,"reason":"TOO_HEAVY"}]})", read_votes);
+  CHECK(votes.at(0).reason == "TOO_HEAVY");
 }
 
 TEST_CASE("the answer of whoever stands in between is no participant's word: nothing is known") {
