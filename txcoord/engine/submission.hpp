@@ -22,6 +22,7 @@ struct Submission {
   SteadyTime submitted_at{};
   SteadyTime not_before{};  // a retried operation waits a little
   SteadyTime give_up_at{};  // in the queue for longer than this: 503
+  bool adopted = false;     // taken over from another process: nobody waits for it here
   std::optional<SubmitResult> result;
   bool applied = false;        // or will never be: nothing more to wait for
   asio::steady_timer changed;  // cancelled whenever result or applied changes

@@ -84,6 +84,7 @@ asio::awaitable<Reply> Api::immediate(Call& call) {
     case Endpoint::put_fault: co_return put_fault(call);
     case Endpoint::delete_fault: co_return delete_fault(call);
     case Endpoint::metrics:
+      d_.metrics.ready(d_.engine.ready() && !d_.engine.draining());
       co_return Reply{.body = d_.metrics.serialize(),
                       .content_type = call.route->successes[0].media};
     case Endpoint::live: co_return json_reply(R"({"status":"live"})");
