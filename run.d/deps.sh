@@ -5,8 +5,8 @@
 #   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk)
 # What a distribution packages well enough comes from apt. What is too old there goes into a
 # prefix of our own (build/deps/prefix, or $TXCOORD_DEPS_DIR/prefix): libpqxx 7 and Catch2 3 on
-# Debian 12, and the PostgreSQL server programs where no server package is installed (installing
-# that package would create and start a machine-wide cluster).
+# Debian 12; the PostgreSQL server programs where no server package is installed, and those of
+# Prometheus and Alertmanager for the tests (installing their packages would start servers).
 # The machine's package configuration is read, never changed.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
@@ -196,10 +196,38 @@ postgres_ensure() {
     have_postgres || die "PostgreSQL $version did not unpack as expected into $PREFIX"
 }
 
+have_monitoring() {
+    local program
+    for program in promtool amtool prometheus; do
+        command -v "$program" >/dev/null || [[ -x "$PREFIX/bin/$program" ]] || return 1
+    done
+}
+
+# The programs alone: they need nothing else of their packages. Never fails.
+fetch_monitoring() {
+    cd "$TXC_DEPS"
+    rm -rf monitoring
+    mkdir -p monitoring "$PREFIX/bin"
+    cd monitoring
+    { apt-cache show prometheus >/dev/null 2>&1 || (as_root apt-get update -q); } &&
+        apt-get download -q prometheus prometheus-alertmanager &&
+        dpkg-deb -x prometheus_*.deb . && dpkg-deb -x prometheus-alertmanager_*.deb . &&
+        cp -a usr/bin/. "$PREFIX/bin/" || echo "not fetched"
+    rm -rf "$TXC_DEPS/monitoring"
+}
+
+# Without them the tests of the rules are skipped, and say so: no reason to stop.
+monitoring_ensure() {
+    have_monitoring && return 0
+    say "will put into $PREFIX: promtool, amtool, prometheus (unpacked, nothing is started)"
+    with_progress "fetching Prometheus's programs" "$TXC_DEPS/log/monitoring.log" fetch_monitoring
+    have_monitoring || say "could not fetch them: what needs them will be skipped"
+}
+
 deps_ensure() {
     [[ -z "${TXCOORD_SKIP_DEPS:-}" ]] || return 0
     detect_os
-    local wanted=("${common_packages[@]}") missing need
+    local wanted=("${common_packages[@]}") missing need monitoring=''
     if [[ "$OS_KEY" == debian12 ]]; then
         wanted+=("${debian12_packages[@]}")
     else
@@ -208,8 +236,8 @@ deps_ensure() {
     for need in "$@"; do
         case "$need" in
             build) ;;
-            test) wanted+=("${test_packages[@]}") ;;
-            check) wanted+=("${test_packages[@]}" "${check_packages[@]}")
+            test) wanted+=("${test_packages[@]}") monitoring=1 ;;
+            check) wanted+=("${test_packages[@]}" "${check_packages[@]}") monitoring=1
                 # Debian 12's own is 14, which knows neither coroutines nor source_location.
                 if [[ "$OS_KEY" == debian12 ]]; then wanted+=(clang-tidy-16); else wanted+=(clang-tidy); fi ;;
             *) die "deps: unknown set '$need'" ;;
@@ -219,6 +247,7 @@ deps_ensure() {
     if ((${#missing[@]})); then apt_install "${missing[@]}"; fi
     if [[ "$OS_KEY" != debian13 ]]; then prefix_ensure; fi
     postgres_ensure
+    if [[ -n "$monitoring" ]]; then monitoring_ensure; fi
 }
 
 if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then deps_ensure "$@"; fi

@@ -7,7 +7,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 SERIES_MAX = len(COLOURS)  # of one panel; the largest ones
 COLUMN, ROW, FOOT = 48, 30, 30  # what one column and one row of Grafana's grid are here, and the last line
 KEY = "outside bottom center horizontal maxrows 3 samplen 1 font ',8'"
-UNITS = {"ops": "1/s", "reqps": "1/s", "s": "s", "percentunit": "share", "none": ""}
+UNITS = {"ops": "1/s", "bytes": "B", "reqps": "1/s", "s": "s", "percentunit": "share", "none": ""}
 
 
 def quoted(text):
