@@ -80,8 +80,8 @@ add_test(NAME observer COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/pyt
 set_tests_properties(observer PROPERTIES LABELS checker TIMEOUT 300 SKIP_RETURN_CODE 77
   ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 
-# --- monitoring: rules, alerts and dashboards; needs promtool (Debian's prometheus). test_live.py beside
-# it scrapes a real run with a real Prometheus: by hand, it takes a minute and a half.
+# --- monitoring: rules, alerts and dashboards; needs promtool and amtool (run.d/deps.sh unpacks them).
+# test_live.py beside it scrapes a real run with a real Prometheus: ./run check live.
 add_test(NAME monitoring COMMAND /usr/bin/python3 tests/monitoring/test_rules.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(monitoring PROPERTIES LABELS monitoring TIMEOUT 240 SKIP_RETURN_CODE 77
   ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# ./run check [part...]: format, shell, layers, tidy, asan, tsan (all of them without arguments).
+# ./run check [part...]: format, shell, layers, tidy, asan, tsan, live (all of them without
+# arguments); dashboards, which needs npm, only where it is named.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -80,10 +81,28 @@ check_sanitizer() {
 check_asan() { check_sanitizer asan '^(unit|scenarios|pg|http)$' tests_unit_protocol tests_unit tests_scenarios tests_pg tests_http; }
 check_tsan() { check_sanitizer tsan '^(unit|http)$' tests_unit_protocol tests_unit tests_http; }
 
+# Skipped, and said so, where exit code 77 says that something is missing.
+check_python() {
+    local status=0
+    say "$1: $2"
+    TXCOORD_ROOT="$TXC_ROOT" TXCOORD_BIN="${TXCOORD_BIN:-$TXC_BUILD/release/txcoord}" \
+        PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$TXC_ROOT/$2" "${@:3}" || status=$?
+    if ((status == 77)); then say "$1: skipped, see above"; return 0; fi
+    ((status == 0)) || die "$1: failed"
+}
+
+# A real Prometheus over a real run with faults: a minute and a half.
+check_live() {
+    [[ -n "${TXCOORD_BIN:-}" ]] || build_preset release txcoord
+    check_python live tests/monitoring/test_live.py
+}
+
+check_dashboards() { TXC_NPM=1 check_python dashboards tests/monitoring/grafana_schema.py; }
+
 parts=("$@")
-((${#parts[@]})) || parts=(format shell layers tidy asan tsan)
+((${#parts[@]})) || parts=(format shell layers tidy asan tsan live)
 for part in "${parts[@]}"; do
-    [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy asan tsan)"
+    [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy asan tsan live dashboards)"
 done
 deps_ensure build check
 for part in "${parts[@]}"; do "check_$part"; done

@@ -6,7 +6,7 @@
 # What a distribution packages well enough comes from apt. What is too old there goes into a
 # prefix of our own (build/deps/prefix, or $TXCOORD_DEPS_DIR/prefix): libpqxx 7 and Catch2 3 on
 # Debian 12, and the programs of packages that would start a server when installed (PostgreSQL,
-# HAProxy), where they are not installed.
+# HAProxy, Prometheus, Alertmanager), where they are not installed.
 # The machine's package configuration is read, never changed.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
@@ -208,6 +208,34 @@ haproxy_ensure() {
     unpack_packages HAProxy haproxy
 }
 
+have_monitoring() {
+    local program
+    for program in promtool amtool prometheus; do
+        command -v "$program" >/dev/null || [[ -x "$PREFIX/bin/$program" ]] || return 1
+    done
+}
+
+# The programs alone: they need nothing else of their packages. Never fails.
+fetch_monitoring() {
+    cd "$TXC_DEPS"
+    rm -rf monitoring
+    mkdir -p monitoring "$PREFIX/bin"
+    cd monitoring
+    { apt-cache show prometheus >/dev/null 2>&1 || (as_root apt-get update -q); } &&
+        apt-get download -q prometheus prometheus-alertmanager &&
+        dpkg-deb -x prometheus_*.deb . && dpkg-deb -x prometheus-alertmanager_*.deb . &&
+        cp -a usr/bin/. "$PREFIX/bin/" || echo "not fetched"
+    rm -rf "$TXC_DEPS/monitoring"
+}
+
+# Without them the tests of the rules are skipped, and say so: no reason to stop.
+monitoring_ensure() {
+    have_monitoring && return 0
+    say "will put into $PREFIX: promtool, amtool, prometheus (unpacked, nothing is started)"
+    with_progress "fetching Prometheus's programs" "$TXC_DEPS/log/monitoring.log" fetch_monitoring
+    have_monitoring || say "could not fetch them: what needs them will be skipped"
+}
+
 deps_ensure() {
     [[ -z "${TXCOORD_SKIP_DEPS:-}" ]] || return 0
     detect_os
@@ -231,7 +259,10 @@ deps_ensure() {
     if ((${#missing[@]})); then apt_install "${missing[@]}"; fi
     if [[ "$OS_KEY" != debian13 ]]; then prefix_ensure; fi
     postgres_ensure
-    if [[ -n "$tests" ]]; then haproxy_ensure; fi
+    if [[ -n "$tests" ]]; then
+        haproxy_ensure
+        monitoring_ensure
+    fi
 }
 
 if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then deps_ensure "$@"; fi

@@ -17,8 +17,9 @@ for tier in unit:*.cpp scenarios:*.cpp pg:*.cpp http:*.cpp e2e:test_*.py; do
         say "skipped: tests/${tier%%:*} has no tests yet"
     fi
 done
-for program in docker promtool; do
-    command -v "$program" >/dev/null || say "skipped: what needs $program (it is not installed)"
+for program in docker promtool amtool; do
+    command -v "$program" >/dev/null || [[ -x "$PREFIX/bin/$program" ]] ||
+        say "skipped: what needs $program (it is not installed)"
 done
 # Servers and load in one test each: more than two at once would only measure the machine.
 exec ctest --test-dir "$TXC_BUILD/release" --output-on-failure -j "${TXCOORD_TEST_JOBS:-2}" "$@"

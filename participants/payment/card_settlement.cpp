@@ -128,6 +128,8 @@ asio::awaitable<Result<CardSettlementReport>> CardSettlement::settle_cards(Globa
   if (left) {
     report.lag_seconds = left.value();
     if (metrics_ != nullptr) metrics_->outbox_lag(report.lag_seconds);
+  } else if (metrics_ != nullptr) {
+    metrics_->outbox_lag_not_seen();
   }
   if (!errands) co_return errands.failure();
   if (!marked) co_return marked.failure();

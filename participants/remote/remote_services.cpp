@@ -217,7 +217,8 @@ class RemoteSettler final : public CardSettler {
     auto body = body_of([&](JsonWriter& out) { write_gids(out, ended); });
     auto settling = remote_.ask("settle-cards", std::move(body), read_as<CardSettlementReport>);
     auto report = co_await std::move(settling);
-    if (report && metrics_ != nullptr) metrics_->outbox_lag(report.value().lag_seconds);
+    if (metrics_ != nullptr)
+      report ? metrics_->outbox_lag(report.value().lag_seconds) : metrics_->outbox_lag_not_seen();
     co_return report;
   }
 

@@ -36,6 +36,19 @@ TEST_CASE("livez needs nothing; readyz needs the engine, and tells who is missin
   CHECK(client.request("GET", "/readyz").body == R"({"status":"draining"})");
 }
 
+TEST_CASE("the metrics say what /readyz would answer") {
+  TestServer server;
+  Client client = server.connect();
+  const auto says = [&](const char* line) {
+    return client.request("GET", "/metrics").body.find(line) != std::string::npos;
+  };
+  CHECK(says("txcoord_ready 1\n"));
+  server.on_io([&] { server.engine.is_draining = true; });
+  CHECK(says("txcoord_ready 0\n"));
+  server.on_io([&] { server.engine.is_draining = false, server.engine.is_ready = false; });
+  CHECK(says("txcoord_ready 0\n"));
+}
+
 TEST_CASE("requests are counted by route template, never by id") {
   TestServer server;
   Client client = server.connect();

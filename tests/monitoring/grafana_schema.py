@@ -1,12 +1,16 @@
+#!/usr/bin/env python3
 """Holds dashboards against Grafana's own types (npm's @grafana/schema, made into a JSON schema). Needs npm and its
-network once: only where TXC_NPM=1 allows it, or it was fetched before; never by itself in ./run test."""
+network once: only where TXC_NPM=1 allows it, or it was fetched before; never by itself in ./run test.
+
+As a command (./run check dashboards): prints what is wrong, exit code 1; 77 without npm."""
 import json
 import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
-from programs import ROOT
+from programs import ROOT, SKIP
 
 # One that Grafana 10 and 11 both read.
 PACKAGES = ("@grafana/schema@11.6.0", "ts-json-schema-generator@2.3.0", "ajv@8.17.1")
@@ -45,3 +49,23 @@ def problems(files):
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout)
+
+
+def main():
+    if why := why_not():
+        print(f"skipped: {why}", file=sys.stderr)
+        return SKIP
+    files = sorted((ROOT / "monitoring" / "grafana" / "dashboards").glob("*.json"))
+    try:
+        wrong = problems(files)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failed:
+        print(f"npm could not fetch what is needed: {failed}", file=sys.stderr)
+        return 1
+    for problem in wrong:
+        print(problem)
+    print(f"dashboards: {len(wrong)} problems" if wrong else f"dashboards: Grafana's schema takes all {len(files)}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -15,8 +14,7 @@ from programs import ROOT, find
 from promql import rules_in_short
 
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-from load import Client, ConnectionLost  # noqa: E402 (the path is set above)
-from servers import wait_until  # noqa: E402
+from servers import wait_until  # noqa: E402 (the path is set above)
 from stack import die_with_parent, free_port  # noqa: E402
 
 CONFIG = ROOT / "monitoring" / "prometheus"
@@ -97,30 +95,6 @@ class Prometheus:
     def stop(self):
         self.process.terminate()
         self.process.wait(10)
-
-
-class LoadBalancer:
-    """Asks each coordinator for /readyz a few times a second, as whoever sends it requests does."""
-
-    def __init__(self, ports):
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(port,), daemon=True) for port in ports]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self, port):
-        client = Client(port, timeout=2)
-        while not self._stop.wait(0.3):
-            try:
-                client.request("GET", "/readyz")
-            except ConnectionLost:
-                continue
-        client.close()
-
-    def stop(self):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(5)
 
 
 def now():

@@ -7,7 +7,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 SERIES_MAX = len(COLOURS)  # of one panel; the largest ones
 COLUMN, ROW, FOOT = 48, 30, 30  # what one column and one row of Grafana's grid are here, and the last line
 KEY = "outside bottom center horizontal maxrows 3 samplen 1 font ',8'"
-UNITS = {"ops": "1/s", "reqps": "1/s", "s": "s", "percentunit": "share", "none": ""}
+UNITS = {"ops": "1/s", "bytes": "B", "reqps": "1/s", "s": "s", "percentunit": "share", "none": ""}
 
 
 def quoted(text):
@@ -36,6 +36,16 @@ def series_of(panel, queries):
     return sorted(series, key=lambda one: -max(value for _, value in one[1]))[:SERIES_MAX]
 
 
+def rows_of(points):
+    """gnuplot's, one point a second; an empty row, which ends the line, where there was nothing to see."""
+    rows, before = "", None
+    for at, value in points:
+        rows += "\n" if before is not None and at - before > 1.5 else ""
+        rows += f"{at:.0f} {value:.4g}\n"
+        before = at
+    return rows
+
+
 def plot(panel, series, length, parts, height):
     """gnuplot's commands for one panel. `parts`: when each began, drawn as dashed lines with its number."""
     unit = UNITS[panel["fieldConfig"]["defaults"]["unit"]]
@@ -58,7 +68,7 @@ def plot(panel, series, length, parts, height):
     blocks, plots = "", []
     for index, (name, points) in enumerate(series):
         block = f"$d{panel['id']}_{index}"
-        blocks += f"{block} << EOD\n" + "".join(f"{at:.0f} {value:.4g}\n" for at, value in points) + "EOD\n"
+        blocks += f"{block} << EOD\n{rows_of(points)}EOD\n"
         plots.append(f"{block} using 1:2 with lines title {quoted(name[:34])} linewidth 1.5"
                      f" linecolor rgb '{COLOURS[index]}'")
     return blocks + commands + "plot " + (", ".join(plots) if plots else "-1 title 'no data'") + "\n"

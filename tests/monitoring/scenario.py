@@ -4,12 +4,12 @@ saga; a dead coordinator with branches in doubt; a service that is gone; a branc
 Each part waits for what it is there to show, and notes when it began."""
 import contextlib
 
-from live import LoadBalancer, Prometheus, now
+from live import Prometheus, now
 from load import Client, ConnectionLost, Load, Memory, Mix, Modes, Shop, place, send
 from servers import wait_until
 from stack import Service, Stack
 
-LEASE_SECONDS = 15
+LEASE_SECONDS = 12
 SETTINGS = {"engine.trim": True, "engine.lease_ms": LEASE_SECONDS * 1000, "engine.recovery_interval_ms": 300,
             "saga.stuck_after": 3, "saga.retry_ms_max": 300, "saga.reservation_ttl_s": 3}
 APART = "shipping"  # runs as a service; the other three inside the coordinators
@@ -24,13 +24,12 @@ class Scenario:
         self.began = {}  # part: when
         self.started = self.ended = None
         self._seed = seed
-        self._shop = self._load = self._asking = self.prometheus = None
+        self._shop = self._load = self.prometheus = None
 
     def run(self):
         self.first.start()
         self.second.start()
         self._shop = Shop(self.first.port, products=40)
-        self._asking = LoadBalancer([self.first.port, self.second.port])
         self.prometheus = Prometheus(self.stack.folder, [self.first.admin_port, self.second.admin_port],
                                      {APART: self.service.admin_port})
         self.prometheus.wait_ready()
@@ -47,8 +46,6 @@ class Scenario:
         self.ended = now()
 
     def close(self):
-        if self._asking:
-            self._asking.stop()
         if self.prometheus:
             self.prometheus.stop()
         self.stack.close()
@@ -74,10 +71,12 @@ class Scenario:
         payment = self.stack.databases["payment"]
         payment.freeze()
         try:
-            self.prometheus.wait_firing("TxcoordOrdersFailing", "TxcoordNotReady")
+            self.prometheus.wait_firing("TxcoordDatabaseAway", "TxcoordNotReady", "TxcoordOrdersFailing",
+                                        "TxcoordParticipantFailing")
         finally:
             payment.thaw()
-        self.prometheus.wait_silent("TxcoordOrdersFailing", "TxcoordNotReady", "TxcoordSagaStuck")
+        self.prometheus.wait_silent("TxcoordDatabaseAway", "TxcoordNotReady", "TxcoordOrdersFailing",
+                                    "TxcoordSagaStuck")
 
     def a_flaky_service(self):
         """Of five calls to the carrier's service four fail: sagas run out of tries, and are undone."""

@@ -30,7 +30,9 @@ RATE_INTERVAL = "5s"
 # Alert: the part of the scenario before which it stays silent.
 FIRES_IN = {
     "TxcoordFaultSet": "a_drill",
+    "TxcoordDatabaseAway": "a_silent_database",
     "TxcoordOrdersFailing": "a_silent_database",
+    "TxcoordParticipantFailing": "a_silent_database",
     "TxcoordNotReady": "a_silent_database",
     # Sagas that are under way when payment falls silent fail and get stuck too.
     "TxcoordSagasFailing": "a_silent_database",
@@ -90,7 +92,13 @@ class Live(unittest.TestCase):
         for query, part, above in (
                 ('txcoord_faults_active{participant="shipping"}', "a_drill", 0),
                 ('increase(txcoord_orders_total{mode="saga",reason="CARRIER_UNAVAILABLE"}[5s])', "a_drill", 0),
+                ('sum(increase(txcoord_aborts_total{mode="saga",cause="refused"}[5s]))', "a_drill", 0),
                 ('increase(txcoord_http_requests_total{code="503",route="/v1/orders"}[5s])', "a_silent_database", 0),
+                ('increase(txcoord_orders_total{mode="2pc",reason="PARTICIPANT_UNAVAILABLE"}[5s])',
+                 "a_silent_database", 10),
+                ('sum(increase(txcoord_participant_errors_total{participant="payment"}[5s]))',
+                 "a_silent_database", 10),
+                ("count(txcoord_ready == 0)", "a_silent_database", 1),
                 ('sum(increase(txcoord_aborts_total{cause=~"timeout|unavailable"}[5s]))', "a_silent_database", 0),
                 ("txcoord_recovery_duration_seconds_count", "a_silent_database", 0),
                 ("txcoord_sagas_stuck", "a_stuck_saga", 0),
@@ -102,6 +110,18 @@ class Live(unittest.TestCase):
                 ("txcoord_heuristic_outcomes_total", "a_lost_branch", 0)):
             with self.subTest(query):
                 self.assertGreater(self.highest(query, part), above)
+
+    def test_a_database_that_nobody_reaches_shows_no_gauges(self):
+        first, last = self.seconds_of("a_silent_database"), self.seconds_of("a_flaky_service")
+        # Not the recorded one, which comes a moment after the scrape.
+        (_, up), = self.range('max(txcoord_database_up{database="payment"})')
+        away = {round(at) for at, value in up if first < at < last and value == 0}
+        self.assertGreater(len(away), 2)
+        for gauge in ("txcoord_prepared_slots_max", "txcoord_in_doubt_oldest_seconds", "txcoord_blocked_sessions"):
+            seen = {participant: {round(at) for _, points in self.range(f'{gauge}{{participant="{participant}"}}')
+                                  for at, _ in points} for participant in ("payment", "inventory")}
+            self.assertFalse(away & seen["payment"], gauge)
+            self.assertTrue(away <= seen["inventory"], gauge)
 
     def test_every_coordinator_reports_the_same_database_and_the_rules_count_it_once(self):
         self.assertEqual(2, self.highest('count(txcoord_prepared_slots_max{participant="order",job="txcoord"})'))

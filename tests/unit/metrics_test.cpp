@@ -1,5 +1,6 @@
 // The golden list of metrics: dashboards and alerts are written on these names.
 #include <catch2/catch_test_macros.hpp>
+#include <chrono>
 #include <fstream>
 #include <sstream>
 
@@ -19,7 +20,8 @@ std::string_view type_name(MetricType type) {
 }
 
 void touch_everything(Metrics& metrics) {
-  metrics.order("2pc", "confirmed", "", 0.01);
+  metrics.order("2pc", "confirmed", "");
+  metrics.order_duration("2pc", "confirmed", 0.01);
   metrics.phase("2pc", "vote", 0.01);
   metrics.branch("order", "vote", 0.01);
   metrics.group(3);
@@ -28,10 +30,10 @@ void touch_everything(Metrics& metrics) {
   metrics.retry("deadlock");
   metrics.admission_refused();
   metrics.deadlock();
-  metrics.in_doubt("order", 1, 2.5);
-  metrics.prepared_slots("order", 1, 64);
-  metrics.xmin_age("order", 10);
-  metrics.blocked_sessions("order", 0);
+  metrics.database("order", {});
+  metrics.database_up("order", true);
+  metrics.participant_errors("order", 2);
+  metrics.ready(true);
   metrics.recovery_action("commit");
   metrics.recovery_duration(0.1);
   metrics.heuristic_outcome();
@@ -85,7 +87,8 @@ TEST_CASE("every declared metric is exposed under its name and type once it is u
 TEST_CASE("names keep to the prefix and to base units") {
   for (const MetricDeclaration& metric : metric_declarations()) {
     INFO(metric.name);
-    CHECK(metric.name.starts_with("txcoord_"));
+    // process_: what every program calls them, so that one dashboard serves all.
+    CHECK((metric.name.starts_with("txcoord_") || metric.name.starts_with("process_")));
     CHECK((metric.type == MetricType::counter) == metric.name.ends_with("_total"));
     CHECK_FALSE(metric.name.ends_with("_ms"));
   }
@@ -95,14 +98,18 @@ TEST_CASE("what alerts are written on exists from the start, at zero") {
   const std::string text = Metrics().serialize();
   CHECK(shows(text, "txcoord_heuristic_outcomes_total 0"));
   CHECK(shows(text, R"(txcoord_recovery_actions_total{action="takeover"} 0)"));
-  CHECK(shows(text, R"(txcoord_in_doubt_branches{participant="payment"} 0)"));
+  CHECK(shows(text, R"(txcoord_aborts_total{cause="refused",mode="saga"} 0)"));
+  CHECK(shows(text, R"(txcoord_participant_errors_total{participant="payment"} 0)"));
+  CHECK(shows(
+      text,
+      R"(txcoord_orders_total{mode="2pc",outcome="failed",reason="PARTICIPANT_UNAVAILABLE"} 0)"));
   CHECK(shows(text, R"(txcoord_aborts_total{cause="fenced",mode="2pc"} 0)"));
   CHECK(shows(text, "txcoord_build_info{"));
 }
 
 TEST_CASE("a label value that nobody knows counts as other") {
   Metrics metrics;
-  metrics.order("2pc", "refused", "customer-4711", 0.01);
+  metrics.order("2pc", "refused", "customer-4711");
   metrics.abort("2pc", "gid_7");
   metrics.branch("moon", "vote", 0.01);
   metrics.http("/v1/orders", "BREW", 405, 0.01);
@@ -129,4 +136,36 @@ TEST_CASE("buckets go from half a millisecond to ten seconds") {
   CHECK(shows(text,
               R"(txcoord_phase_duration_seconds_bucket{mode="2pc",phase="vote",le="0.0005"} 0)"));
   CHECK(shows(text, R"(txcoord_phase_duration_seconds_bucket{mode="2pc",phase="vote",le="10"} 1)"));
+}
+
+TEST_CASE("what was not looked at has no value, and what cannot be seen any more loses it") {
+  Metrics metrics;
+  CHECK_FALSE(shows(metrics.serialize(), "txcoord_in_doubt_branches{"));
+  CHECK_FALSE(shows(metrics.serialize(), "txcoord_ready "));
+  metrics.database_up("payment", true);
+  metrics.database("payment", {.in_doubt_branches = 2, .in_doubt_oldest_seconds = 7});
+  metrics.database("order", {});
+  metrics.outbox_lag(3);
+  CHECK(shows(metrics.serialize(), R"(txcoord_in_doubt_oldest_seconds{participant="payment"} 7)"));
+  metrics.database_up("payment", false);
+  const std::string text = metrics.serialize();
+  CHECK(shows(text, R"(txcoord_database_up{database="payment"} 0)"));
+  CHECK_FALSE(shows(text, R"({participant="payment"} 2)"));
+  CHECK_FALSE(shows(text, R"(txcoord_in_doubt_oldest_seconds{participant="payment"})"));
+  CHECK_FALSE(shows(text, "txcoord_outbox_lag_seconds "));
+  CHECK(shows(text, R"(txcoord_in_doubt_branches{participant="order"} 0)"));
+}
+
+TEST_CASE("the process says when it started, what it used and what it holds") {
+  const auto value = [](const std::string& text, const std::string& name) {
+    return std::stod(text.substr(text.find("\n" + name + " ") + name.size() + 2));
+  };
+  const double now =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const std::string text = Metrics().serialize();
+  const double started = value(text, "process_start_time_seconds");
+  CHECK(started < now + 1);
+  CHECK(started > now - 3600);
+  CHECK(value(text, "process_cpu_seconds_total") >= 0);
+  CHECK(value(text, "process_resident_memory_bytes") > 1e6);
 }

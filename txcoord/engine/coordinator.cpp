@@ -66,12 +66,18 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
       trim_ticker_(io),
       gauge_ticker_(io),
       idle_(io) {
+  for (const auto& [name, health] : health_.all()) metrics_.database_up(name, health.reachable);
+  health_.on_errors = [this](std::string_view name, std::size_t operations) {
+    metrics_.participant_errors(name, operations);
+  };
   health_.on_down = [this](std::string_view name) {
+    metrics_.database_up(name, false);
     refuse_queued(true, SubmitStatus::unavailable, "a database is away");
     recovery_.kick(name);
     if (name == log_name) lease_ticker_.kick();
   };
   health_.on_up = [this](std::string_view name) {
+    metrics_.database_up(name, true);
     recovery_.kick(name);
     sagas_.kick(name);
     pump();
@@ -131,7 +137,8 @@ protocol::Gid Coordinator::next_gid() {
 }
 
 void Coordinator::reservation_expired(const std::string& order_id) {
-  sagas_.abandon(order_id, "RESERVATION_EXPIRED", "its reservation expired before it was done");
+  sagas_.abandon(order_id, std::string(expired_reason),
+                 "its reservation expired before it was done");
 }
 
 std::set<protocol::Gid> Coordinator::active_gids() const {

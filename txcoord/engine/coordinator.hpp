@@ -91,6 +91,8 @@ class Coordinator final : public Engine {
   bool services_apart() const;
   bool queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict);
   void answer(const SubmissionPtr& submission, SubmitResult result);
+  void count_answer(const Submission& submission, const SubmitResult& result) const;
+  void count_refusal(const Operation& operation, const SubmitResult& result) const;
   void applied(const GroupPtr& group);
   void finished(const GroupPtr& group);
   void fenced(std::string why);
@@ -102,6 +104,7 @@ class Coordinator final : public Engine {
   asio::awaitable<void> run_queue_clock();
   asio::awaitable<void> run_trim();
   asio::awaitable<void> run_gauges();
+  asio::awaitable<void> look_into(Participant& participant);
   std::set<protocol::Gid> active_gids() const;
   void spawn(asio::awaitable<void> work);
 

@@ -61,7 +61,7 @@ asio::awaitable<void> Driver::claim(GroupPtr group) {
   auto work = log_.claim(group->gid, group->operations);
   auto reply = co_await std::move(work);
   if (!reply) {
-    health_.failed(log_name, reply.failure());
+    health_.failed(log_name, reply.failure(), group->operations.size());
     log_failure(*group, log_name, "claim", reply.failure());
     deliver(group, failed(EventKind::vote_failed, protocol::log_voter, reply.failure()));
     co_return;
@@ -77,7 +77,7 @@ asio::awaitable<void> Driver::vote(GroupPtr group, ParticipantId id) {
   auto work = participant(id).vote(group->gid, group->operations);
   auto reply = co_await std::move(work);
   if (!reply) {
-    health_.failed(name, reply.failure());
+    health_.failed(name, reply.failure(), group->operations.size());
     log_failure(*group, name, "vote", reply.failure());
     deliver(group, failed(EventKind::vote_failed, id, reply.failure()));
     co_return;
@@ -107,7 +107,7 @@ asio::awaitable<void> Driver::prepare(GroupPtr group, Action action) {
   auto work = participant(action.voter).prepare(group->gid, action.operations);
   auto reply = co_await std::move(work);
   if (!reply) {
-    health_.failed(name, reply.failure());
+    health_.failed(name, reply.failure(), group->operations.size());
     log_failure(*group, name, "prepare", reply.failure());
     deliver(group, failed(EventKind::prepare_failed, action.voter, reply.failure()));
     co_return;
@@ -126,7 +126,7 @@ asio::awaitable<void> Driver::decide(GroupPtr group, bool commit) {
     co_return;
   }
   const Failure& failure = reply.failure();
-  health_.failed(log_name, failure);
+  health_.failed(log_name, failure, failure.outcome_unknown ? 0 : group->operations.size());
   log_failure(*group, log_name, "decide", failure);
   if (failure.kind == FailureKind::fenced)
     hooks_.fenced("a decision was refused: the epoch was raised");

@@ -69,6 +69,9 @@ struct ActiveTransaction {
   UtcTime started_at{};
 };
 
+// The reason of an order whose saga took longer than its reservation holds.
+inline constexpr std::string_view expired_reason = "RESERVATION_EXPIRED";
+
 struct ParticipantHealth {
   bool reachable = false;
   bool recovered = false;             // its first recovery has run since start

@@ -10,8 +10,12 @@ Health::Health(const std::vector<std::string>& names) {
   for (const auto& name : names) health_[name] = {};
 }
 
-void Health::failed(std::string_view name, const Failure& failure) {
-  if (failure.kind != FailureKind::unavailable && failure.kind != FailureKind::timeout) return;
+void Health::failed(std::string_view name, const Failure& failure, std::size_t operations) {
+  const bool no_answer =
+      failure.kind == FailureKind::unavailable || failure.kind == FailureKind::timeout;
+  if (operations > 0 && (no_answer || failure.kind == FailureKind::error) && on_errors)
+    on_errors(name, operations);
+  if (!no_answer) return;
   auto& entry = health_[std::string(name)];
   entry.last_error = failure.message;
   if (!entry.reachable) return;

@@ -19,8 +19,9 @@ class Health {
  public:
   explicit Health(const std::vector<std::string>& names);
 
-  // Failures that say nothing about reachability (a deadlock, a poison operation) are ignored.
-  void failed(std::string_view name, const Failure& failure);
+  // Failures that say nothing about reachability (a deadlock, a poison operation) mark nothing.
+  // `operations`: how many of the clients' fail with the call.
+  void failed(std::string_view name, const Failure& failure, std::size_t operations = 0);
   void reached(std::string_view name);
   void recovered(std::string_view name);
   void in_doubt(std::string_view name, std::size_t branches, double oldest_seconds);
@@ -35,6 +36,9 @@ class Health {
 
   // Called with the name when it goes down, and when it comes back.
   std::function<void(std::string_view)> on_down, on_up;
+  // Called when operations of clients fail with a call, and neither a conflict nor their values are
+  // the cause.
+  std::function<void(std::string_view, std::size_t)> on_errors;
 
  private:
   std::map<std::string, ParticipantHealth> health_;

@@ -16,12 +16,13 @@ constexpr std::size_t decisions_per_pass_max = 2000;
 struct Recovery::Pass {
   Participant& participant;
   const RecoveryIdentity& identity;
-  protocol::RecoveryView view;
-  std::vector<Decision> incomplete;  // read with T: after A; those that this process may finish
-  std::set<std::string> unfinished_elsewhere;  // coordinators of the others
-  protocol::LogPoint log_now;
+  protocol::RecoveryView view{};
+  std::vector<Decision> incomplete{};  // read with T: after A; those that this process may finish
+  std::set<std::string> unfinished_elsewhere{};  // coordinators of the others
+  protocol::LogPoint log_now{};
   bool log_went_back = false;  // since this database was last told how far the log had come
   bool note_log = false;       // it has come further, or the going back is dealt with
+  std::chrono::steady_clock::time_point both_answered{};  // the database, then the log
 };
 
 Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participants,
@@ -52,17 +53,18 @@ void Recovery::stop() {
 
 asio::awaitable<void> Recovery::run(Participant& participant, RecoveryIdentity identity) {
   Ticker& ticker = *tickers_.find(participant.name())->second;
-  auto unsettled_since = std::chrono::steady_clock::now();
   bool settled = false;
   for (;;) {
-    auto work = pass(participant, identity);
+    Pass current{participant, identity};
+    auto work = pass(current);
     const bool ok = co_await std::move(work);
-    if (!ok && std::exchange(settled, false)) unsettled_since = std::chrono::steady_clock::now();
-    if (ok && !std::exchange(settled, true)) {
-      const auto spent = std::chrono::steady_clock::now() - unsettled_since;
+    if (ok && !settled) {
+      // Not the outage before it: that is as long as it is.
+      const auto spent = std::chrono::steady_clock::now() - current.both_answered;
       metrics_.recovery_duration(std::chrono::duration<double>(spent).count());
       logging::info("recovery pass done", {{"participant", participant.name()}});
     }
+    settled = ok;
     auto pause = ticker.wait(ok ? interval_ : probe_every);
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
@@ -70,9 +72,10 @@ asio::awaitable<void> Recovery::run(Participant& participant, RecoveryIdentity i
 }
 
 // True when everything was read and tried; what failed on one branch is tried again next time.
-asio::awaitable<bool> Recovery::pass(Participant& participant, const RecoveryIdentity& identity) {
+asio::awaitable<bool> Recovery::pass(Pass& current) {
   crash_.reach("recovery.before");
-  Pass current{participant, identity, {}, {}, {}, {}, false, false};
+  Participant& participant = current.participant;
+  const RecoveryIdentity& identity = current.identity;
   current.view.own_coordinator = identity.coordinator;
   current.view.own_epoch = identity.epoch;
   auto reading = read(current);
@@ -118,6 +121,7 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
     health_.failed(log_name, epochs.failure());
     co_return false;
   }
+  pass.both_answered = std::chrono::steady_clock::now();
   for (const auto& [id, state] : epochs.value()) pass.view.epochs[id] = state.epoch;
 
   pass.view.active = active_();

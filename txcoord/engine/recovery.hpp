@@ -46,7 +46,7 @@ class Recovery {
  private:
   struct Pass;
 
-  asio::awaitable<bool> pass(Participant& participant, const RecoveryIdentity& identity);
+  asio::awaitable<bool> pass(Pass& current);
   asio::awaitable<bool> read(Pass& pass);
   asio::awaitable<bool> read_log_point(Pass& pass);
   asio::awaitable<void> carry_out(Pass& pass, protocol::RecoveryAction action);

@@ -1,6 +1,7 @@
 #include "txcoord/engine/reservation_expirer.hpp"
 
 #include "txcoord/base/logging.hpp"
+#include "txcoord/engine/engine.hpp"
 
 namespace txcoord::engine {
 namespace {
@@ -31,7 +32,7 @@ asio::awaitable<void> ReservationExpirer::round() {
   const auto expired = co_await std::move(listing);
   if (!expired || expired.value().empty()) co_return;
 
-  auto failing = orders_.fail_pending(expired.value(), "RESERVATION_EXPIRED");
+  auto failing = orders_.fail_pending(expired.value(), std::string(expired_reason));
   const auto statuses = co_await std::move(failing);
   if (!statuses) {
     warn("order", statuses.failure());

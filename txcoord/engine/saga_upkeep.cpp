@@ -84,6 +84,7 @@ void Sagas::resume(SagaInstance instance) {
                                             instance.reason, instance.detail);
     auto submission = std::make_shared<Submission>(io_, std::move(operation));
     submission->submitted_at = std::chrono::steady_clock::now();
+    submission->adopted = true;
     const auto saga = take_in(instance.saga_id, std::move(submission), std::move(plan),
                               std::move(position), instance.accepted, instance.answered);
     saga->known = true;

@@ -19,6 +19,12 @@ bool is_conflict(const Failure& failure) {
   return failure.kind == FailureKind::deadlock || failure.kind == FailureKind::lock_timeout;
 }
 
+// As the metrics name what a saga turns back for.
+std::string_view cause_of(FailureKind kind) {
+  const bool has_a_name = kind != FailureKind::not_found && kind != FailureKind::busy;
+  return to_string(has_a_name ? kind : FailureKind::error);
+}
+
 // For people, and shown by the API: never a server's own words.
 std::string describe(std::string_view where, const Failure& failure) {
   std::string text(where);
@@ -115,6 +121,7 @@ void Sagas::start_failed(const RunningSagaPtr& saga, const Failure& failure) {
     result.status = SubmitStatus::unavailable;
     result.reason = "PARTICIPANT_UNAVAILABLE";
     result.detail = "the log did not take it; nothing was done, send it again";
+    metrics_.participant_errors(log_name, 1);
   }
   hooks_.answer(saga->submission, std::move(result));
   forget(saga);
@@ -264,15 +271,18 @@ void Sagas::step_answered(const Step& step, const StepReply& reply) {
                                  .reason = reply.reason,
                                  .detail = reply.detail});
     case StepStatus::barred:
+      step.saga->trouble = "fenced";
       // Somebody undid this saga, who owns it now: trying again ends with the record that says so.
       return not_done(step, std::string(step.name) + ": undone by another coordinator", false);
     case StepStatus::retry:
+      step.saga->trouble = "not_applied";
       return not_done(step, std::string(step.name) + ": its rows are not there yet", true);
   }
 }
 
 void Sagas::step_failed(const Step& step, const Failure& failure) {
   std::string words = describe(step.name, failure);
+  step.saga->trouble = cause_of(failure.kind);
   if (failure.kind != FailureKind::poison)
     return not_done(step, std::move(words), is_conflict(failure));
   step.saga->last_error = words;

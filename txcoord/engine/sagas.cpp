@@ -24,6 +24,10 @@ double seconds_since(SteadyTime then) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
 }
 
+bool goes_forward(const protocol::Saga& core) {
+  return !core.position().undoing() && core.position().status != protocol::saga_failed;
+}
+
 void stop_on_defect(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -155,7 +159,9 @@ void Sagas::not_started(const RunningSagaPtr& saga, const std::optional<StoredOu
 void Sagas::deliver(const RunningSagaPtr& saga, Event event) {
   if (saga->gone) return;
   saga->feed.deliver(std::move(event), [&](const Event& next) {
+    const bool forward = goes_forward(saga->core);
     const protocol::SagaActions actions = saga->core.step(next);
+    if (forward && !goes_forward(saga->core)) count_turned_back(*saga);
     for (const auto& action : actions) perform(saga, action);
   });
 }
@@ -235,6 +241,19 @@ void Sagas::forget(const RunningSagaPtr& saga) {
   if (entry != by_order_.end() && entry->second == saga) by_order_.erase(entry);
   if (saga->core.stuck()) count_stuck();
   idle_.cancel();
+}
+
+// What 2PC calls an abort. Where the order goes through a group, the group has counted it.
+void Sagas::count_turned_back(const RunningSaga& saga) {
+  if (saga.core.plan().type == protocol::accepted_order_type) return;
+  const std::string& reason = saga.core.position().reason;
+  std::string_view cause = "refused";
+  if (reason == protocol::saga_participant_unavailable) {
+    cause = saga.trouble;
+    metrics_.participant_errors(saga.at, 1);
+  }
+  if (reason == expired_reason) cause = "timeout";
+  metrics_.abort("saga", cause);
 }
 
 void Sagas::count_stuck() {

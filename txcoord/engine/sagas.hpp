@@ -53,6 +53,7 @@ struct RunningSaga {
   SteadyTime asked_at{};     // when the step under way was asked for
   std::string_view at;       // the participant that it is asked of; empty: the coordinator itself
   std::string last_error;    // of the step that is tried again: which participant, what kind
+  std::string_view trouble;  // … and its cause, as the metrics name it
   bool conflict = false;     // the last failure was one: the pause is short
   bool pausing = false;      // waits for its next try
   bool expired = false;      // abandoned: what waits for its next try is not asked again
@@ -129,6 +130,7 @@ class Sagas {
   void reply(const RunningSagaPtr& saga);
   void finish(const RunningSagaPtr& saga);
   void forget(const RunningSagaPtr& saga);
+  void count_turned_back(const RunningSaga& saga);
   std::chrono::milliseconds pause_before(const RunningSaga& saga, std::uint32_t attempt);
   void count_stuck();
 

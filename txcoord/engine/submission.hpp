@@ -22,6 +22,7 @@ struct Submission {
   SteadyTime submitted_at{};
   SteadyTime not_before{};  // a retried operation waits a little
   SteadyTime give_up_at{};  // in the queue for longer than this: 503
+  bool adopted = false;     // taken over from another process: nobody waits for it here
   std::optional<SubmitResult> result;
   bool awaited = false;        // somebody waits for the result: not left to others at shutdown
   bool applied = false;        // or will never be: nothing more to wait for

@@ -16,12 +16,20 @@ std::string key_of(const Operation& operation) {
   return operation.scope + '\n' + operation.idempotency_key;
 }
 
+// Nothing happened to an order: the first request under the key has its count, or will have it.
+bool answers_about_the_key(SubmitStatus status) {
+  return status == SubmitStatus::replayed || status == SubmitStatus::key_reused ||
+         status == SubmitStatus::in_flight;
+}
+
 std::string_view outcome_name(const SubmitResult& result, OperationKind kind) {
   switch (result.status) {
     case SubmitStatus::confirmed: return kind == OperationKind::cancel ? "cancelled" : "confirmed";
     case SubmitStatus::refused:
-      // A saga that ran out of tries: its order failed, nobody refused it.
-      return result.reason == "PARTICIPANT_UNAVAILABLE" ? "failed" : "refused";
+      // A saga that ran out of tries or of time: its order failed, nobody refused it.
+      return result.reason == "PARTICIPANT_UNAVAILABLE" || result.reason == expired_reason
+                 ? "failed"
+                 : "refused";
     case SubmitStatus::invalid: return "refused";
     case SubmitStatus::unknown:
     case SubmitStatus::accepted: return "unknown";
@@ -78,7 +86,7 @@ std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operati
 asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operation> operation,
                                                   SubmitOptions options) {
   if (auto refusal = refuse_at_door(*operation, options)) {
-    if (refusal->status == SubmitStatus::overloaded) metrics_.admission_refused();
+    count_refusal(*operation, *refusal);
     co_return *refusal;
   }
   const auto now = std::chrono::steady_clock::now();
@@ -167,6 +175,30 @@ asio::awaitable<bool> Coordinator::wait_until_applied(std::string order_id, bool
   }
 }
 
+// An accepted order is counted when it has ended; its duration is what its client waited for the
+// 202. What an adopted saga took, nobody here knows.
+void Coordinator::count_answer(const Submission& submission, const SubmitResult& result) const {
+  const Operation& operation = *submission.operation;
+  if (answers_about_the_key(result.status) || operation.accepted) return;
+  const auto outcome = outcome_name(result, operation.kind);
+  if (result.status != SubmitStatus::accepted)
+    metrics_.order(operation.mode, outcome, result.reason);
+  if (submission.result || submission.adopted) return;
+  const auto spent = std::chrono::steady_clock::now() - submission.submitted_at;
+  metrics_.order_duration(operation.mode, outcome, std::chrono::duration<double>(spent).count());
+}
+
+void Coordinator::count_refusal(const Operation& operation, const SubmitResult& result) const {
+  if (answers_about_the_key(result.status) || operation.accepted) return;
+  if (result.status == SubmitStatus::overloaded) metrics_.admission_refused();
+  const bool one_is_away = started_ && result.status == SubmitStatus::unavailable;
+  for (const auto& [name, health] : health_.all())
+    if (one_is_away && !health.reachable) metrics_.participant_errors(name, 1);
+  const auto outcome = outcome_name(result, operation.kind);
+  metrics_.order(operation.mode, outcome, result.reason);
+  metrics_.order_duration(operation.mode, outcome, 0);
+}
+
 void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
   const Operation& operation = *submission->operation;
   // An accepted order is answered twice: to its client, and in the metrics when it has ended.
@@ -179,14 +211,7 @@ void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
       entry->second.submission == submission)
     orders_.erase(entry);
   const auto outcome = outcome_name(result, operation.kind);
-  const bool counts = result.status != SubmitStatus::replayed &&
-                      result.status != SubmitStatus::key_reused &&
-                      result.status != SubmitStatus::accepted && !operation.accepted;
-  if (counts) {
-    const auto spent = std::chrono::steady_clock::now() - submission->submitted_at;
-    metrics_.order(operation.mode, outcome, result.reason,
-                   std::chrono::duration<double>(spent).count());
-  }
+  count_answer(*submission, result);
   logging::info("operation answered",
                 {{"operation", to_string(operation.kind)},
                  {"order_id", std::string_view(operation.order_id)},

@@ -163,7 +163,7 @@ asio::awaitable<void> Coordinator::run_trim() {
                           std::chrono::seconds(settings_.engine.key_period_s),
                           std::chrono::seconds(settings_.engine.keys_keep_s));
     const auto retained = co_await std::move(trim);
-    if (retained) metrics_.decisions_retained(retained.value());
+    if (retained && health_.reachable(log_name)) metrics_.decisions_retained(retained.value());
   }
 }
 
@@ -174,19 +174,30 @@ asio::awaitable<void> Coordinator::run_gauges() {
     if (!go_on) co_return;
     sagas_.show_due();
     for (Participant* participant : participants_) {
-      const auto name = participant->name();
-      if (!health_.reachable(name)) continue;
-      auto ask = participant->gauges(identity_.installation);
-      const auto gauges = co_await std::move(ask);
-      if (!gauges) continue;
-      const auto& seen = gauges.value();
-      metrics_.in_doubt(name, seen.in_doubt_branches, seen.in_doubt_oldest_seconds);
-      metrics_.prepared_slots(name, seen.prepared_slots_used, seen.prepared_slots_max);
-      metrics_.xmin_age(name, seen.xmin_age_transactions);
-      metrics_.blocked_sessions(name, seen.blocked_sessions);
-      health_.in_doubt(name, seen.in_doubt_branches, seen.in_doubt_oldest_seconds);
+      auto look = look_into(*participant);
+      co_await std::move(look);
     }
   }
+}
+
+// What cannot be seen now is shown as unknown: the last value would look like a fresh one.
+asio::awaitable<void> Coordinator::look_into(Participant& participant) {
+  const auto name = participant.name();
+  if (!health_.reachable(name)) co_return;
+  auto ask = participant.gauges(identity_.installation);
+  const auto gauges = co_await std::move(ask);
+  if (!gauges || !health_.reachable(name)) {
+    metrics_.database_not_seen(name);
+    co_return;
+  }
+  const auto& seen = gauges.value();
+  metrics_.database(name, {.in_doubt_branches = seen.in_doubt_branches,
+                           .in_doubt_oldest_seconds = seen.in_doubt_oldest_seconds,
+                           .prepared_slots_used = seen.prepared_slots_used,
+                           .prepared_slots_max = seen.prepared_slots_max,
+                           .xmin_age_transactions = seen.xmin_age_transactions,
+                           .blocked_sessions = seen.blocked_sessions});
+  health_.in_doubt(name, seen.in_doubt_branches, seen.in_doubt_oldest_seconds);
 }
 
 asio::awaitable<Result<std::vector<GlobalState>>> Coordinator::global_states(

@@ -63,7 +63,9 @@ asio::awaitable<Reply> Api::immediate(Call& call) {
     case Endpoint::put_fault: co_return put_fault(call);
     case Endpoint::delete_fault: co_return delete_fault(call);
     case Endpoint::list_modes: co_return list_modes();
-    case Endpoint::metrics: co_return metrics_reply(call, d_.metrics);
+    case Endpoint::metrics:
+      d_.metrics.ready(d_.engine.ready() && !d_.engine.draining());
+      co_return metrics_reply(call, d_.metrics);
     case Endpoint::live: co_return live_reply();
     case Endpoint::ready: co_return ready(call);
     case Endpoint::openapi: co_return json_reply(openapi_);

@@ -13,15 +13,16 @@ using enum MetricType;
 // In the order of detail::Family.
 constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
     {"txcoord_orders_total", counter, "mode,outcome,reason",
-     "Order operations answered, by outcome."},
+     "Order operations ended or refused at the door, by outcome."},
     {"txcoord_order_duration_seconds", histogram, "mode,outcome",
-     "From an operation's arrival to its answer."},
+     "From an operation's arrival to its first answer."},
     {"txcoord_phase_duration_seconds", histogram, "mode,phase",
      "One phase of one group, over all participants."},
     {"txcoord_branch_duration_seconds", histogram, "participant,phase", "One phase of one branch."},
     {"txcoord_group_operations", histogram, "", "Operations that one global transaction carried."},
     {"txcoord_queue_operations", gauge, "", "Operations waiting to join a group."},
-    {"txcoord_aborts_total", counter, "mode,cause", "Groups aborted, by cause."},
+    {"txcoord_aborts_total", counter, "mode,cause",
+     "Groups aborted and sagas turned back, by cause."},
     {"txcoord_retries_total", counter, "cause", "Groups run again under a new gid, by cause."},
     {"txcoord_admission_refused_total", counter, "",
      "Operations refused before they reached the queue."},
@@ -38,7 +39,8 @@ constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
      "Transactions since the oldest snapshot still held."},
     {"txcoord_blocked_sessions", gauge, "participant", "Sessions waiting for a lock."},
     {"txcoord_recovery_actions_total", counter, "action", "What recovery did, by action."},
-    {"txcoord_recovery_duration_seconds", histogram, "", "One recovery pass over one participant."},
+    {"txcoord_recovery_duration_seconds", histogram, "",
+     "From a database and the log answering again to the end of the recovery pass."},
     {"txcoord_heuristic_outcomes_total", counter, "",
      "Decided branches whose prepared state was lost."},
     {"txcoord_decisions_retained", gauge, "", "Decisions and tombstones that the log still holds."},
@@ -60,6 +62,13 @@ constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
      "From a request's last byte to its answer."},
     {"txcoord_db_pool_wait_seconds", histogram, "participant", "Waiting for a database session."},
     {"txcoord_build_info", gauge, "version,revision", "Always 1; which build this is."},
+    {"txcoord_participant_errors_total", counter, "participant",
+     "Orders that failed because this database or its service was away or did not answer."},
+    {"txcoord_database_up", gauge, "database", "1 while the database answers this coordinator."},
+    {"txcoord_ready", gauge, "", "1 while /readyz would answer 200."},
+    {"process_start_time_seconds", gauge, "", "When this process started, in Unix time."},
+    {"process_cpu_seconds_total", counter, "", "User and system time of this process."},
+    {"process_resident_memory_bytes", gauge, "", "Memory of this process that is in RAM."},
 }};
 
 }  // namespace

@@ -40,7 +40,14 @@ enum class Family : std::uint8_t {
   http_request_duration_seconds,
   db_pool_wait_seconds,
   build_info,
+  participant_errors_total,
+  database_up,
+  ready,
+  process_start_time_seconds,
+  process_cpu_seconds_total,
+  process_resident_memory_bytes,
 };
-inline constexpr std::size_t family_count = static_cast<std::size_t>(Family::build_info) + 1;
+inline constexpr std::size_t family_count =
+    static_cast<std::size_t>(Family::process_resident_memory_bytes) + 1;
 
 }  // namespace txcoord::detail

@@ -21,6 +21,15 @@ struct MetricDeclaration {
 };
 std::span<const MetricDeclaration> metric_declarations();
 
+// What one look into a participant's database saw.
+struct DatabaseGauges {
+  std::size_t in_doubt_branches = 0;
+  double in_doubt_oldest_seconds = 0;
+  std::size_t prepared_slots_used = 0, prepared_slots_max = 0;
+  std::int64_t xmin_age_transactions = 0;
+  std::size_t blocked_sessions = 0;
+};
+
 // Label values come from small closed sets. One that is in none of them counts as "other", so that
 // no caller can make series without bound.
 class Metrics {
@@ -31,8 +40,8 @@ class Metrics {
   Metrics& operator=(const Metrics&) = delete;
 
   // orders
-  void order(std::string_view mode, std::string_view outcome, std::string_view reason,
-             double seconds);
+  void order(std::string_view mode, std::string_view outcome, std::string_view reason);
+  void order_duration(std::string_view mode, std::string_view outcome, double seconds);
   void phase(std::string_view mode, std::string_view phase,
              double seconds);  // vote prepare decide commit abort
   void branch(std::string_view participant, std::string_view phase, double seconds);
@@ -42,16 +51,19 @@ class Metrics {
   void retry(std::string_view cause);
   void admission_refused();
   void deadlock();
-  // in doubt and recovery
-  void in_doubt(std::string_view participant, std::size_t branches, double oldest_seconds);
-  void prepared_slots(std::string_view participant, std::size_t used, std::size_t max);
-  void xmin_age(std::string_view participant, std::int64_t transactions);
-  void blocked_sessions(std::string_view participant, std::size_t sessions);
+  // databases: what cannot be seen has no value, rather than its last one
+  void database(std::string_view participant, const DatabaseGauges& seen);
+  void database_not_seen(std::string_view name);
+  void database_up(std::string_view name, bool up);
+  void participant_errors(std::string_view participant, std::size_t operations);
+  void ready(bool ready);
+  // recovery
   void recovery_action(std::string_view action);  // commit rollback takeover heuristic
   void recovery_duration(double seconds);
   void heuristic_outcome();
   void decisions_retained(std::uint64_t decisions);
   void outbox_lag(double seconds);
+  void outbox_lag_not_seen();
   // sagas
   void saga_step(std::string_view step, double seconds);
   void saga_compensation(std::string_view step);
