@@ -89,7 +89,7 @@ set_tests_properties(monitoring PROPERTIES LABELS monitoring TIMEOUT 240 SKIP_RE
 # --- packaging: the Debian package, unpacked; needs cpack and dpkg-dev, else skipped
 if(TARGET txcoord)
   add_test(NAME packaging COMMAND /usr/bin/python3 tests/packaging/test_package.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(packaging PROPERTIES LABELS packaging TIMEOUT 120 SKIP_RETURN_CODE 77
+  set_tests_properties(packaging PROPERTIES LABELS packaging TIMEOUT 240 SKIP_RETURN_CODE 77
     ENVIRONMENT "TXC_BUILD=${CMAKE_BINARY_DIR};TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 endif()
 

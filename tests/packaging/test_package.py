@@ -24,7 +24,7 @@ EXPOSURE_MAX = 2.0     # of systemd-analyze security: 0 is nothing, 10 everythin
 
 def run(*command, **options):
     """stdout of a command that must succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
                           check=False, **options)
     if done.returncode:
         raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
