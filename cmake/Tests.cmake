@@ -86,6 +86,13 @@ add_test(NAME monitoring COMMAND /usr/bin/python3 tests/monitoring/test_rules.py
 set_tests_properties(monitoring PROPERTIES LABELS monitoring TIMEOUT 240 SKIP_RETURN_CODE 77
   ENVIRONMENT "TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 
+# --- packaging: the Debian package, unpacked; needs cpack and dpkg-dev, else skipped
+if(TARGET txcoord)
+  add_test(NAME packaging COMMAND /usr/bin/python3 tests/packaging/test_package.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(packaging PROPERTIES LABELS packaging TIMEOUT 240 SKIP_RETURN_CODE 77
+    ENVIRONMENT "TXC_BUILD=${CMAKE_BINARY_DIR};TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
+endif()
+
 # --- docs: what the documents name (files, functions, headings, metrics, settings) is there
 add_test(NAME docs COMMAND /usr/bin/python3 tests/docs/test_docs.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(docs PROPERTIES LABELS docs TIMEOUT 60)

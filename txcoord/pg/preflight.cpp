@@ -5,7 +5,9 @@
 
 #include "txcoord/pg/classify.hpp"
 #include "txcoord/pg/migrate.hpp"
+#include "txcoord/pg/pool.hpp"
 #include "txcoord/pg/session.hpp"
+#include "txcoord/pg/session_parameters.hpp"
 
 namespace txcoord::pg {
 namespace {
@@ -27,6 +29,14 @@ constexpr Statement read_server{"preflight_server", R"(
 constexpr Statement read_owner{"preflight_owner", R"(
   SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE'))"};
+
+constexpr Statement read_parameter{"preflight_parameter", R"(
+  SELECT setting FROM pg_settings WHERE lower(name) = lower($1))"};
+
+// PgBouncer's words, without `ignore_startup_parameters = options`.
+constexpr const char* refused_by_pooler = "unsupported startup parameter";
+
+constexpr const char* backend_of_session = "SELECT pg_backend_pid()";
 
 class Checks {
  public:
@@ -65,6 +75,42 @@ class Checks {
   PreflightReport& report_;
 };
 
+// A pooler in transaction mode hands one backend to whoever begins next: then what stays with a
+// session (a prepared statement, an advisory lock) is another's, and COMMIT PREPARED waits behind
+// branches that wait for it. While `first` is connected its backend is nobody else's, unless it is
+// shared: so this never refuses a direct connection. A pooler that is busy may go unnoticed.
+bool shares_backends(Session& first, Session& second) {
+  const auto of_first = first.exec_simple(backend_of_session).at(0).at(0).as<int>();
+  second.exec_simple("BEGIN");
+  const auto of_second = second.exec_simple(backend_of_session).at(0).at(0).as<int>();
+  second.exec_simple("ROLLBACK");
+  return of_first == of_second;
+}
+
+// Whether a session's value does what the one that was asked for does.
+bool as_good(const std::string& name, const std::string& asked, const std::string& found) {
+  if (name.ends_with("_timeout") || name.ends_with("_interval")) return found != "0";
+  if (name == "synchronous_commit") return found == "on" || found == "remote_apply";
+  if (name == "DateStyle") return found.starts_with(asked);
+  return found == asked;
+}
+
+// Directly connected, a session has exactly what it asked for. One that has not is behind a pooler
+// that drops `options`: it would wait for locks for ever, or acknowledge before the flush.
+void check_parameters(Session& session, const SessionSettings& asked, Checks& checks) {
+  std::string differ;
+  for (const auto& [name, value] : session_parameters(asked)) {
+    const pqxx::result row = session.exec(read_parameter, name);
+    const auto found = row.empty() ? std::string("unknown") : row[0][0].as<std::string>();
+    if (as_good(name, value, found)) continue;
+    differ += (differ.empty() ? "" : ", ") + name + " (" + found + ", not " + value + ")";
+  }
+  if (differ.empty()) return;
+  checks.refuse(
+      "its sessions do not have what they ask for at connect: " + differ +
+      ". A pooler drops it: connect directly, or set each for the role with ALTER ROLE … SET");
+}
+
 void check_schema(Session& session, const DatabaseSettings& settings, std::string_view database,
                   Checks& checks) {
   const auto schema = compare_schema(settings.dsn, database);
@@ -88,15 +134,29 @@ std::optional<std::string> check_one(const DatabaseSettings& settings, std::stri
                                      std::uint32_t prepared_slots, PreflightReport& report) {
   Checks checks(database, report);
   try {
-    SessionSettings options;
-    options.application_name = "txcoord_preflight";
-    Session session(settings.dsn, options, std::chrono::milliseconds(2000));
+    const SessionSettings options = pool_settings(settings, "preflight", 1).session;
+    constexpr std::chrono::milliseconds timeout(2000);
+    Session session(settings.dsn, options, timeout);
+    Session other(settings.dsn, options, timeout);
+    if (shares_backends(session, other)) {
+      checks.refuse(
+          "two sessions share one backend: a pooler in transaction mode is in between. Connect "
+          "directly, or through one in session mode");
+      return std::nullopt;
+    }
+    check_parameters(session, options, checks);
     const auto result = session.exec(read_server);
     checks.server(result.at(0), prepared_slots, settings.connections_max);
     check_schema(session, settings, database, checks);
     return result.at(0).at(8).as<std::string>();
   } catch (const ConnectFailure&) {
-    checks.warn("cannot be reached yet; its recovery waits until it can");
+    const std::string why = classify(std::current_exception()).message;
+    if (why.find(refused_by_pooler) != std::string::npos) {
+      checks.refuse("a pooler does not let sessions ask for their settings: " + why +
+                    ". Connect directly, or see docs/databases.md");
+    } else {
+      checks.warn("cannot be reached yet (" + why + "); its recovery waits until it can");
+    }
   } catch (const std::exception& problem) {
     checks.refuse(problem.what());
   }

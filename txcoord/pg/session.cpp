@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "txcoord/pg/session_parameters.hpp"
+
 namespace txcoord::pg {
 namespace {
 
@@ -27,16 +29,12 @@ using std::chrono::milliseconds;
 constexpr milliseconds give_up_poll{50};
 
 std::string server_options(const SessionSettings& settings) {
-  const auto ms = [](milliseconds value) { return std::to_string(value.count()); };
-  return "-c lock_timeout=" + ms(settings.lock_timeout) +
-         " -c statement_timeout=" + ms(settings.statement_timeout) +
-         " -c idle_in_transaction_session_timeout=" + ms(settings.idle_in_transaction_timeout) +
-         " -c client_connection_check_interval=" + ms(settings.client_connection_check_interval) +
-         " -c plan_cache_mode=force_custom_plan -c jit=off -c TimeZone=UTC -c DateStyle=ISO"
-         " -c client_encoding=UTF8 -c standard_conforming_strings=on"
-         // A role or a database may carry synchronous_commit=off: a commit would be acknowledged
-         // before its flush (I2).
-         " -c synchronous_commit=on";
+  std::string options;
+  for (const auto& [name, value] : session_parameters(settings)) {
+    if (!options.empty()) options += ' ';
+    options += "-c " + name + "=" + value;
+  }
+  return options;
 }
 
 // The DSN's own parameters, with ours over them. Throws ConnectFailure.
@@ -121,6 +119,24 @@ RawConnection connect(const std::string& dsn, const SessionSettings& settings, m
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> session_parameters(
+    const SessionSettings& settings) {
+  const auto ms = [](milliseconds value) { return std::to_string(value.count()); };
+  return {{"lock_timeout", ms(settings.lock_timeout)},
+          {"statement_timeout", ms(settings.statement_timeout)},
+          {"idle_in_transaction_session_timeout", ms(settings.idle_in_transaction_timeout)},
+          {"client_connection_check_interval", ms(settings.client_connection_check_interval)},
+          {"plan_cache_mode", "force_custom_plan"},
+          {"jit", "off"},
+          {"TimeZone", "UTC"},
+          {"DateStyle", "ISO"},
+          {"client_encoding", "UTF8"},
+          {"standard_conforming_strings", "on"},
+          // A role or a database may carry synchronous_commit=off: a commit would be acknowledged
+          // before its flush (I2).
+          {"synchronous_commit", "on"}};
+}
 
 class Session::Impl {
  public:

@@ -1,0 +1,8 @@
+# Script: cpack reads this before it packs. CPACK_TXCOORD_* come from Package.cmake.
+include(${CPACK_TXCOORD_SOURCE}/cmake/PackageVersion.cmake)
+txcoord_package_version(${CPACK_TXCOORD_SOURCE} ${CPACK_PACKAGE_VERSION})
+set(CPACK_DEBIAN_PACKAGE_VERSION ${TXCOORD_PACKAGE_UPSTREAM})
+set(CPACK_DEBIAN_PACKAGE_RELEASE ${TXCOORD_PACKAGE_REVISION})
+if(NOT DEFINED ENV{SOURCE_DATE_EPOCH})
+  set(ENV{SOURCE_DATE_EPOCH} ${TXCOORD_PACKAGE_EPOCH})
+endif()
