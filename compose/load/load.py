@@ -2,7 +2,8 @@
 the server's. Times run from the moment an order was due: one that had to wait for a client that was
 busy shows it (no coordinated omission).
 
-  load.py URL      settings in the environment: TXC_LOAD_CLIENTS, TXC_LOAD_PER_MINUTE, TXC_LOAD_SECONDS
+  load.py URL      settings in the environment: TXC_LOAD_CLIENTS, TXC_LOAD_PER_MINUTE, TXC_LOAD_SECONDS,
+                   TXC_LOAD_BURST (so many are due in one moment)
 
 An order without a final answer is sent again with its key, after what Retry-After says. The report is
 one JSON object; the exit code is 0 when every order has a final answer.
@@ -44,15 +45,19 @@ class Client:
             self._connection.close()
             return 0, {}, None
 
+    def close(self):
+        self._connection.close()
+
 
 class Load:
-    def __init__(self, url, clients, per_minute, seconds):
-        self.url, self.clients = url, clients
+    def __init__(self, url, clients, per_minute, seconds, burst=1):
+        self.url, self.clients, self.burst = url, clients, burst
         self.count = int(per_minute * seconds / 60)
         self.pause = 60.0 / per_minute
         self.due = queue.Queue()
         self.lock = threading.Lock()
         self.answers = collections.Counter()
+        self.sent = 0
         self.times = []
         self.confirmed = []
         self.refused = collections.Counter()
@@ -68,6 +73,7 @@ class Load:
             status, _, answer = client.request("PUT", path, body)
             if status != 200:
                 raise SystemExit(f"load: PUT {path}: {status} {answer}")
+        client.close()
 
     def order(self, chance):
         items = [{"sku": sku, "quantity": chance.randint(1, 3), "unit_price": PRODUCTS[sku]}
@@ -82,9 +88,10 @@ class Load:
             worker.start()
         chance, began = random.Random(), time.monotonic()
         for i in range(self.count):
-            at = began + i * self.pause
+            at = began + i // self.burst * self.burst * self.pause
             if self.stopping.wait(max(0.0, at - time.monotonic())):
                 break
+            self.sent += 1
             self.due.put((at, self.order(chance), f"load-{chance.getrandbits(64):016x}"))
         for _ in workers:
             self.due.put(None)
@@ -99,6 +106,7 @@ class Load:
         client = Client(self.url)
         while (job := self.due.get()) is not None:
             self._place(client, *job)
+        client.close()
 
     def _place(self, client, at, body, key):
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -124,7 +132,7 @@ class Load:
 
         def percentile(share):
             return round(1000 * times[min(len(times) - 1, int(share * len(times)))], 1) if times else None
-        return {"orders": self.count, "clients": self.clients, "offered_per_minute": round(60 / self.pause),
+        return {"orders": self.sent, "clients": self.clients, "offered_per_minute": round(60 / self.pause),
                 "answered_per_minute": round(60 * len(times) / self.seconds), "confirmed": len(self.confirmed),
                 "refused": dict(self.refused), "unanswered": len(self.unanswered),
                 "answers": {str(status): n for status, n in sorted(self.answers.items())},
@@ -133,8 +141,10 @@ class Load:
 
 
 def main():
-    load = Load(sys.argv[1], int(os.environ.get("TXC_LOAD_CLIENTS", "50")),
-                float(os.environ.get("TXC_LOAD_PER_MINUTE", "600")), float(os.environ.get("TXC_LOAD_SECONDS", "60")))
+    def setting(name, default):
+        return int(os.environ.get(f"TXC_LOAD_{name}") or default)
+    load = Load(sys.argv[1], setting("CLIENTS", 50), setting("PER_MINUTE", 600), setting("SECONDS", 60),
+                setting("BURST", 1))
     load.open_shop()
     load.run()
     print(json.dumps(load.report()), flush=True)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A container engine of the test's own, from Debian's packages, for machines that have none and reach
 # no registry. Nothing is installed that starts a server, and nothing of it outlives the call.
-#   engine.sh images      packages, base images by debootstrap, the stand-ins, and ours
-#   engine.sh run CMD…    CMD beside a running engine: DOCKER_HOST leads to it
+#   engine.sh images       packages, base images by debootstrap, the stand-ins, and ours
+#   engine.sh run CMD…     CMD beside a running engine: DOCKER_HOST leads to it
+#   engine.sh build CMD…   the same on the machine's network, for `docker build --network host`
 # `run` is in namespaces of its own: mounts, network (bridges, rules, published ports) and processes
 # end with it. Needs root. Everything is kept in build/compose; remove that to begin anew.
 set -euo pipefail
@@ -132,6 +133,7 @@ build_images() {
         --build-context "program=$KEPT/program" "$TXC_ROOT"
     with_progress "image txcoord-tools:local" "$KEPT/log/image.log" \
         docker build --network host -t txcoord-tools:local "$TXC_ROOT/compose/load"
+    docker image prune --force >/dev/null
     docker image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}'
 }
 
@@ -139,9 +141,13 @@ build_images() {
 case "${1:-}" in
     images)
         engine_packages
+        "$SELF" build "$SELF" build-images
+        ;;
+    build)
+        shift
         # The machine's network for apt, and no bridge or rule in it.
         in_namespaces --mount --pid --fork --kill-child --mount-proc \
-            "$SELF" inside "--bridge=none --iptables=false --ip-forward=false" "$SELF" build-images
+            "$SELF" inside "--bridge=none --iptables=false --ip-forward=false" "$@"
         ;;
     run)
         shift
@@ -154,5 +160,5 @@ case "${1:-}" in
         beside_engine "$@"
         ;;
     build-images) build_images ;;
-    *) usage_error "usage: engine.sh images | run CMD…" ;;
+    *) usage_error "usage: engine.sh images | run CMD… | build CMD…" ;;
 esac
