@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ./run compose test [NAMES...]: the composed system for real (docs/containers.md), with a container
+# ./run compose [test [NAMES...]]: the composed system for real (docs/containers.md), with a container
 # engine of its own from Debian's packages; unittest takes NAMES (Killed, Fast.test_…). Needs root.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
@@ -8,8 +8,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 source "$TXC_ROOT/run.d/deps.sh"
 # shellcheck source=run.d/build.sh
 source "$TXC_ROOT/run.d/build.sh"
-[[ "${1:-}" == test ]] || usage_error "usage: ./run compose test [NAMES...]"
-shift
+[[ "${1:-test}" == test ]] || usage_error "usage: ./run compose [test [NAMES...]]"
+if (($#)); then shift; fi
 [[ $EUID -eq 0 ]] || die "a container engine needs root"
 detect_os
 [[ "$OS_KEY" == debian* ]] ||

@@ -3,6 +3,7 @@ its own, through whatever engine DOCKER_HOST leads to (tests/compose/engine.sh h
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -92,6 +93,13 @@ class Containers:
     def starts(self, service):
         one = self.container(service)
         return one["RestartCount"], one["State"]["StartedAt"]
+
+    def metrics(self, service, name):
+        """{labels: value} of a metric, as the service's own admin port tells it."""
+        page = self.inside(service, "exec 3<>/dev/tcp/127.0.0.1/8081; "
+                           "printf 'GET /metrics HTTP/1.1\\r\\nHost: me\\r\\nConnection: close\\r\\n\\r\\n' >&3; "
+                           "cat <&3", check=True).stdout
+        return {labels: float(value) for labels, value in re.findall(rf"^{name}{{(.*)}} (\S+)$", page, re.MULTILINE)}
 
     def audit(self):
         """`txcoord audit`, in a container that reaches all five databases: (exit code, what it said)."""

@@ -122,6 +122,31 @@ class Shop(unittest.TestCase):
                     self.assertEqual((status // 100, refused["reason"]), (4, reason))
 
 
+    def test_both_coordinators_take_orders(self):
+        def taken():
+            return [sum(stack.metrics(name, "txcoord_orders_total").values()) for name in COORDINATORS]
+        before = taken()
+        for _ in range(6):
+            self.assertEqual(place(order("customer-001", "book-456", 8000), "2pc")[1]["reason"], "OUT_OF_STOCK")
+        self.assertTrue(all(now > then for now, then in zip(taken(), before)), (before, taken()))
+
+    def test_a_service_that_is_stopped_makes_orders_503_and_its_breaker_open_until_it_is_back(self):
+        def breakers():
+            return {stack.metrics(name, "txcoord_breaker_state")['participant="payment"'] for name in COORDINATORS}
+        closed, opened = 0, 2
+        body = order("customer-003", "book-123", 3500)  # who has no money
+        self.assertEqual(breakers(), {closed})
+        try:
+            stack.compose("stop", "payment")
+            status, answer = place(body, "2pc")
+            self.assertEqual((status, answer["reason"]), (503, "PARTICIPANT_UNAVAILABLE"))
+            wait_until("the breakers open", lambda: opened in breakers(), 20)
+        finally:
+            stack.up()
+        wait_until("the breakers close", lambda: breakers() == {closed}, 20)
+        self.assertEqual(place(body, "2pc")[1]["reason"], "INSUFFICIENT_FUNDS")
+
+
 class Fast(unittest.TestCase):
     @unittest.skipIf(os.getloadavg()[0] > os.cpu_count(), "this machine is busy with something else: times say nothing")
     def test_fifty_clients_at_once_have_95_of_100_answers_within_half_a_second(self):
