@@ -26,7 +26,8 @@ check_format() {
 
 check_shell() {
     say "shell: shellcheck"
-    shellcheck -x run .ci/run run.d/*.sh
+    shellcheck -x run .ci/run run.d/*.sh compose/*.sh compose/postgres/*.sh tests/compose/*.sh \
+        tests/compose/stand_ins/*.sh
 }
 
 # The core is pure: std and itself only (its CMake target links nothing; headers could still leak).

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build and the tests need, and says so first.
 #   deps.sh          the compiler, libraries and PostgreSQL server programs
+#   deps.sh program  only what the program is built from: no tests, no servers (compose/Dockerfile)
 #   deps.sh check    also what `./run check` needs (clang-format, clang-tidy, shellcheck)
 #   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk, HAProxy)
 # What a distribution packages well enough comes from apt. What is too old there goes into a
@@ -142,7 +143,7 @@ build_libpqxx() {
 # and its headers promise a C++20 program functions that are not in it (seen: undefined references).
 prefix_ensure() {
     local log="$TXC_DEPS/log" catch2=''
-    if [[ "$OS_KEY" == debian12 ]]; then catch2=1; fi
+    if [[ "$OS_KEY" == debian12 && "${1:-}" != program ]]; then catch2=1; fi
     [[ -e "$PREFIX/.pqxx-7" && (-z "$catch2" || -e "$PREFIX/.catch2-3") ]] && return 0
     say "will put into $PREFIX: libpqxx 7 (built from the distribution's source)${catch2:+, Catch2 3 (backports)}"
     mkdir -p "$log" "$PREFIX"
@@ -247,7 +248,7 @@ deps_ensure() {
     fi
     for need in "$@"; do
         case "$need" in
-            build) ;;
+            build | program) ;;
             test) tests=1 wanted+=("${test_packages[@]}") ;;
             check) tests=1 wanted+=("${test_packages[@]}" "${check_packages[@]}")
                 # Debian 12's own is 14, which knows neither coroutines nor source_location.
@@ -257,8 +258,8 @@ deps_ensure() {
     done
     mapfile -t missing < <(missing_packages "${wanted[@]}")
     if ((${#missing[@]})); then apt_install "${missing[@]}"; fi
-    if [[ "$OS_KEY" != debian13 ]]; then prefix_ensure; fi
-    postgres_ensure
+    if [[ "$OS_KEY" != debian13 ]]; then prefix_ensure "${1:-}"; fi
+    if [[ "${1:-}" != program ]]; then postgres_ensure; fi
     if [[ -n "$tests" ]]; then
         haproxy_ensure
         monitoring_ensure

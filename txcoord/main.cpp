@@ -18,13 +18,15 @@ DatabaseNeeds needs_of(const cli::CommandLine& line) {
     case cli::Command::audit: return {true, DatabaseNeeds().participants, false};
     case cli::Command::serve:
     case cli::Command::config:
-    case cli::Command::crash_points: break;
+    case cli::Command::crash_points:
+    case cli::Command::health: break;
   }
   return {};
 }
 
 int run(const cli::CommandLine& line) {
   if (line.command == cli::Command::crash_points) return cli::run_crash_points(std::cout);
+  if (line.command == cli::Command::health) return cli::run_health(line.url, std::cout, std::cerr);
   const Settings settings = load_settings(line.config_file, line.flags, needs_of(line));
   switch (line.command) {
     case cli::Command::serve: return cli::run_serve(settings, std::cerr);
@@ -34,7 +36,8 @@ int run(const cli::CommandLine& line) {
       return cli::run_migrate(settings, line.with_cloudmart, std::cout, std::cerr);
     case cli::Command::audit: return audit::run_audit(settings, line.json, std::cout);
     case cli::Command::config: return cli::run_config(settings, line.check, std::cout, std::cerr);
-    case cli::Command::crash_points: break;
+    case cli::Command::crash_points:
+    case cli::Command::health: break;
   }
   return cli::exit_usage;
 }

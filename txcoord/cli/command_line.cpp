@@ -38,7 +38,7 @@ std::optional<CommandLine> parse(int argc, char** argv, int& exit_code) {
   const auto add = [&](const char* name, const char* text, Command command) {
     CLI::App* sub = app.add_subcommand(name, text);
     sub->callback([&line, command] { line.command = command; });
-    if (command == Command::crash_points) return sub;
+    if (command == Command::crash_points || command == Command::health) return sub;
     sub->add_option("--config,-c", line.config_file, "TOML file with the settings");
     sub->add_option("--set", sets, "one setting, as NAME=VALUE; may be repeated");
     return sub;
@@ -57,6 +57,10 @@ std::optional<CommandLine> parse(int argc, char** argv, int& exit_code) {
   add("config", "show every setting with its value", Command::config)
       ->add_flag("--check", line.check, "check the settings and the databases, change nothing");
   add("crash-points", "list the points for TXCOORD_CRASH_AT", Command::crash_points);
+  add("health", "ask a URL such as http://127.0.0.1:8080/readyz once: 0 if it answers 200",
+      Command::health)
+      ->add_option("URL", line.url, "http://host:port/path")
+      ->required();
 
   try {
     app.parse(argc, argv);

@@ -9,13 +9,14 @@
 
 namespace txcoord::cli {
 
-enum class Command { serve, participant, migrate, audit, config, crash_points };
+enum class Command { serve, participant, migrate, audit, config, crash_points, health };
 
 struct CommandLine {
   Command command = Command::serve;
   std::filesystem::path config_file;
   std::map<std::string, std::string> flags;  // --set name=value
   std::vector<std::string> participants;     // participant
+  std::string url;                           // health
   bool json = false;                         // audit
   bool with_cloudmart = false;               // migrate
   bool check = false;                        // config
