@@ -20,10 +20,6 @@ using protocol::SagaEventKind;
 constexpr std::chrono::milliseconds conflict_pause{25};
 constexpr std::size_t troubles_in_batch_max = 500;
 
-double seconds_since(SteadyTime then) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
-}
-
 bool goes_forward(const protocol::Saga& core) {
   return !core.position().undoing() && core.position().status != protocol::saga_failed;
 }
@@ -223,8 +219,7 @@ void Sagas::finish(const RunningSagaPtr& saga) {
     saga->submission->applied = true;
     saga->submission->changed.cancel();
     if (!core.completed()) {
-      metrics_.order(saga->operation().mode, "cancelled", core.position().reason,
-                     seconds_since(saga->submission->submitted_at));
+      metrics_.order(saga->operation().mode, "cancelled", core.position().reason);
       logging::warn("an order was confirmed, and is cancelled: what was due was refused",
                     {{"saga_id", std::string_view(saga->id)},
                      {"order_id", std::string_view(saga->operation().order_id)},
