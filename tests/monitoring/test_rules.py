@@ -101,8 +101,8 @@ class TheCheck(unittest.TestCase):
         self.finds("tests/unit/metrics_golden.txt", "txcoord_admission_refused_total", "txcoord_refused_total",
                    "alerts.yml: TxcoordOverloaded: txcoord_admission_refused_total is no metric of the golden list, "
                    "and not recorded",
-                   "overview.json: Refused at the door: txcoord_admission_refused_total is no metric of the golden "
-                   "list, and not recorded")
+                   "overview.json: Refused because too much waits: txcoord_admission_refused_total is no metric of "
+                   "the golden list, and not recorded")
 
     def test_a_histogram_without_its_suffix_and_a_counter_with_one(self):
         self.finds_in_alerts("txcoord_admission_refused_total[", "txcoord_order_duration_seconds[",
