@@ -193,7 +193,9 @@ TEST_CASE("members that a newer version added are passed over, in requests and i
   CHECK(operation.place.items.size() == 2);
   CHECK(operation.place.address.phone == "03");
 
-  StepRequest request{"release", "reserve", true, {}};
+  StepRequest request;
+  request.step = "release";
+  request.undoes = "reserve";
   request.calls = {{"saga-1", std::make_shared<const Operation>(full_operation()), ""}};
   const StepRequest step = read_text(with_future_members(written([&](JsonWriter& out) {
                                        write_steps(out, request, "inventory");
