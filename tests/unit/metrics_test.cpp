@@ -42,6 +42,8 @@ void touch_everything(Metrics& metrics) {
   metrics.reservations_expired(1);
   metrics.fault_active("payment", true);
   metrics.breaker("payment", 2);
+  metrics.degraded_mode("payment", true);
+  metrics.orders_due("payment", 3);
   metrics.outbox_lag(0);
   metrics.http("/v1/orders", "POST", 201, 0.01);
   metrics.pool_wait("order", 0.001);

@@ -34,6 +34,8 @@ enum class Family : std::uint8_t {
   outbox_lag_seconds,
   faults_active,
   breaker_state,
+  degraded_mode,
+  orders_due,
   http_requests_total,
   http_request_duration_seconds,
   db_pool_wait_seconds,

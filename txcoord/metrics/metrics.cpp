@@ -162,6 +162,8 @@ class Metrics::Impl {
   Children<prometheus::Gauge> outbox_lag{registry, Family::outbox_lag_seconds};
   Children<prometheus::Gauge> faults_active{registry, Family::faults_active};
   Children<prometheus::Gauge> breaker_state{registry, Family::breaker_state};
+  Children<prometheus::Gauge> degraded_mode{registry, Family::degraded_mode};
+  Children<prometheus::Gauge> orders_due{registry, Family::orders_due};
   Children<prometheus::Counter> http_requests{registry, Family::http_requests_total};
   Children<prometheus::Histogram> http_seconds{registry, Family::http_request_duration_seconds,
                                                &duration_buckets};
@@ -181,6 +183,7 @@ class Metrics::Impl {
     for (const std::string_view action : detail::action_labels) recovery_actions.at({action});
     for (const std::string_view cause : detail::cause_labels)
       aborts.at({"2pc", cause}), retries.at({cause});
+    for (const std::string_view participant : {"payment", "shipping"}) orders_due.at({participant});
     build_info.at({version, git_describe()}).Set(1);
   }
 };
@@ -278,6 +281,14 @@ void Metrics::fault_active(std::string_view participant, bool active) {
 
 void Metrics::breaker(std::string_view participant, int state) {
   impl_->breaker_state.at({bounded(detail::participant_labels, participant)}).Set(state);
+}
+
+void Metrics::degraded_mode(std::string_view participant, bool on) {
+  impl_->degraded_mode.at({bounded(detail::participant_labels, participant)}).Set(on ? 1 : 0);
+}
+void Metrics::orders_due(std::string_view participant, std::size_t orders) {
+  impl_->orders_due.at({bounded(detail::participant_labels, participant)})
+      .Set(static_cast<double>(orders));
 }
 
 void Metrics::http(std::string_view route, std::string_view method, int code, double seconds) {

@@ -59,6 +59,9 @@ class Metrics {
   void reservations_expired(std::size_t reservations);
   void fault_active(std::string_view participant, bool active);
   void breaker(std::string_view participant, int state);  // 0 closed, 1 half open, 2 open
+  // degraded modes
+  void degraded_mode(std::string_view participant, bool on);
+  void orders_due(std::string_view participant, std::size_t orders);
   // http and pools
   void http(std::string_view route, std::string_view method, int code, double seconds);
   void pool_wait(std::string_view participant, double seconds);
