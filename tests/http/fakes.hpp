@@ -324,6 +324,10 @@ class FakeLog final : public TransactionLog {
     unexpected();
   }
   asio::awaitable<Result<LogIdentity>> identity() override { unexpected(); }
+  asio::awaitable<Result<DegradedModes>> degraded_modes() override { unexpected(); }
+  asio::awaitable<Result<Done>> set_degraded_mode(std::string, std::string) override {
+    unexpected();
+  }
   asio::awaitable<Result<std::uint64_t>> trim(std::chrono::seconds, std::chrono::seconds,
                                               std::chrono::seconds) override {
     unexpected();

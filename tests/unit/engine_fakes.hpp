@@ -135,6 +135,23 @@ class FakeLog final : public TransactionLog {
     }
     co_return taken;
   }
+  DegradedModes modes;
+  asio::awaitable<Result<DegradedModes>> degraded_modes() override {
+    const DegradedModes read = modes;  // as of the call, however long the answer takes
+    if (away) co_return unavailable();
+    auto entering = script_.enter("log.degraded_modes");
+    const auto failure = co_await std::move(entering);
+    if (failure) co_return *failure;
+    co_return read;
+  }
+  asio::awaitable<Result<Done>> set_degraded_mode(std::string participant,
+                                                  std::string mode) override {
+    auto entering = script_.enter("log.set_degraded_mode");
+    const auto failure = co_await std::move(entering);
+    if (failure) co_return *failure;
+    modes.set(participant, !mode.empty());
+    co_return Done{};
+  }
   asio::awaitable<Result<std::optional<StoredOutcome>>> find_outcome(std::string,
                                                                      std::string) override {
     co_return std::optional<StoredOutcome>{};

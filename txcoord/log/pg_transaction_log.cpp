@@ -132,6 +132,16 @@ class PgTransactionLog final : public TransactionLog {
             pg::Session& session) { return log_sql::take_over(session, coordinator, suspects); },
         deadline);
   }
+  // Between two renewals of the lease: it may not take longer than one of them.
+  Reply<DegradedModes> degraded_modes() override {
+    return side_.run(&log_sql::degraded_modes, renew_ms_max_);
+  }
+  Reply<Done> set_degraded_mode(std::string participant, std::string mode) override {
+    return side(
+        [participant = std::move(participant), mode = std::move(mode)](pg::Session& session) {
+          return log_sql::set_degraded_mode(session, participant, mode);
+        });
+  }
   Reply<std::optional<StoredOutcome>> find_outcome(std::string scope, std::string key) override {
     return side([scope = std::move(scope), key = std::move(key)](pg::Session& session) {
       return log_sql::find_outcome(session, scope, key);

@@ -91,6 +91,16 @@ SELECT system_identifier,
        (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint
 FROM pg_control_system())"};
 
+constexpr Statement read_modes{"log_read_degraded_modes", "SELECT participant FROM degraded_modes"};
+
+// Set again, it was on since the first time.
+constexpr Statement set_mode{"log_set_degraded_mode", R"(
+INSERT INTO degraded_modes (participant, mode) VALUES ($1, $2)
+ON CONFLICT (participant) DO NOTHING)"};
+
+constexpr Statement clear_mode{"log_clear_degraded_mode",
+                               "DELETE FROM degraded_modes WHERE participant = $1"};
+
 std::vector<std::string> texts(const std::vector<protocol::Gid>& gids) {
   std::vector<std::string> result;
   result.reserve(gids.size());
@@ -211,6 +221,21 @@ LogIdentity identity(Session& session) {
   const pqxx::result found = session.exec(read_identity);
   const auto row = found.at(0);
   return {row.at(0).as<std::string>(), row.at(1).as<std::int64_t>(), row.at(2).as<std::uint64_t>()};
+}
+
+DegradedModes degraded_modes(Session& session) {
+  DegradedModes modes;
+  for (const auto& row : session.exec(read_modes)) modes.set(row.at(0).view(), true);
+  return modes;
+}
+
+Done set_degraded_mode(Session& session, const std::string& participant, const std::string& mode) {
+  if (mode.empty()) {
+    session.exec(clear_mode, participant);
+  } else {
+    session.exec(set_mode, participant, mode);
+  }
+  return {};
 }
 
 }  // namespace txcoord::log_sql

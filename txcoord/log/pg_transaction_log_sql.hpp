@@ -60,6 +60,10 @@ std::vector<std::string> take_over(pg::Session& session, const std::string& coor
                                    const std::vector<std::string>& suspects);
 LogIdentity identity(pg::Session& session);
 
+DegradedModes degraded_modes(pg::Session& session);
+Done set_degraded_mode(pg::Session& session, const std::string& participant,
+                       const std::string& mode);
+
 // --- keys: outcomes, periods, housekeeping (pg_transaction_log_keys.cpp) -------------------------
 
 // The columns of a stored outcome, in the order read_outcome() takes them, of a row called `o`.

@@ -15,6 +15,7 @@
 
 #include "participants/participant.hpp"
 #include "txcoord/base/failure.hpp"
+#include "txcoord/log/degraded_modes.hpp"
 #include "txcoord/protocol/gid.hpp"
 #include "txcoord/protocol/vote.hpp"
 
@@ -123,6 +124,12 @@ class TransactionLog {
   // prepared work behind (`suspects`); returns those taken over.
   virtual asio::awaitable<Result<std::vector<std::string>>> take_over(
       std::string coordinator, std::vector<std::string> suspects) = 0;
+
+  // --- degraded modes --------------------------------------------------------------------------
+  virtual asio::awaitable<Result<DegradedModes>> degraded_modes() = 0;
+  // `mode` is the participant's (degraded_mode_of); empty: back to normal. May be sent again.
+  virtual asio::awaitable<Result<Done>> set_degraded_mode(std::string participant,
+                                                          std::string mode) = 0;
 
   // --- reading ---------------------------------------------------------------------------------
   virtual asio::awaitable<Result<std::optional<StoredOutcome>>> find_outcome(std::string scope,
