@@ -29,6 +29,8 @@ class FakeEngine final : public engine::Engine {
   bool hold = false;                          // true: submit waits until let_go()
   bool throws = false;
   bool is_ready = true, is_draining = false;
+  engine::DegradedModes modes;
+  bool log_away = false;  // the modes cannot be set
   std::vector<std::shared_ptr<const Operation>> submitted;
   std::vector<engine::SubmitOptions> options_seen;
   std::map<std::string, engine::PendingOrder> pending_orders;
@@ -91,6 +93,12 @@ class FakeEngine final : public engine::Engine {
   std::map<std::string, engine::ParticipantHealth> health() const override { return health_map; }
   bool ready() const override { return is_ready; }
   bool draining() const override { return is_draining; }
+  engine::DegradedModes degraded() const override { return modes; }
+  asio::awaitable<Result<Done>> set_degraded(std::string participant, bool on) override {
+    if (log_away) co_return Failure{FailureKind::unavailable, true, "", "away"};
+    modes.set(participant, on);
+    co_return Done{};
+  }
 
   // As COMMIT PREPARED would, in every service.
   void apply_now(const Operation& operation);

@@ -50,6 +50,8 @@ class Coordinator final : public Engine {
   std::map<std::string, ParticipantHealth> health() const override { return health_.all(); }
   bool ready() const override;
   bool draining() const override { return draining_; }
+  DegradedModes degraded() const override { return modes_; }
+  asio::awaitable<Result<Done>> set_degraded(std::string participant, bool on) override;
 
   // What is known of global transactions: what work beside the branches (card settlement) asks
   // before it gives up what an aborted one took. `aborted` here also means complete and trimmed:
@@ -69,6 +71,8 @@ class Coordinator final : public Engine {
   SagaHooks make_saga_hooks();
   protocol::Gid next_gid();
   protocol::GroupPlan plan_for(const GroupRequest& request) const;
+  // The participants that this operation can do without.
+  DegradedModes spared_by(const Operation& operation) const;
   std::optional<SubmitResult> refuse_at_door(const Operation& operation,
                                              const SubmitOptions& options) const;
   void enter(const SubmissionPtr& submission, const SubmitOptions& options);
@@ -93,6 +97,8 @@ class Coordinator final : public Engine {
 
   asio::awaitable<void> run_lease();
   asio::awaitable<bool> renew_lease();
+  asio::awaitable<void> read_modes();
+  void adopt_modes(const DegradedModes& modes);
   asio::awaitable<void> run_queue_clock();
   asio::awaitable<void> run_trim();
   asio::awaitable<void> run_gauges();
@@ -112,6 +118,8 @@ class Coordinator final : public Engine {
   bool started_ = false;
   bool draining_ = false;
   bool fenced_ = false;
+  DegradedModes modes_;          // as last read from the log
+  std::uint64_t modes_set_ = 0;  // how often they were set here
   bool alone_ = false;  // no other coordinator's lease is live: votes may go out all at once
 
   Health health_;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "participants/operation.hpp"
+#include "txcoord/engine/degraded_modes.hpp"
 #include "txcoord/log/transaction_log.hpp"
 
 namespace txcoord::engine {
@@ -84,8 +85,15 @@ class Engine {
   virtual std::optional<PendingOrder> pending(const std::string& order_id) const = 0;
   virtual std::vector<ActiveTransaction> active() const = 0;
   virtual std::map<std::string, ParticipantHealth> health() const = 0;  // by participant, and "log"
-  virtual bool ready() const = 0;     // log reached, epoch raised, first recovery done everywhere
+  // Log reached, epoch raised, first recovery done everywhere; but for what a degraded mode spares.
+  virtual bool ready() const = 0;
   virtual bool draining() const = 0;  // SIGTERM was received
+  // As last read from the log; another coordinator's change is seen with the next renewal of the
+  // lease.
+  virtual DegradedModes degraded() const = 0;
+  // Durable for all coordinators when it is done. A failure with outcome_unknown may still take
+  // effect; it may be sent again.
+  virtual asio::awaitable<Result<Done>> set_degraded(std::string participant, bool on) = 0;
 };
 
 }  // namespace txcoord::engine

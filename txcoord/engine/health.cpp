@@ -39,18 +39,22 @@ void Health::in_doubt(std::string_view name, std::size_t branches, double oldest
   entry.in_doubt_oldest_seconds = oldest_seconds;
 }
 
-bool Health::all_reachable() const {
-  return std::ranges::all_of(health_, [](const auto& entry) { return entry.second.reachable; });
+bool Health::all_reachable(const DegradedModes& spared) const {
+  return std::ranges::all_of(health_, [&](const auto& entry) {
+    return entry.second.reachable || spared.spares(entry.first);
+  });
 }
 
-bool Health::all_recovered() const {
-  return std::ranges::all_of(health_, [](const auto& entry) { return entry.second.recovered; });
+bool Health::all_recovered(const DegradedModes& spared) const {
+  return std::ranges::all_of(health_, [&](const auto& entry) {
+    return entry.second.recovered || spared.spares(entry.first);
+  });
 }
 
-std::string Health::away() const {
+std::string Health::away(const DegradedModes& spared) const {
   std::string names;
   for (const auto& [name, entry] : health_) {
-    if (entry.reachable) continue;
+    if (entry.reachable || spared.spares(name)) continue;
     if (!names.empty()) names += ", ";
     names += name;
   }

@@ -25,10 +25,11 @@ class Health {
   void recovered(std::string_view name);
   void in_doubt(std::string_view name, std::size_t branches, double oldest_seconds);
 
-  bool all_reachable() const;
-  bool all_recovered() const;
-  // The names of those that are away, for people: "payment, log".
-  std::string away() const;
+  // Those that are spared may be away, or not recovered.
+  bool all_reachable(const DegradedModes& spared = {}) const;
+  bool all_recovered(const DegradedModes& spared = {}) const;
+  // The names of those that are away and not spared, for people: "payment, log".
+  std::string away(const DegradedModes& spared = {}) const;
   const std::map<std::string, ParticipantHealth>& all() const { return health_; }
   bool reachable(std::string_view name) const;
 

@@ -36,6 +36,12 @@ std::string_view outcome_name(const SubmitResult& result, OperationKind kind) {
 
 }  // namespace
 
+// An order that was accepted before takes its turn in a group, which needs everybody.
+DegradedModes Coordinator::spared_by(const Operation& operation) const {
+  const bool new_order = operation.kind == OperationKind::place && !operation.accepted;
+  return new_order ? modes_ : DegradedModes{};
+}
+
 std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operation,
                                                         const SubmitOptions& options) const {
   SubmitResult result;
@@ -50,9 +56,11 @@ std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operati
     return result;
   }
   // What is accepted before it is tried needs the log alone.
-  const bool reachable = options.accept_now ? health_.reachable(log_name) : health_.all_reachable();
+  const DegradedModes spared = spared_by(operation);
+  const bool reachable =
+      options.accept_now ? health_.reachable(log_name) : health_.all_reachable(spared);
   if (!started_ || !reachable) {
-    result.detail = started_ ? "away: " + health_.away() : "this coordinator is starting";
+    result.detail = started_ ? "away: " + health_.away(spared) : "this coordinator is starting";
     return result;
   }
   // Below the prepared slots: we refuse before a database has to say 53200.
@@ -70,6 +78,8 @@ std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operati
 
 asio::awaitable<SubmitResult> Coordinator::submit(std::shared_ptr<const Operation> operation,
                                                   SubmitOptions options) {
+  // A group needs everybody; a saga can leave out who is spared.
+  if (spared_by(*operation).any()) options.protocol = Protocol::saga;
   if (auto refusal = refuse_at_door(*operation, options)) {
     if (refusal->status == SubmitStatus::overloaded) metrics_.admission_refused();
     co_return *refusal;
@@ -187,7 +197,8 @@ void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
 // --- what is under way, for readers ------------------------------------------------------------
 
 bool Coordinator::ready() const {
-  return started_ && !fenced_ && !draining_ && health_.all_reachable() && health_.all_recovered();
+  return started_ && !fenced_ && !draining_ && health_.all_reachable(modes_) &&
+         health_.all_recovered(modes_);
 }
 
 std::optional<PendingOrder> Coordinator::pending(const std::string& order_id) const {

@@ -45,6 +45,8 @@ asio::awaitable<void> Coordinator::start() {
   started_ = true;
   auto first = renew_lease();
   co_await std::move(first);
+  auto modes = read_modes();
+  co_await std::move(modes);
   for (Participant* participant : participants_) spawn(recovery_.run(*participant, identity_));
   spawn(run_lease());
   spawn(run_queue_clock());
@@ -91,6 +93,51 @@ asio::awaitable<void> Coordinator::run_lease() {
     if (!go_on) co_return;
     auto renew = renew_lease();
     ok = co_await std::move(renew);
+    if (!ok) continue;
+    auto modes = read_modes();
+    co_await std::move(modes);
+  }
+}
+
+// A log that cannot be read now changes nothing: the last known modes stay.
+asio::awaitable<void> Coordinator::read_modes() {
+  const std::uint64_t set_before = modes_set_;
+  auto read = log_.degraded_modes();
+  const auto modes = co_await std::move(read);
+  if (!modes) {
+    health_.failed(log_name, modes.failure());
+    co_return;
+  }
+  // What was read may be older than what was set here meanwhile.
+  if (modes_set_ == set_before) adopt_modes(modes.value());
+}
+
+asio::awaitable<Result<Done>> Coordinator::set_degraded(std::string participant, bool on) {
+  std::string mode(on ? degraded_mode_of(participant) : std::string_view());
+  auto set = log_.set_degraded_mode(participant, std::move(mode));
+  const auto done = co_await std::move(set);
+  if (!done) {
+    health_.failed(log_name, done.failure());
+    co_return done;
+  }
+  ++modes_set_;
+  DegradedModes modes = modes_;
+  modes.set(participant, on);
+  adopt_modes(modes);
+  co_return done;
+}
+
+void Coordinator::adopt_modes(const DegradedModes& modes) {
+  const DegradedModes before = std::exchange(modes_, modes);
+  for (const auto& [participant, mode] : degraded_mode_names) {
+    const bool on = modes.spares(participant);
+    metrics_.degraded_mode(participant, on);
+    if (on == before.spares(participant)) continue;
+    if (on) {
+      logging::warn("a degraded mode is on", {{"participant", participant}, {"mode", mode}});
+    } else {
+      logging::info("a degraded mode is off", {{"participant", participant}, {"mode", mode}});
+    }
   }
 }
 
