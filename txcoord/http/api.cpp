@@ -68,6 +68,9 @@ asio::awaitable<Reply> Api::handle(Call& call) {
     case Endpoint::get_transaction: return get_transaction(call);
     case Endpoint::list_sagas: return list_sagas(call);
     case Endpoint::get_saga: return get_saga(call);
+    case Endpoint::put_mode: return put_mode(call);
+    case Endpoint::delete_mode: return delete_mode(call);
+    case Endpoint::list_modes:
     case Endpoint::put_fault:
     case Endpoint::delete_fault:
     case Endpoint::metrics:
@@ -83,6 +86,7 @@ asio::awaitable<Reply> Api::immediate(Call& call) {
   switch (call.route->endpoint) {
     case Endpoint::put_fault: co_return put_fault(call);
     case Endpoint::delete_fault: co_return delete_fault(call);
+    case Endpoint::list_modes: co_return list_modes();
     case Endpoint::metrics:
       co_return Reply{.body = d_.metrics.serialize(),
                       .content_type = call.route->successes[0].media};

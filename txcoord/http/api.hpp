@@ -76,6 +76,10 @@ class Api {
   Answer get_saga(Call& call);
   Reply put_fault(const Call& call) const;
   Reply delete_fault(const Call& call) const;
+  // Degraded modes (api_modes.cpp).
+  Reply list_modes() const;
+  Answer put_mode(Call& call);
+  Answer delete_mode(Call& call);
 
   // Submits and waits as the client prefers; with respond-async until it is accepted durably.
   Answer submit(Call& call, std::shared_ptr<const Operation> operation, engine::Protocol protocol);

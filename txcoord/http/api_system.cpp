@@ -117,6 +117,7 @@ Reply Api::ready(const Call& call) const {
   out.begin_object().field("status",
                            is_ready ? "ready" : (d_.engine.draining() ? "draining" : "not_ready"));
   if (verbose) {
+    const engine::DegradedModes modes = d_.engine.degraded();
     out.key("participants").begin_array();
     for (const auto& [name, health] : d_.engine.health()) {
       out.begin_object()
@@ -134,6 +135,7 @@ Reply Api::ready(const Call& call) const {
       }
       const auto breaker = d_.breakers.find(name);
       if (breaker != d_.breakers.end()) out.field("breaker", breaker->second());
+      if (modes.spares(name)) out.field("mode", engine::degraded_mode_of(name));
       out.end_object();
     }
     out.end_array();

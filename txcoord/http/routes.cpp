@@ -62,6 +62,9 @@ constexpr Success saga_found[] = {{200, &s::saga, json_media, "The saga."}};
 constexpr Success saga_list[] = {{200, &s::saga_list, json_media, "Newest first."}};
 constexpr Success fault_set[] = {{200, &s::fault, json_media, "The fault as set."}};
 constexpr Success fault_cleared[] = {{204, nullptr, "", "No fault is set."}};
+constexpr Success mode_list[] = {{200, &s::mode_list, json_media, "Payment's and shipping's."}};
+constexpr Success mode_set[] = {{200, &s::degraded_mode, json_media, "The mode as it now is."}};
+constexpr Success mode_cleared[] = {{204, nullptr, "", "The participant's mode is normal."}};
 constexpr Success metrics_text[] = {{200, &s::document, text_media, "Prometheus text format."}};
 constexpr Success is_live[] = {{200, &s::liveness, json_media, "The process answers."}};
 constexpr Success is_ready[] = {{200, &s::readiness, json_media, "Orders are taken."},
@@ -73,7 +76,7 @@ constexpr int places[] = {400, 409, 413, 415, 422, 504};
 constexpr int puts[] = {400, 413, 415, 422};
 constexpr int reads[] = {400, 404};
 constexpr int lists[] = {400};
-constexpr int fault_changes[] = {400, 404, 413, 415, 422};
+constexpr int admin_changes[] = {400, 404, 413, 415, 422};
 
 // The order is the order of /openapi.json; the hottest route comes first.
 // clang-format off
@@ -152,10 +155,19 @@ constexpr Route table[] = {
      .path_schema = &s::gid, .successes = transaction_found, .problems = reads},
     {.method = "PUT", .path = "/admin/v1/faults/{participant}", .endpoint = Endpoint::put_fault,
      .operation_id = "putFault", .summary = "Make a participant fail or wait", .ports = Ports::admin,
-     .path_schema = &s::participant, .request = &s::fault, .successes = fault_set, .problems = fault_changes},
+     .path_schema = &s::participant, .request = &s::fault, .successes = fault_set, .problems = admin_changes},
     {.method = "DELETE", .path = "/admin/v1/faults/{participant}", .endpoint = Endpoint::delete_fault,
      .operation_id = "deleteFault", .summary = "Clear a participant's fault", .ports = Ports::admin,
-     .path_schema = &s::participant, .successes = fault_cleared, .problems = fault_changes},
+     .path_schema = &s::participant, .successes = fault_cleared, .problems = admin_changes},
+    {.method = "GET", .path = "/admin/v1/modes", .endpoint = Endpoint::list_modes,
+     .operation_id = "listModes", .summary = "Which participants orders are placed without", .ports = Ports::admin,
+     .successes = mode_list},
+    {.method = "PUT", .path = "/admin/v1/modes/{participant}", .endpoint = Endpoint::put_mode,
+     .operation_id = "putMode", .summary = "Place orders without a participant, or with it again", .ports = Ports::admin,
+     .path_schema = &s::spared_participant, .request = &s::put_mode, .successes = mode_set, .problems = admin_changes},
+    {.method = "DELETE", .path = "/admin/v1/modes/{participant}", .endpoint = Endpoint::delete_mode,
+     .operation_id = "deleteMode", .summary = "Place orders with the participant again", .ports = Ports::admin,
+     .path_schema = &s::spared_participant, .successes = mode_cleared, .problems = admin_changes},
     {.method = "GET", .path = "/metrics", .endpoint = Endpoint::metrics,
      .operation_id = "metrics", .summary = "Metrics for Prometheus", .ports = Ports::both,
      .successes = metrics_text},

@@ -328,6 +328,23 @@ inline constexpr Field fault_fields[] = {
     {"failure_rate", &rate, false}, {"delay_ms", &delay, false}, {"mode", &fault_mode, false}};
 inline constexpr Schema fault{.kind = SchemaKind::object, .name = "Fault", .fields = fault_fields};
 
+inline constexpr std::string_view spared_choices[] = {"payment", "shipping"};
+inline constexpr Schema spared_participant{.kind = SchemaKind::text, .choices = spared_choices};
+inline constexpr std::string_view degraded_names[] = {"normal", "pay_later", "ship_by_hand"};
+inline constexpr Schema degraded_name{.kind = SchemaKind::text, .choices = degraded_names};
+inline constexpr Field put_mode_fields[] = {{"mode", &degraded_name}};
+inline constexpr Schema put_mode{
+    .kind = SchemaKind::object, .name = "PutMode", .fields = put_mode_fields};
+inline constexpr Field degraded_mode_fields[] = {{"participant", &spared_participant},
+                                                 {"mode", &degraded_name}};
+inline constexpr Schema degraded_mode{
+    .kind = SchemaKind::object, .name = "DegradedMode", .fields = degraded_mode_fields};
+inline constexpr Schema degraded_modes{
+    .kind = SchemaKind::array, .least = 2, .most = 2, .items = &degraded_mode};
+inline constexpr Field mode_list_fields[] = {{"modes", &degraded_modes}};
+inline constexpr Schema mode_list{
+    .kind = SchemaKind::object, .name = "ModeList", .fields = mode_list_fields};
+
 inline constexpr std::string_view live_names[] = {"live"};
 inline constexpr Schema live_status{.kind = SchemaKind::text, .choices = live_names};
 inline constexpr Field liveness_fields[] = {{"status", &live_status}};
@@ -344,7 +361,8 @@ inline constexpr Field health_fields[] = {{"name", &service},
                                           {"in_doubt_oldest_seconds", &count},
                                           {"last_error", &message, false},
                                           {"fault", &fault, false},
-                                          {"breaker", &breaker_state, false}};
+                                          {"breaker", &breaker_state, false},
+                                          {"mode", &degraded_name, false}};
 inline constexpr Schema health{
     .kind = SchemaKind::object, .name = "ParticipantHealth", .fields = health_fields};
 inline constexpr Schema healths{.kind = SchemaKind::array, .most = 5, .items = &health};
