@@ -97,7 +97,8 @@ class Load:
             self.due.put(None)
         for worker in workers:
             worker.join()
-        self.seconds = time.monotonic() - began
+        # The rate is held against the time that was offered, not against when the last one was due.
+        self.seconds = max(time.monotonic() - began, self.sent * self.pause)
 
     def stop(self):
         self.stopping.set()

@@ -17,12 +17,20 @@ from load import ADDRESS
 
 SKIP = 77
 RUNNING = (*OURS, *DATABASES, "door", "prometheus", "alertmanager", "grafana")
-GRACE_SECONDS = 60.0
 stack = None
+busy = False
+
+
+def machine_is_busy():
+    """Whether a second of work on every processor at once takes much longer than a second."""
+    work = "import time\nbegan = time.monotonic()\nwhile time.process_time() < 1: pass\nprint(time.monotonic() - began)"
+    workers = [subprocess.Popen([sys.executable, "-c", work], stdout=subprocess.PIPE) for _ in range(os.cpu_count())]
+    return max(float(worker.communicate(timeout=60)[0]) for worker in workers) > 1.3
 
 
 def setUpModule():
-    global stack
+    global busy, stack
+    busy = machine_is_busy()
     stack = Containers()
     print(f"up after {stack.up():.0f} s", file=sys.stderr)
 
@@ -35,9 +43,7 @@ def tearDownModule():
     ours = ("--quiet", "--filter", "label=com.docker.compose.project=txcoordtest")
     left = "".join(stack.docker(*what, *ours).stdout for what in (("ps", "--all"), ("volume", "ls"), ("network", "ls")))
     print(f"down after {seconds:.0f} s, exit codes {codes}", file=sys.stderr)
-    # Stopped by the engine after the grace: 137. haproxy answers its signal with 143, or 0; busybox is no server.
-    killed = {name: code for name, code in codes.items() if code == 137 and name != "grafana"}
-    assert not killed, f"killed after the grace: {killed}"
+    assert 137 not in codes.values(), f"killed after the grace: {codes}"
     assert all(codes[name] == 0 for name in (*OURS, *DATABASES)), codes
     assert not left, f"left behind: {left}"
 
@@ -148,7 +154,6 @@ class Shop(unittest.TestCase):
 
 
 class Fast(unittest.TestCase):
-    @unittest.skipIf(os.getloadavg()[0] > os.cpu_count(), "this machine is busy with something else: times say nothing")
     def test_fifty_clients_at_once_have_95_of_100_answers_within_half_a_second(self):
         """B6: fifty orders due in the same moment, again and again, six times the hundred a minute."""
         done = stack.compose("run", "--rm", "-T", "-e", "TXC_LOAD_CLIENTS=50", "-e", "TXC_LOAD_BURST=50",
@@ -156,6 +161,8 @@ class Fast(unittest.TestCase):
         report = json.loads(done.stdout.splitlines()[-1])
         print(f"B6: {report}", file=sys.stderr)
         self.assertEqual((report["orders"], report["unanswered"], report["refused"]), (300, 0, {}))
+        if busy:
+            self.skipTest("the machine was busy with something else: times say nothing")
         self.assertLess(report["p95_ms"], 500)
 
 
