@@ -371,6 +371,11 @@ TEST_CASE("the branch protocol stays beside it, with its own failures and its ow
   CHECK(call("{}", "").status == 401);
   const char* bearer = "Authorization: Bearer s3cret\r\n";
   CHECK(call("{}", bearer).status == 400);
+  for (const char* path : {"/participant/v2/inventory/stock", "/participant/v1/moon/stock"}) {
+    const Response unknown = client.request("POST", path, "{}", bearer);
+    CHECK(unknown.status == 404);
+    CHECK(text_at(unknown.parsed(), "failure") == "error");
+  }
   const std::string sku(ParticipantServer::rest_body_bytes_max + 1, 'x');
   CHECK(call(R"({"sku":")" + sku + "\"}", bearer).status == 200);
 }

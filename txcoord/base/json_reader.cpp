@@ -1,6 +1,7 @@
 // See json_reader.hpp.
 #include "txcoord/base/json_reader.hpp"
 
+#include <boost/json/monotonic_resource.hpp>
 #include <boost/json/parse.hpp>
 
 namespace txcoord {
@@ -15,23 +16,47 @@ namespace {
   throw JsonReadError(text);
 }
 
+// Whether `sought` is in `value`; then `path` is its path there, each step with its "." or "[n]".
+bool find_path(const json::value& value, const json::object& sought, std::string& path) {
+  if (const json::object* const members = value.if_object()) {
+    if (members == &sought) return true;
+    for (const auto& member : *members) {
+      if (!find_path(member.value(), sought, path)) continue;
+      path.insert(0, "." + std::string(member.key()));
+      return true;
+    }
+  } else if (const json::array* const elements = value.if_array()) {
+    for (std::size_t i = 0; i < elements->size(); ++i) {
+      if (!find_path((*elements)[i], sought, path)) continue;
+      path.insert(0, "[" + std::to_string(i) + "]");
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 json::value parse_our_json(std::string_view what, std::string_view text) {
   boost::system::error_code error;
-  json::value parsed = json::parse(json::string_view(text.data(), text.size()), error);
+  // One block that goes as a whole: most of the time would else go to small allocations.
+  json::value parsed =
+      json::parse(json::string_view(text.data(), text.size()), error,
+                  json::make_shared_resource<json::monotonic_resource>(text.size()));
   if (error) refuse_at(what, "", "is no JSON");
   return parsed;
 }
 
-JsonReader::JsonReader(std::string_view what, const json::value& value, std::string path)
-    : what_(what), path_(std::move(path)) {
-  if (!value.is_object()) refuse_at(what_, path_, "is no object");
-  object_ = &value.get_object();
+JsonReader::JsonReader(std::string_view what, const json::value& value)
+    : what_(what), root_(&value), object_(value.if_object()) {
+  if (object_ == nullptr) refuse_at(what_, "", "is no object");
 }
 
 std::string JsonReader::path(std::string_view member) const {
-  return path_.empty() ? std::string(member) : path_ + "." + std::string(member);
+  std::string path;
+  find_path(*root_, *object_, path);
+  path.append(".").append(member);
+  return path.substr(1);
 }
 
 void JsonReader::refuse(std::string_view member, std::string_view why) const {
@@ -50,11 +75,13 @@ const json::array& JsonReader::array(std::string_view member) const {
   return value.get_array();
 }
 
-std::string JsonReader::text(std::string_view member) const {
+std::string_view JsonReader::view(std::string_view member) const {
   const json::value& value = at(member);
   if (!value.is_string()) refuse(member, "is no text");
-  return std::string(std::string_view(value.get_string()));
+  return value.get_string();
 }
+
+std::string JsonReader::text(std::string_view member) const { return std::string(view(member)); }
 
 std::int64_t JsonReader::integer(std::string_view member) const {
   const json::value& value = at(member);
@@ -73,15 +100,21 @@ JsonReader::Time JsonReader::time(std::string_view member) const {
 }
 
 JsonReader JsonReader::object(std::string_view member) const {
-  return JsonReader(what_, at(member), path(member));
+  const json::object* const object = at(member).if_object();
+  if (object == nullptr) refuse(member, "is no object");
+  return {*this, *object};
 }
 
 std::vector<JsonReader> JsonReader::objects(std::string_view member) const {
   std::vector<JsonReader> readers;
   const json::array& elements = array(member);
   readers.reserve(elements.size());
-  for (const json::value& element : elements)
-    readers.emplace_back(what_, element, path(member) + "[" + std::to_string(readers.size()) + "]");
+  for (const json::value& element : elements) {
+    const json::object* const object = element.if_object();
+    if (object == nullptr)
+      refuse(std::string(member) + "[" + std::to_string(readers.size()) + "]", "is no object");
+    readers.push_back({*this, *object});
+  }
   return readers;
 }
 

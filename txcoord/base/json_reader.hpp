@@ -37,13 +37,14 @@ std::string_view word_of(T value, std::span<const Word<T>> words) {
 // The whole text as JSON; throws JsonReadError. Depth is bounded by Boost.JSON (32).
 boost::json::value parse_our_json(std::string_view what, std::string_view text);
 
-// An object's members. The value outlives the reader.
+// An object's members. The value outlives the reader, and does not move. It costs what it reads: a
+// member's path is looked for when there is an error to tell.
 class JsonReader {
  public:
   using Time = std::chrono::sys_time<std::chrono::microseconds>;
 
   // `what`: what is read, for errors; it outlives the reader.
-  JsonReader(std::string_view what, const boost::json::value& value, std::string path = {});
+  JsonReader(std::string_view what, const boost::json::value& value);
 
   bool has(std::string_view member) const { return object_->if_contains(member) != nullptr; }
   bool is_null(std::string_view member) const { return at(member).is_null(); }
@@ -68,7 +69,7 @@ class JsonReader {
   // The value whose word stands there.
   template <class T>
   T one_of(std::string_view member, std::span<const Word<T>> words) const {
-    const std::string name = text(member);
+    const std::string_view name = view(member);
     for (const Word<T>& word : words)
       if (word.name == name) return word.value;
     refuse(member, "is not known");
@@ -77,12 +78,15 @@ class JsonReader {
   [[noreturn]] void refuse(std::string_view member, std::string_view why) const;
 
  private:
+  JsonReader(const JsonReader& outer, const boost::json::object& object)
+      : what_(outer.what_), root_(outer.root_), object_(&object) {}
   std::string path(std::string_view member) const;
   const boost::json::value& at(std::string_view member) const;
+  std::string_view view(std::string_view member) const;
   const boost::json::array& array(std::string_view member) const;
 
   std::string_view what_;
-  std::string path_;
+  const boost::json::value* root_ = nullptr;  // what the reader was made of, this object within it
   const boost::json::object* object_ = nullptr;
 };
 

@@ -14,6 +14,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Of every version: what is not known here is still the protocol's to refuse.
+constexpr std::string_view protocol_root = "/participant/";
 constexpr std::string_view call_route = "/participant/v1/{participant}/{call}";
 constexpr std::string_view problem_type = "application/problem+json";
 
@@ -31,7 +33,7 @@ ParticipantApi::ParticipantApi(remote::ParticipantHost& host, Metrics& metrics, 
 
 asio::awaitable<Reply> ParticipantApi::handle(const Request& request) {
   const std::string_view path = request.target.substr(0, request.target.find('?'));
-  if (!path.starts_with(remote::protocol_path)) {
+  if (!path.starts_with(protocol_root)) {
     auto answering = rest_(request);
     co_return co_await std::move(answering);
   }
@@ -50,7 +52,8 @@ asio::awaitable<Reply> ParticipantApi::handle(const Request& request) {
   if (!request.request_id.empty())
     reply.headers.emplace_back(remote::request_id_header, std::string(request.request_id));
   const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
-  metrics_.http(call_route, request.method, reply.status, seconds);
+  metrics_.http(path.starts_with(remote::protocol_path) ? call_route : "unmatched", request.method,
+                reply.status, seconds);
   const logging::Fields fields = {{"correlation_id", std::string_view(correlation)},
                                   {"request_id", request.request_id},
                                   {"target", request.target},
@@ -76,6 +79,7 @@ asio::awaitable<Reply> ParticipantApi::call(const Request& request, std::string_
     reply.headers.emplace_back("WWW-Authenticate", "Bearer");
     co_return reply;
   }
+  if (!path.starts_with(remote::protocol_path)) co_return refused(404, "no such version");
   path.remove_prefix(remote::protocol_path.size());
   const std::size_t slash = path.find('/');
   if (slash == std::string_view::npos) co_return refused(404, "no such call");
