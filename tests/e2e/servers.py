@@ -96,6 +96,11 @@ class Database:
         self.as_superuser("ALTER SYSTEM SET recovery_init_sync_method = 'syncfs'", "postgres")
         if not self.query("SELECT 1 FROM pg_tables WHERE schemaname = 'public' LIMIT 1"):
             return
+        # What an earlier test's coordinator sent last may still be under way: then its branch is busy.
+        self.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                   " AND pid <> pg_backend_pid()")
+        wait_until("its sessions end", lambda: not self.query(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"), 5)
         for gid, in self.query("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"):
             self.query(f"ROLLBACK PREPARED '{gid}'")
         self.close()

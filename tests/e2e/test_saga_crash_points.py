@@ -60,7 +60,34 @@ class SagaCrashPoints(unittest.TestCase):
             self.coordinator.start(crash_at="saga.adopt.after", ready=False)
             self.wait_death(point)
             return self.come_back(load)
+        if point.startswith("saga.order.revoke"):
+            return self.run_revoked(point)
         return self.come_back(self.die(point))
+
+    def run_revoked(self, point):
+        """Orders are confirmed while their payment is put off, and then some cannot be paid."""
+        self.coordinator.start(crash_at=f"{point}:{NTH}")
+        self.pay_later("PUT", {"mode": "pay_later"})
+        load = Load(self.coordinator.port, self.shop, mix={"plain": 50, "poor": 50}, modes=Modes.SAGA, seed=self.seed)
+        self.wait_death(point)
+        load.pause()
+        self.stack.sessions_ended()
+        self.coordinator.start()
+        self.stack.sagas_ended(SECONDS_TO_END)
+        load.resume()
+        load.stop()
+        self.stack.sagas_ended(SECONDS_TO_END)
+        self.pay_later("DELETE")
+        ended = self.stack.databases["order"].query("SELECT DISTINCT status, reason FROM orders"
+                                                    " WHERE customer_id = %s AND mode = 'saga'"
+                                                    " AND status <> 'FAILED'", self.shop.poor)
+        self.assertEqual([("CANCELLED", "INSUFFICIENT_FUNDS")], ended)
+        # Not what its clients remember: "confirmed, and the payment is due" is all they were told.
+        verify(self.stack, self.coordinator)
+
+    def pay_later(self, method, body=None):
+        answer = self.coordinator.admin(method, "/admin/v1/modes/payment", body)
+        self.assertIn(answer.status, (200, 204), answer.json)
 
     # --- the failure points that requirement A8 names -------------------------------------------
     def open_at(self, step):
