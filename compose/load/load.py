@@ -21,8 +21,8 @@ import urllib.parse
 
 ADDRESS = {"name": "Test Person", "postal_code": "100-0001", "prefecture": "Tokyo", "city": "Chiyoda",
            "line1": "1-1"}
-PRODUCTS = {f"load-{i:03}": 100 + i for i in range(40)}
-CUSTOMERS = [f"load-{i:03}" for i in range(40)]
+PRODUCTS = {f"load-{i:03}": 100 + i for i in range(100)}
+CUSTOMERS = [f"load-{i:03}" for i in range(100)]
 PATIENCE_SECONDS = 60.0
 
 
