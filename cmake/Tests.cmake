@@ -122,6 +122,13 @@ if(TARGET txcoord)
     ENVIRONMENT "TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 endif()
 
+# The longest: left out of a plain `./run test`, which ends within five minutes; part of `./run check`.
+foreach(name IN ITEMS tests_pg_apart e2e_apart_random_kills e2e_rolling e2e_versions conformance commits_early)
+  if(TEST ${name})
+    set_property(TEST ${name} APPEND PROPERTY LABELS long)
+  endif()
+endforeach()
+
 # --- ./run bench: the baseline
 add_executable(txcoord_bench_one_database ${CMAKE_SOURCE_DIR}/tests/bench/one_database.cpp
   ${CMAKE_SOURCE_DIR}/tests/bench/load_tally.cpp)

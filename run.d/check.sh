@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ./run check [part...]: format, shell, layers, tidy, asan, tsan, live (all of them without
+# ./run check [part...]: format, shell, layers, tidy, asan, tsan, long, live (all of them without
 # arguments); dashboards, which needs npm, only where it is named.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
@@ -82,6 +82,12 @@ check_sanitizer() {
 check_asan() { check_sanitizer asan '^(unit|scenarios|pg|http)$' tests_unit_protocol tests_unit tests_scenarios tests_pg tests_http; }
 check_tsan() { check_sanitizer tsan '^(unit|http)$' tests_unit_protocol tests_unit tests_http; }
 
+# What ./run test leaves out.
+check_long() {
+    build_preset release
+    ctest --test-dir "$TXC_BUILD/release" --output-on-failure -L '^long$' -j "${TXCOORD_TEST_JOBS:-2}"
+}
+
 # Skipped, and said so, where exit code 77 says that something is missing.
 check_python() {
     local status=0
@@ -101,9 +107,9 @@ check_live() {
 check_dashboards() { TXC_NPM=1 check_python dashboards tests/monitoring/grafana_schema.py; }
 
 parts=("$@")
-((${#parts[@]})) || parts=(format shell layers tidy asan tsan live)
+((${#parts[@]})) || parts=(format shell layers tidy asan tsan long live)
 for part in "${parts[@]}"; do
-    [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy asan tsan live dashboards)"
+    [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy asan tsan long live dashboards)"
 done
 deps_ensure build check
 for part in "${parts[@]}"; do "check_$part"; done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# ./run test [ctest arguments]: builds the release preset and runs every test; the last thing it
-# prints is CTest's summary. ./run test -L unit runs one tier.
+# ./run test [--all | ctest arguments]: builds the release preset and runs the tests, with --all the
+# longest too; the last thing it prints is CTest's summary. ./run test -L unit runs one tier.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -21,5 +21,12 @@ for program in docker promtool amtool; do
     command -v "$program" >/dev/null || [[ -x "$PREFIX/bin/$program" ]] ||
         say "skipped: what needs $program (it is not installed)"
 done
+chosen=("$@")
+if (($# == 0)); then
+    say "left out: the longest tests (label long); ./run check has them, ./run test --all too"
+    chosen=(-LE '^long$')
+elif [[ "$1" == --all ]]; then
+    chosen=("${@:2}")
+fi
 # Servers and load in one test each: more than two at once would only measure the machine.
-exec ctest --test-dir "$TXC_BUILD/release" --output-on-failure -j "${TXCOORD_TEST_JOBS:-2}" "$@"
+exec ctest --test-dir "$TXC_BUILD/release" --output-on-failure -j "${TXCOORD_TEST_JOBS:-2}" "${chosen[@]}"
