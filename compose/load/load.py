@@ -69,10 +69,13 @@ class Load:
         puts = [(f"/v1/inventory/{sku}", {"title": sku, "unit_price": price, "available": 1_000_000})
                 for sku, price in PRODUCTS.items()]
         puts += [(f"/v1/wallets/{customer}", {"balance": 1_000_000_000}) for customer in CUSTOMERS]
+        deadline = time.monotonic() + PATIENCE_SECONDS
         for path, body in puts:
-            status, _, answer = client.request("PUT", path, body)
-            if status != 200:
-                raise SystemExit(f"load: PUT {path}: {status} {answer}")
+            # A PUT sets what it says, however often it comes.
+            while (answer := client.request("PUT", path, body))[0] != 200:
+                if answer[0] not in (0, 429, 503, 504) or time.monotonic() > deadline:
+                    raise SystemExit(f"load: PUT {path}: {answer[0]} {answer[2]}")
+                time.sleep(0.2)
         client.close()
 
     def order(self, chance):

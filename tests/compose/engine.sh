@@ -88,15 +88,38 @@ beside_engine() {
 
 # One engine at a time: it owns its data folder. Then a call of this script inside the namespaces.
 in_namespaces() {
-    local status=0 group
     mkdir -p "$KEPT"
     exec {lock}>"$KEPT/lock"
     flock -n "$lock" || die "another engine runs on $KEPT"
-    TXC_CGROUP="$CGROUP" unshare "$@" || status=$?
+    trap leave EXIT
+    trap 'exit 143' INT TERM HUP
+    TXC_CGROUP="$CGROUP" unshare "$@" &
+    NAMESPACES=$!
+    wait "$NAMESPACES"
+}
+
+# However it ends: what is in the namespaces goes with their first process, and then the groups are
+# empty. The engine made them; nothing else removes them.
+leave() {
+    local status=$? group
+    trap '' INT TERM HUP
+    end_working
+    kill -KILL "$NAMESPACES" 2>/dev/null || true
+    wait "$NAMESPACES" 2>/dev/null || true
     for group in /sys/fs/cgroup/"$CGROUP" /sys/fs/cgroup/*/"$CGROUP"; do
-        if [[ -d "$group" ]]; then find "$group" -depth -type d -exec rmdir {} \; ; fi
+        if [[ -d "$group" ]]; then remove_group "$group"; fi
     done
-    return "$status"
+    exit "$status"
+}
+
+# The last processes may still be ending.
+remove_group() {
+    local tries
+    for ((tries = 0; tries < 50; tries++)); do
+        if find "$1" -depth -type d -exec rmdir {} \; 2>/dev/null && [[ ! -d "$1" ]]; then return 0; fi
+        sleep 0.1
+    done
+    say "the control group $1 is still in use"
 }
 
 image_of() { # the pinned name of an official image in compose.yaml

