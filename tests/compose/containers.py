@@ -112,7 +112,6 @@ class Containers:
     def down(self):
         began = time.monotonic()
         self.compose("down", "--volumes", "--remove-orphans")
-        self.secrets.cleanup()
         return time.monotonic() - began
 
 

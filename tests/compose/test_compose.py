@@ -32,7 +32,15 @@ def setUpModule():
     global busy, stack
     busy = machine_is_busy()
     stack = Containers()
-    print(f"up after {stack.up():.0f} s", file=sys.stderr)
+    stack.down()  # what a run that was cut short left: its secrets are gone
+    try:
+        print(f"up after {stack.up():.0f} s", file=sys.stderr)
+    except AssertionError:
+        print(stack.logs(), file=sys.stderr)
+        stack.down()
+        raise
+    finally:
+        unittest.addModuleCleanup(stack.secrets.cleanup)
 
 
 def tearDownModule():
