@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# ./run check [part...]: format, shell, layers, tidy, asan, tsan, long, live (all of them without
-# arguments); dashboards, which needs npm, only where it is named.
+# ./run check [part...]: format, shell, layers, tidy, asan, tsan, long (all of them without arguments);
+# live and dashboards, which need Prometheus and npm, only where they are named.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -107,7 +107,7 @@ check_live() {
 check_dashboards() { TXC_NPM=1 check_python dashboards tests/monitoring/grafana_schema.py; }
 
 parts=("$@")
-((${#parts[@]})) || parts=(format shell layers tidy asan tsan long live)
+((${#parts[@]})) || parts=(format shell layers tidy asan tsan long)
 for part in "${parts[@]}"; do
     [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy asan tsan long live dashboards)"
 done

@@ -23,7 +23,7 @@ namespace txcoord::remote {
 
 // A participant and the service around it: one of the four service pointers is set. None is owned.
 struct Hosted {
-  Participant* participant = nullptr;
+  Participant* participant = nullptr;  // always set; of the others, its own
   OrderService* orders = nullptr;
   InventoryService* inventory = nullptr;
   PaymentService* payments = nullptr;

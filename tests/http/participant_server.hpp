@@ -9,6 +9,7 @@
 
 #include "participants/remote/participant_host.hpp"
 #include "tests/http/test_server.hpp"
+#include "tests/unit/fake_participant.hpp"
 #include "txcoord/http/participant_api.hpp"
 #include "txcoord/http/participant_rest.hpp"
 
@@ -28,6 +29,7 @@ class ParticipantServer {
 
   ParticipantServer(TestServer& coordinator, std::set<std::string> names, const std::string& token)
       : world_(coordinator.world),
+        script_(coordinator.executor()),
         settings_(settings(token)),
         hosted_(hosted(names)),
         host_(coordinator.executor(), hosted_, std::chrono::milliseconds(1000)),
@@ -59,10 +61,11 @@ class ParticipantServer {
   }
 
   http::ParticipantRest::HostedByName hosted(const std::set<std::string>& names) {
-    const http::ParticipantRest::HostedByName all = {{"order", {.orders = &orders_}},
-                                                     {"inventory", {.inventory = &inventory_}},
-                                                     {"payment", {.payments = &payments_}},
-                                                     {"shipping", {.shipping = &shipping_}}};
+    const http::ParticipantRest::HostedByName all = {
+        {"order", {.participant = &order_branches_, .orders = &orders_}},
+        {"inventory", {.participant = &inventory_branches_, .inventory = &inventory_}},
+        {"payment", {.participant = &payment_branches_, .payments = &payments_}},
+        {"shipping", {.participant = &shipping_branches_, .shipping = &shipping_}}};
     http::ParticipantRest::HostedByName chosen;
     for (const std::string& name : names) chosen[name] = all.at(name);
     return chosen;
@@ -78,6 +81,9 @@ class ParticipantServer {
   }
 
   FakeWorld& world_;
+  Script script_;
+  FakeParticipant order_branches_{"order", script_}, inventory_branches_{"inventory", script_},
+      payment_branches_{"payment", script_}, shipping_branches_{"shipping", script_};
   FakeOrders orders_{world_};
   FakeInventory inventory_{world_};
   FakePayments payments_{world_};
