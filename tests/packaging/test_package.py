@@ -205,6 +205,7 @@ class Package(unittest.TestCase):
                 self.assertLessEqual(exposure, EXPOSURE_MAX)
 
     # --- documentation and scripts --------------------------------------------------------------
+    @unittest.skipUnless(shutil.which("man"), "no man")
     def test_manual_page_knows_every_command_and_exit_code_of_the_program(self):
         page = run("man", "--warnings", "-l", str(self.root / "usr/share/man/man1/txcoord.1.gz"),
                    env={**os.environ, "MANWIDTH": "100", "LC_ALL": "C.UTF-8"})
