@@ -156,6 +156,8 @@ def verify(stack, coordinator, memory=None, auditors=True, sagas_end=SECONDS_TO_
     found = []
     if memory is not None:
         if coordinator.alive():
+            # A call that was lost a moment ago: its database is away until it was reached again.
+            coordinator.wait_ready(SECONDS_TO_SETTLE)
             found += replays(memory, coordinator.port)
         found += against_memory(stack, memory)
     if auditors:
