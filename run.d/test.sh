@@ -23,7 +23,7 @@ for program in docker promtool amtool; do
 done
 chosen=("$@")
 if (($# == 0)); then
-    say "left out: the longest tests (label long); ./run check has them, ./run test --all too"
+    say "left out: tests with the label long; ./run check has them, ./run test --all too"
     chosen=(-LE '^long$')
 elif [[ "$1" == --all ]]; then
     chosen=("${@:2}")
