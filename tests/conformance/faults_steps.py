@@ -18,7 +18,7 @@ class AnswersWithoutACommit(Shipping):
         return replies
 
 
-@fault("step_repeated", "step_twice_at_once", "several_sagas_in_one_call")
+@fault("step_repeated", "several_sagas_in_one_call")
 class RunsARepeatedStep(Shipping):
     def answered(self, session, sagas, step, undoes):
         session.execute("DELETE FROM txc_saga_steps WHERE saga_id = ANY(%s::uuid[]) AND step = %s", (sagas, step))
