@@ -3,11 +3,12 @@
 #   deps.sh          the compiler, libraries and PostgreSQL server programs
 #   deps.sh program  only what the program is built from: no tests, no servers (compose/Dockerfile)
 #   deps.sh check    also what `./run check` needs (clang-format, clang-tidy, shellcheck)
-#   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk, HAProxy)
+#   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk, HAProxy,
+#                    PgBouncer)
 # What a distribution packages well enough comes from apt. What is too old there goes into a
 # prefix of our own (build/deps/prefix, or $TXCOORD_DEPS_DIR/prefix): libpqxx 7 and Catch2 3 on
 # Debian 12, and the programs of packages that would start a server when installed (PostgreSQL,
-# HAProxy, Prometheus, Alertmanager), where they are not installed.
+# HAProxy, PgBouncer, Prometheus, Alertmanager), where they are not installed.
 # The machine's package configuration is read, never changed.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
@@ -204,9 +205,10 @@ postgres_ensure() {
     have_postgres || die "PostgreSQL $version did not unpack as expected into $PREFIX"
 }
 
-haproxy_ensure() {
-    if [[ -x /usr/sbin/haproxy || -x "$PREFIX/sbin/haproxy" ]]; then return 0; fi
-    unpack_packages HAProxy haproxy
+# server_ensure NAME PACKAGE: a server's program, which has its package's name.
+server_ensure() {
+    if [[ -x "/usr/sbin/$2" || -x "$PREFIX/sbin/$2" ]]; then return 0; fi
+    unpack_packages "$1" "$2"
 }
 
 have_monitoring() {
@@ -261,7 +263,8 @@ deps_ensure() {
     if [[ "$OS_KEY" != debian13 ]]; then prefix_ensure "${1:-}"; fi
     if [[ "${1:-}" != program ]]; then postgres_ensure; fi
     if [[ -n "$tests" ]]; then
-        haproxy_ensure
+        server_ensure HAProxy haproxy
+        server_ensure PgBouncer pgbouncer
         monitoring_ensure
     fi
 }

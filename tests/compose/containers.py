@@ -19,8 +19,8 @@ COORDINATORS = ("coordinator-1", "coordinator-2")
 PARTICIPANTS = ("order", "inventory", "payment", "shipping")
 DATABASES = ("log-db", "order-db", "inventory-db", "payment-db", "shipping-db")
 OURS = COORDINATORS + PARTICIPANTS
-PORT, PROMETHEUS_PORT = 28080, 29090
-DOOR = f"http://127.0.0.1:{PORT}"
+PORT, SAGA_PORT, PROMETHEUS_PORT = 28080, 28082, 29090
+DOOR, SAGA_DOOR = (f"http://127.0.0.1:{port}" for port in (PORT, SAGA_PORT))
 
 
 def wait_until(what, condition, seconds):
@@ -38,8 +38,8 @@ class Containers:
         self.secrets = tempfile.TemporaryDirectory(prefix="txcompose.")
         self.environment = {
             **os.environ, "COMPOSE_PROJECT_NAME": "txcoordtest", "TXC_SECRETS": self.secrets.name,
-            "TXC_PUBLISH": f"127.0.0.1:{PORT}", "TXC_PROMETHEUS_PORT": str(PROMETHEUS_PORT),
-            "TXC_ALERTMANAGER_PORT": "29093", "TXC_GRAFANA_PORT": "23000",
+            "TXC_PUBLISH": f"127.0.0.1:{PORT}", "TXC_PUBLISH_SAGA": f"127.0.0.1:{SAGA_PORT}",
+            "TXC_PROMETHEUS_PORT": str(PROMETHEUS_PORT), "TXC_ALERTMANAGER_PORT": "29093", "TXC_GRAFANA_PORT": "23000",
             "TXC_DOOR_RATE": "1000000"}  # its limit has a test of its own, tests/e2e
         subprocess.run([os.path.join(ROOT, "compose", "make-secrets.sh"), self.secrets.name], check=True,
                        stdout=subprocess.DEVNULL)
@@ -129,8 +129,8 @@ def under_load(per_minute=600, clients=20):
         sending.join(120)
 
 
-def ask(method, path, body=None, key=None):
-    """(status, JSON) of one request at the door."""
-    with contextlib.closing(Client(DOOR)) as client:
+def ask(method, path, body=None, key=None, door=DOOR):
+    """(status, JSON) of one request at a door."""
+    with contextlib.closing(Client(door)) as client:
         status, _, answer = client.request(method, path, body, key)
         return status, answer

@@ -11,8 +11,8 @@ import unittest
 import urllib.request
 import uuid
 
-from containers import (COORDINATORS, DATABASES, DOOR, OURS, PARTICIPANTS, PROMETHEUS_PORT, Containers, ask, under_load,
-                        wait_until)
+from containers import (COORDINATORS, DATABASES, DOOR, OURS, PARTICIPANTS, PROMETHEUS_PORT, SAGA_DOOR, Containers, ask,
+                        under_load, wait_until)
 from load import ADDRESS
 
 SKIP = 77
@@ -63,6 +63,16 @@ def order(customer, sku, price, quantity=1, **more):
 
 def place(body, mode):
     return ask("POST", "/v1/orders", {**body, "mode": mode}, str(uuid.uuid4()))
+
+
+def scraped():
+    """{who is scraped: up, down or unknown}, as Prometheus tells it; nobody while it starts."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PROMETHEUS_PORT}/api/v1/targets?state=active", timeout=5) as answer:
+            targets = json.load(answer)["data"]["activeTargets"]
+    except OSError:
+        return {}
+    return {target["labels"]["instance"].split(":")[0]: target["health"] for target in targets}
 
 
 class Guarded(unittest.TestCase):
@@ -135,6 +145,23 @@ class Shop(unittest.TestCase):
                     status, refused = place(body, mode)
                     self.assertEqual((status // 100, refused["reason"]), (4, reason))
 
+    def test_at_the_door_of_profile_saga_an_order_that_names_no_mode_is_a_saga(self):
+        doors = ("door-saga", "coordinator-saga")
+        targets = {"TXC_PROMETHEUS_COORDINATORS": "./monitoring/coordinators-and-saga.yml"}
+        body = order("customer-001", "book-123", 3500)
+        try:
+            stack.compose("--profile", "saga", "up", "--wait", "--no-build", *doors)
+            host = stack.container("coordinator-saga")["HostConfig"]
+            self.assertEqual((host["NanoCpus"], host["Memory"]), (500_000_000, 512 << 20))
+            status, made = ask("POST", "/v1/orders", body, str(uuid.uuid4()), door=SAGA_DOOR)
+            self.assertEqual((status, made["mode"]), (201, "saga"), made)
+            self.assertEqual(ask("GET", f"/v1/orders/{made['order_id']}")[1]["status"], "CONFIRMED")
+            self.assertEqual(ask("POST", "/v1/orders", body, str(uuid.uuid4()))[1]["mode"], "2pc")
+            stack.up(environment=targets)
+            wait_until("it is scraped", lambda: scraped().get("coordinator-saga") == "up", 60)
+        finally:
+            stack.compose("--profile", "saga", "rm", "--stop", "--force", *doors)
+            stack.up()
 
     def test_both_coordinators_take_orders(self):
         def taken():
@@ -230,13 +257,8 @@ class Killed(unittest.TestCase):
 
 class Watched(unittest.TestCase):
     def test_prometheus_reaches_everything_of_ours(self):
-        def up():
-            query = f"http://127.0.0.1:{PROMETHEUS_PORT}/api/v1/targets?state=active"
-            with urllib.request.urlopen(query, timeout=5) as answer:
-                targets = json.load(answer)["data"]["activeTargets"]
-            return {target["labels"]["instance"].split(":")[0]: target["health"] for target in targets}
         wanted = {name: "up" for name in (*OURS, "127.0.0.1")}
-        wait_until("every target was scraped", lambda: up() == wanted, 60)
+        wait_until("every target was scraped", lambda: scraped() == wanted, 60)
 
 
 def main():

@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,23 +16,7 @@ from servers import Deadline, wait_until
 
 CONFIG = os.path.join(harness.ROOT, "compose", "proxy", "haproxy.cfg")
 NOT_LIMITED = 1_000_000
-
-
-def haproxy():
-    """The program: named, installed, or unpacked by run.d/deps.sh; None: nowhere."""
-    dependencies = os.environ.get("TXCOORD_DEPS_DIR") or os.path.join(harness.ROOT, "build", "deps")
-    unpacked = os.path.join(dependencies, "prefix", "sbin", "haproxy")
-    for candidate in (os.environ.get("TXC_HAPROXY"), shutil.which("haproxy", path=os.defpath + ":/usr/sbin"), unpacked):
-        if candidate and os.access(candidate, os.X_OK):
-            return candidate
-    return None
-
-
-def need_haproxy():
-    """Ends a test file that cannot run here."""
-    if haproxy() is None:
-        print("skipped: HAProxy is not installed (run.d/deps.sh test fetches it)", file=sys.stderr)
-        sys.exit(harness.SKIP)
+HAPROXY = harness.server_program("haproxy", "TXC_HAPROXY")
 
 
 class Door:
@@ -54,7 +37,7 @@ class Door:
                              "TXC_COORDINATOR_1": f"127.0.0.1:{ports[0]}", "TXC_COORDINATOR_2": f"127.0.0.1:{ports[1]}",
                              "TXC_DOOR_RATE": str(rate)}
         with open(self._log, "wb") as log:
-            self._process = subprocess.Popen([haproxy(), "-f", self._config], env=self._environment, stdout=log, stderr=log,
+            self._process = subprocess.Popen([HAPROXY, "-f", self._config], env=self._environment, stdout=log, stderr=log,
                                              stdin=subprocess.DEVNULL, preexec_fn=harness.die_with_parent)
         wait_until("the door answers", self._answers, 5)
 

@@ -63,6 +63,23 @@ def die_with_parent():
 _ports = iter(random.Random(os.getpid()).sample(range(20000, 32000), 2000))
 
 
+def server_program(name, variable):
+    """A server's program: named by the variable, installed, or unpacked by run.d/deps.sh; None: nowhere."""
+    dependencies = os.environ.get("TXCOORD_DEPS_DIR") or os.path.join(ROOT, "build", "deps")
+    for candidate in (os.environ.get(variable), shutil.which(name, path=os.defpath + ":/usr/sbin"),
+                      os.path.join(dependencies, "prefix", "sbin", name)):
+        if candidate and os.access(candidate, os.X_OK):
+            return candidate
+    return None
+
+
+def need(program, name):
+    """Ends a test file that cannot run here."""
+    if program is None:
+        print(f"skipped: {name} is not installed (run.d/deps.sh test fetches it)", file=sys.stderr)
+        sys.exit(SKIP)
+
+
 def free_port():
     for port in _ports:
         with socket.socket() as probe:

@@ -225,5 +225,5 @@ class ServicesAway(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    doors.need_haproxy()
+    harness.need(doors.HAPROXY, "HAProxy")
     harness.main()

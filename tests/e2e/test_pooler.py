@@ -6,7 +6,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import unittest
 
 import stack as harness
@@ -14,7 +13,7 @@ from load import Client, ConnectionLost, Memory, Shop, drive, place, send
 from servers import wait_until
 from verdict import Rows, verify
 
-PGBOUNCER = os.environ.get("TXC_PGBOUNCER") or shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
+PGBOUNCER = harness.server_program("pgbouncer", "TXC_PGBOUNCER")
 REFUSED = 3
 # What docs/databases.md says to set for the role, where `options` do not come through.
 ROLE_SETTINGS = {"lock_timeout": "1200ms", "statement_timeout": "3s", "idle_in_transaction_session_timeout": "15s",
@@ -150,7 +149,5 @@ class Poolers(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if PGBOUNCER is None:
-        print("skipped: no pgbouncer (Debian's package, or TXC_PGBOUNCER)", file=sys.stderr)
-        sys.exit(harness.SKIP)
+    harness.need(PGBOUNCER, "PgBouncer")
     harness.main()

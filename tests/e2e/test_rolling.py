@@ -178,5 +178,5 @@ class HandOver(BehindTheDoor):
 
 
 if __name__ == "__main__":
-    doors.need_haproxy()
+    harness.need(doors.HAPROXY, "HAProxy")
     harness.main()

@@ -1,5 +1,5 @@
 """What befalls txcoord while Prometheus watches: all is well; a drill; a silent database; a flaky service; a stuck
-saga; a dead coordinator with branches in doubt; a service that is gone; a branch that was lost.
+saga; a degraded mode; a dead coordinator with branches in doubt; a service that is gone; a branch that was lost.
 
 Each part waits for what it is there to show, and notes when it began."""
 import contextlib
@@ -40,7 +40,7 @@ class Scenario:
         self._load = Load([self.first.port, self.second.port], self._shop, clients=6, seed=self._seed,
                           mix={**Mix.ORDINARY, "declined": 4}, modes=Modes.ALL)
         for part in (self.all_is_well, self.a_drill, self.a_silent_database, self.a_flaky_service,
-                     self.a_stuck_saga, self.a_dead_coordinator, self.a_dead_service, self.a_lost_branch):
+                     self.a_stuck_saga, self.a_degraded_mode, self.a_dead_coordinator, self.a_dead_service, self.a_lost_branch):
             self.began[part.__name__] = now()
             part()
         self.ended = now()
@@ -101,6 +101,27 @@ class Scenario:
         self.prometheus.wait_firing("TxcoordSagaStuck", "TxcoordReservationsExpiring")
         self.first.clear_faults()
         self.prometheus.wait_silent("TxcoordSagaStuck", "TxcoordInDoubtTooLong")
+
+    def a_degraded_mode(self):
+        """Payment is away: orders are confirmed all the same. The mode is off again, and payment still away: what
+        they owe stays due."""
+        for coordinator in (self.first, self.second):
+            coordinator.set_fault("payment", mode="down")
+        answer = self.first.admin("PUT", "/admin/v1/modes/payment", {"mode": "pay_later"})
+        assert answer.status == 200, (answer.status, answer.json)
+        # Not by the load: its clients soon all wait to cancel orders that are paid.
+        with contextlib.closing(Client(self.first.port)) as client:
+            for _ in range(20):
+                answer = send(client, Memory(), place(self._shop.order(sorted(self._shop.products)[:2])))
+                assert answer.status == 201, (answer.status, answer.json)
+        self.prometheus.wait_firing("TxcoordDegradedMode")
+        answer = self.first.admin("DELETE", "/admin/v1/modes/payment")
+        assert answer.status in (200, 204), (answer.status, answer.json)
+        self.prometheus.wait_firing("TxcoordOrdersDue")
+        for coordinator in (self.first, self.second):
+            coordinator.clear_faults()
+        self.prometheus.wait_silent("TxcoordDegradedMode", "TxcoordOrdersDue", "TxcoordSagaStuck",
+                                    "TxcoordInDoubtTooLong")
 
     def a_dead_coordinator(self):
         """Killed with branches prepared and nothing decided. The other one sees them, and may not touch them

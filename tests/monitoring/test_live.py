@@ -37,6 +37,8 @@ FIRES_IN = {
     # Sagas that are under way when payment falls silent fail and get stuck too.
     "TxcoordSagasFailing": "a_silent_database",
     "TxcoordSagaStuck": "a_silent_database",
+    "TxcoordDegradedMode": "a_degraded_mode",
+    "TxcoordOrdersDue": "a_degraded_mode",
     "TxcoordCoordinatorDown": "a_dead_coordinator",
     "TxcoordInDoubtTooLong": "a_flaky_service",  # COMMIT PREPARED fails there as everything else does
     "TxcoordBreakerOpen": "a_dead_service",
@@ -103,6 +105,8 @@ class Live(unittest.TestCase):
                 ("txcoord_recovery_duration_seconds_count", "a_silent_database", 0),
                 ("txcoord_sagas_stuck", "a_stuck_saga", 0),
                 ("txcoord_reservations_expired_total", "a_stuck_saga", 0),
+                ('txcoord_degraded_mode{participant="payment"}', "a_degraded_mode", 0),
+                ('txcoord_orders_due{participant="payment"}', "a_degraded_mode", 0),
                 ("participant:txcoord_in_doubt_oldest_seconds:max", "a_dead_coordinator", 5),
                 ("participant:txcoord_xmin_age_transactions:max", "a_dead_coordinator", 10),
                 ('txcoord_recovery_actions_total{action="takeover"}', "a_dead_coordinator", 0),
