@@ -54,13 +54,19 @@ class Database:
     def __init__(self, name):
         self.name = name
         self.dsn = os.environ[f"TXC_TEST_DSN_{name.upper()}"]
-        self._data = os.path.join(os.environ["TXC_TEST_PGROOT"], name)
+        self.data = os.path.join(os.environ["TXC_TEST_PGROOT"], name)
         self.options = ""  # of our own sessions
         self._frozen = []
         self._connection = None
 
+    def alive(self):
+        try:
+            return not _dead(self.pid())
+        except FileNotFoundError:
+            return False
+
     def pid(self):
-        with open(os.path.join(self._data, "postmaster.pid"), encoding="utf-8") as file:
+        with open(os.path.join(self.data, "postmaster.pid"), encoding="utf-8") as file:
             return int(file.readline())
 
     def query(self, sql, *parameters):
