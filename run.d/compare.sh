@@ -72,10 +72,6 @@ start_servers() {
 }
 
 deps_ensure build test
-if [[ -z "${TXCOORD_SKIP_DEPS:-}" ]]; then
-    mapfile -t missing < <(missing_packages gnuplot-nox)
-    if ((${#missing[@]})) && ! command -v gnuplot >/dev/null; then apt_install "${missing[@]}"; fi
-fi
 command -v gnuplot >/dev/null || die "gnuplot draws the report's plots: install gnuplot-nox"
 targets=()
 [[ -n "${TXCOORD_BIN:-}" ]] || targets+=(txcoord)

@@ -3,8 +3,8 @@
 #   deps.sh          the compiler, libraries and PostgreSQL server programs
 #   deps.sh program  only what the program is built from: no tests, no servers (compose/Dockerfile)
 #   deps.sh check    also what `./run check` needs (clang-format, clang-tidy, shellcheck)
-#   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk, HAProxy,
-#                    PgBouncer)
+#   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk, gnuplot,
+#                    HAProxy, PgBouncer, Prometheus's programs)
 # What a distribution packages well enough comes from apt. What is too old there goes into a
 # prefix of our own (build/deps/prefix, or $TXCOORD_DEPS_DIR/prefix): libpqxx 7 and Catch2 3 on
 # Debian 12, and the programs of packages that would start a server when installed (PostgreSQL,
@@ -258,6 +258,8 @@ deps_ensure() {
             *) die "deps: unknown set '$need'" ;;
         esac
     done
+    # The plots of ./run compare. One of gnuplot's packages replaces another: any of them will do.
+    if [[ -n "$tests" ]] && ! command -v gnuplot >/dev/null; then wanted+=(gnuplot-nox); fi
     mapfile -t missing < <(missing_packages "${wanted[@]}")
     if ((${#missing[@]})); then apt_install "${missing[@]}"; fi
     if [[ "$OS_KEY" != debian13 ]]; then prefix_ensure "${1:-}"; fi
