@@ -96,8 +96,8 @@ TEST_CASE("each participant serves its part of the routes, and its openapi.json 
   TestServer coordinator;
   for (const Names& names : {Names{"order"}, Names{"inventory"}, Names{"payment"},
                              Names{"shipping"}, Names{"payment", "shipping"}}) {
-    const ParticipantServer& server = ParticipantServer::beside(coordinator, names);
-    Client client = server.connect();
+    const auto server = ParticipantServer::beside(coordinator, names);
+    Client client = server->connect();
     const Names expected = served_by(names);
     CHECK(in_openapi(client) == expected);
     for (const http::Route& route : http::routes()) {
@@ -115,7 +115,7 @@ TEST_CASE("each participant serves its part of the routes, and its openapi.json 
 
 TEST_CASE("what is not a participant's to do is refused, and says who does it") {
   TestServer coordinator;
-  Client shipping = ParticipantServer::beside(coordinator, {"shipping"}).connect();
+  Client shipping = ParticipantServer::beside(coordinator, {"shipping"})->connect();
   const Response patched = shipping.request("PATCH", std::string("/v1/shipments/") + unknown_uuid,
                                             R"({"status":"SHIPPED"})", key_header("k"));
   CHECK(patched.status == 405);
@@ -147,7 +147,7 @@ TEST_CASE("for one thing there is one document, at the coordinator and at the pa
         "/v1/payments?customer_id=" + placed.customer_id, "/v1/payments/" + placed.payment_id}},
       {"shipping", {"/v1/shipments" + of_order, "/v1/shipments/" + placed.shipment_id}}};
   for (const auto& [name, asked] : paths) {
-    Client participant = ParticipantServer::beside(server, {name}).connect();
+    Client participant = ParticipantServer::beside(server, {name})->connect();
     for (const std::string& path : asked) {
       const Response whole = coordinator.request("GET", path);
       const Response alone = participant.request("GET", path);
@@ -159,7 +159,7 @@ TEST_CASE("for one thing there is one document, at the coordinator and at the pa
     }
   }
   // A cursor of the one is a cursor of the other.
-  Client inventory = ParticipantServer::beside(server, {"inventory"}).connect();
+  Client inventory = ParticipantServer::beside(server, {"inventory"})->connect();
   const std::string cursor =
       text_at(coordinator.request("GET", "/v1/inventory?limit=3").parsed(), "next_cursor");
   const Response next = inventory.request("GET", "/v1/inventory?limit=3&cursor=" + cursor);
@@ -170,10 +170,10 @@ TEST_CASE("a change at the participant is the coordinator's too; one key has one
   TestServer server;
   stock(server);
   Client coordinator = server.connect();
-  const ParticipantServer& inventory = ParticipantServer::beside(server, {"inventory"});
-  Client client = inventory.connect();
+  const auto inventory = ParticipantServer::beside(server, {"inventory"});
+  Client client = inventory->connect();
   const Response put = client.request("PUT", "/v1/inventory/book-900", R"({"available":7})");
-  check_contract("PUT", "/v1/inventory/{sku}", put, inventory.routes());
+  check_contract("PUT", "/v1/inventory/{sku}", put, inventory->routes());
   CHECK(coordinator.request("GET", "/v1/inventory/book-900").body == put.body);
   const auto restock = [](Client& at, const char* body) {
     return at.request("POST", "/v1/inventory/book-900/restock", body, key_header("r1"));
@@ -186,7 +186,7 @@ TEST_CASE("a change at the participant is the coordinator's too; one key has one
   CHECK(restock(client, R"({"quantity":3})").header("idempotency-replayed") == "true");
   check_problem(restock(client, R"({"quantity":4})"), "KEY_REUSED", false);
   CHECK(client.request("GET", "/v1/inventory/book-900").parsed().at("available") == 10);
-  Client payment = ParticipantServer::beside(server, {"payment"}).connect();
+  Client payment = ParticipantServer::beside(server, {"payment"})->connect();
   const Response wallet = payment.request("PUT", "/v1/wallets/c9", R"({"balance":12})");
   CHECK(wallet.body == R"({"customer_id":"c9","balance":12,"currency":"JPY"})");
   CHECK(coordinator.request("GET", "/v1/wallets/c9").body == wallet.body);
@@ -196,7 +196,7 @@ TEST_CASE("a participant is as strict as the coordinator, and says it in the sam
   TestServer server;
   stock(server);
   Client coordinator = server.connect();
-  Client participant = ParticipantServer::beside(server, {"inventory", "payment"}).connect();
+  Client participant = ParticipantServer::beside(server, {"inventory", "payment"})->connect();
   struct Bad {
     int status;
     const char *method, *path, *body, *headers;
@@ -231,7 +231,7 @@ TEST_CASE("a participant is as strict as the coordinator, and says it in the sam
     Client fresh = server.connect();  // the coordinator closes after a 413
     CHECK(alone.body == send(fresh).body);
   }
-  Client text = ParticipantServer::beside(server, {"payment"}).connect();
+  Client text = ParticipantServer::beside(server, {"payment"})->connect();
   text.send(
       "PUT /v1/wallets/c HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\n"
       "Content-Length: 13\r\n\r\n{\"balance\":1}");
@@ -246,7 +246,7 @@ TEST_CASE(
   Client coordinator = server.connect();
   const Placed placed = place(coordinator);
   Client participant =
-      ParticipantServer::beside(server, {"order", "inventory", "payment", "shipping"}).connect();
+      ParticipantServer::beside(server, {"order", "inventory", "payment", "shipping"})->connect();
   const auto seen = [&](Client& at) {
     return Names{at.request("GET", "/v1/payments?order_id=" + placed.order_id).body,
                  at.request("GET", "/v1/shipments?order_id=" + placed.order_id).body,
@@ -268,10 +268,10 @@ TEST_CASE("the order participant shows its rows, which are not the order") {
   TestServer server;
   Client coordinator = server.connect();
   const Placed placed = place(coordinator);
-  const ParticipantServer& orders = ParticipantServer::beside(server, {"order"});
-  Client client = orders.connect();
+  const auto orders = ParticipantServer::beside(server, {"order"});
+  Client client = orders->connect();
   const Response found = client.request("GET", "/v1/order-rows/" + placed.order_id);
-  check_contract("GET", "/v1/order-rows/{order_id}", found, orders.routes());
+  check_contract("GET", "/v1/order-rows/{order_id}", found, orders->routes());
   const json::value row = found.parsed();
   const json::value order = coordinator.request("GET", "/v1/orders/" + placed.order_id).parsed();
   for (const char* member : {"order_id", "customer_id", "status", "total_amount", "created_at"})
@@ -281,7 +281,7 @@ TEST_CASE("the order participant shows its rows, which are not the order") {
     CHECK_FALSE(row.as_object().contains(member));
   const auto page = [&](const std::string& query) {
     const Response response = client.request("GET", "/v1/order-rows" + query);
-    check_contract("GET", "/v1/order-rows", response, orders.routes());
+    check_contract("GET", "/v1/order-rows", response, orders->routes());
     return response.parsed();
   };
   CHECK(page("?customer_id=" + placed.customer_id).at("order_rows").at(0) == row);
@@ -295,8 +295,8 @@ TEST_CASE("the order participant shows its rows, which are not the order") {
 TEST_CASE("with a token, data is for those who bear it; how the process is, for everybody") {
   TestServer server;
   stock(server);
-  const ParticipantServer& guarded = ParticipantServer::beside(server, {"inventory"}, "s3cret");
-  Client client = guarded.connect();
+  const auto guarded = ParticipantServer::beside(server, {"inventory"}, "s3cret");
+  Client client = guarded->connect();
   for (const char* header : {"", "Authorization: Bearer other!\r\n", "Authorization: s3cret\r\n",
                              "Authorization: Basic s3cret\r\n"}) {
     for (const char* method : {"GET", "PUT", "HEAD"}) {
@@ -326,16 +326,16 @@ TEST_CASE("with a token, data is for those who bear it; how the process is, for 
 
 TEST_CASE("readyz tells which database is away; a read from it is 503; requests are counted") {
   TestServer server;
-  const ParticipantServer& both = ParticipantServer::beside(server, {"payment", "shipping"});
-  Client client = both.connect();
-  check_contract("GET", "/readyz", client.request("GET", "/readyz?verbose"), both.routes());
+  const auto both = ParticipantServer::beside(server, {"payment", "shipping"});
+  Client client = both->connect();
+  check_contract("GET", "/readyz", client.request("GET", "/readyz?verbose"), both->routes());
   server.on_io([&] { server.world.away = {"payment"}; });
   CHECK(client.request("GET", "/livez").body == R"({"status":"live"})");
   CHECK(client.request("GET", "/readyz").body == R"({"status":"not_ready"})");
   const Response verbose = client.request("GET", "/readyz?verbose=true");
   CHECK(verbose.status == 503);
   CHECK(verbose.header("retry-after") == "1");
-  check_contract("GET", "/readyz", verbose, both.routes());
+  check_contract("GET", "/readyz", verbose, both->routes());
   CHECK(verbose.parsed().at("participants") ==
         json::value(
             {{{"name", "payment"}, {"reachable", false}, {"last_error", "connection refused"}},
@@ -356,7 +356,7 @@ TEST_CASE("readyz tells which database is away; a read from it is 503; requests 
 
 TEST_CASE("the admin port says how the process is, and holds no data") {
   TestServer server;
-  Client admin = ParticipantServer::beside(server, {"inventory"}).connect_admin();
+  Client admin = ParticipantServer::beside(server, {"inventory"})->connect_admin();
   for (const char* path : {"/livez", "/readyz", "/metrics", "/openapi.json"})
     CHECK(admin.request("GET", path).status == 200);
   CHECK(admin.request("GET", "/v1/inventory").status == 404);
@@ -364,7 +364,7 @@ TEST_CASE("the admin port says how the process is, and holds no data") {
 
 TEST_CASE("the branch protocol stays beside it, with its own failures and its own bound") {
   TestServer server;
-  Client client = ParticipantServer::beside(server, {"inventory"}, "s3cret").connect();
+  Client client = ParticipantServer::beside(server, {"inventory"}, "s3cret")->connect();
   const auto call = [&](const std::string& body, const char* header) {
     return client.request("POST", "/participant/v1/inventory/stock", body, header);
   };

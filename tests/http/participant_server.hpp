@@ -18,13 +18,13 @@ namespace txcoord::testing {
 class ParticipantServer {
  public:
   // Lives as long as the coordinator's server, on its I/O thread.
-  static ParticipantServer& beside(TestServer& coordinator, std::set<std::string> names,
-                                   const std::string& token = {}) {
-    auto made = std::make_shared<ParticipantServer>(coordinator, std::move(names), token);
-    ParticipantServer& server = *made;
-    coordinator.keep(std::move(made));
-    coordinator.on_io([&] { server.server_.start(); });
-    return server;
+  static std::shared_ptr<const ParticipantServer> beside(TestServer& coordinator,
+                                                         std::set<std::string> names,
+                                                         const std::string& token = {}) {
+    const auto made = std::make_shared<ParticipantServer>(coordinator, std::move(names), token);
+    coordinator.keep(made);
+    coordinator.on_io([&] { made->server_.start(); });
+    return made;
   }
 
   ParticipantServer(TestServer& coordinator, std::set<std::string> names, const std::string& token)
