@@ -3,8 +3,8 @@
 #   deps.sh          the compiler, libraries and PostgreSQL server programs
 #   deps.sh program  only what the program is built from: no tests, no servers (compose/Dockerfile)
 #   deps.sh check    also what `./run check` needs (clang-format, clang-tidy, shellcheck)
-#   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk, gnuplot,
-#                    HAProxy, PgBouncer, Prometheus's programs)
+#   deps.sh test     also what `./run test` needs (python3-psycopg, python3-yaml, wrk, dpkg-dev,
+#                    file, gnuplot, HAProxy, PgBouncer, Prometheus's programs)
 # What a distribution packages well enough comes from apt. What is too old there goes into a
 # prefix of our own (build/deps/prefix, or $TXCOORD_DEPS_DIR/prefix): libpqxx 7 and Catch2 3 on
 # Debian 12, and the programs of packages that would start a server when installed (PostgreSQL,
@@ -21,7 +21,7 @@ common_packages=(g++ cmake ninja-build pkg-config ccache libpq-dev prometheus-cp
     libcli11-dev libtomlplusplus-dev libspdlog-dev libssl-dev curl python3 git ca-certificates)
 debian12_packages=(libboost1.81-dev libboost-json1.81-dev libboost-system1.81-dev)
 modern_packages=(libboost-dev libboost-json-dev libboost-system-dev libpqxx-dev catch2)
-test_packages=(python3-psycopg python3-yaml wrk)
+test_packages=(python3-psycopg python3-yaml wrk dpkg-dev file)
 check_packages=(clang-format shellcheck)
 
 # Sets OS_KEY (debian12, debian13, ubuntu2404) or dies with what is supported.
@@ -220,14 +220,18 @@ have_monitoring() {
 
 # The programs alone: they need nothing else of their packages. Never fails.
 fetch_monitoring() {
+    local package packages=(prometheus prometheus-alertmanager)
     cd "$TXC_DEPS"
     rm -rf monitoring
     mkdir -p monitoring "$PREFIX/bin"
     cd monitoring
-    { apt-cache show prometheus >/dev/null 2>&1 || (as_root apt-get update -q); } &&
-        apt-get download -q prometheus prometheus-alertmanager &&
-        dpkg-deb -x prometheus_*.deb . && dpkg-deb -x prometheus-alertmanager_*.deb . &&
-        cp -a usr/bin/. "$PREFIX/bin/" || echo "not fetched"
+    apt-cache show prometheus >/dev/null 2>&1 || (as_root apt-get update -q) || true
+    # A package of its own since Debian 13.
+    if apt-cache show promtool >/dev/null 2>&1; then packages+=(promtool); fi
+    if apt-get download -q "${packages[@]}"; then
+        for package in "${packages[@]}"; do dpkg-deb -x "$package"_*.deb .; done
+        cp -a usr/bin/. "$PREFIX/bin/"
+    fi
     rm -rf "$TXC_DEPS/monitoring"
 }
 

@@ -29,4 +29,5 @@ elif [[ "$1" == --all ]]; then
     chosen=("${@:2}")
 fi
 # Servers and load in one test each: more than two at once would only measure the machine.
-exec ctest --test-dir "$TXC_BUILD/release" --output-on-failure -j "${TXCOORD_TEST_JOBS:-2}" "${chosen[@]}"
+# No exec: as process 1 of a container this shell reaps the servers that tests kill, ctest would not.
+ctest --test-dir "$TXC_BUILD/release" --output-on-failure -j "${TXCOORD_TEST_JOBS:-2}" "${chosen[@]}"
