@@ -8,6 +8,10 @@
 #include <pqxx/pqxx>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "txcoord/pg/array.hpp"
 
 namespace txcoord::pg {
 
@@ -51,7 +55,7 @@ class Session {
   template <class... Args>
   pqxx::result exec(const Statement& statement, Args&&... args) {
     pqxx::params parameters;
-    (parameters.append(std::forward<Args>(args)), ...);
+    (parameters.append(as_parameter(std::forward<Args>(args))), ...);
     return exec_params(statement, parameters);
   }
   // Runs one simple-query string, maybe of several statements: stops at its first error, and
@@ -67,6 +71,13 @@ class Session {
   bool still_connected() const;
 
  private:
+  template <class Value>
+  static decltype(auto) as_parameter(Value&& value) {
+    if constexpr (is_vector<std::remove_cvref_t<Value>>)
+      return array_text(value);
+    else
+      return std::forward<Value>(value);
+  }
   pqxx::result exec_params(const Statement& statement, const pqxx::params& parameters);
   class Impl;
   std::unique_ptr<Impl> impl_;
