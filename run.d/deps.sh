@@ -218,21 +218,13 @@ have_monitoring() {
     done
 }
 
-# The programs alone: they need nothing else of their packages. Never fails.
+# Go programs: libc is all that they need. Never fails.
 fetch_monitoring() {
-    local package packages=(prometheus prometheus-alertmanager)
-    cd "$TXC_DEPS"
-    rm -rf monitoring
-    mkdir -p monitoring "$PREFIX/bin"
-    cd monitoring
+    local packages=(prometheus prometheus-alertmanager)
     apt-cache show prometheus >/dev/null 2>&1 || (as_root apt-get update -q) || true
     # A package of its own since Debian 13.
     if apt-cache show promtool >/dev/null 2>&1; then packages+=(promtool); fi
-    if apt-get download -q "${packages[@]}"; then
-        for package in "${packages[@]}"; do dpkg-deb -x "$package"_*.deb .; done
-        cp -a usr/bin/. "$PREFIX/bin/"
-    fi
-    rm -rf "$TXC_DEPS/monitoring"
+    fetch_unpacked "${packages[@]}" || echo "not fetched"
 }
 
 # Without them the tests of the rules are skipped, and say so: no reason to stop.

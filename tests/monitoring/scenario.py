@@ -40,7 +40,8 @@ class Scenario:
         self._load = Load([self.first.port, self.second.port], self._shop, clients=6, seed=self._seed,
                           mix={**Mix.ORDINARY, "declined": 4}, modes=Modes.ALL)
         for part in (self.all_is_well, self.a_drill, self.a_silent_database, self.a_flaky_service,
-                     self.a_stuck_saga, self.a_degraded_mode, self.a_dead_coordinator, self.a_dead_service, self.a_lost_branch):
+                     self.a_stuck_saga, self.a_degraded_mode, self.a_dead_coordinator, self.a_dead_service,
+                     self.a_lost_branch):
             self.began[part.__name__] = now()
             part()
         self.ended = now()

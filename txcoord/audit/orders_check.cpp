@@ -7,6 +7,8 @@
 #include <string_view>
 #include <thread>
 
+#include "txcoord/pg/array.hpp"
+
 namespace txcoord::audit {
 namespace {
 
@@ -86,11 +88,8 @@ LogScope read_log_scope(Snapshot& log) {
 std::string select_orders(Snapshot& snapshot, const pg::Statement& statement,
                           const std::vector<std::string>& only) {
   std::string condition = "true";
-  if (!only.empty()) {
-    std::string ids = "{";
-    for (const std::string& id : only) ids += (ids.size() > 1 ? "," : "") + id;
-    condition = "order_id = ANY (" + snapshot.quote(ids + "}") + "::uuid[])";
-  }
+  if (!only.empty())
+    condition = "order_id = ANY (" + snapshot.quote(pg::array_text(only)) + "::uuid[])";
   constexpr std::string_view marker = "{orders}";
   std::string sql = statement.sql;
   for (auto at = sql.find(marker); at != std::string::npos;
