@@ -23,6 +23,9 @@ class LockedRows {
   // stand already as it would leave them, by whoever's doing: the reservation expired, the order
   // was failed. Such a step is done without being applied.
   virtual bool undone_already(const Operation&) const { return false; }
+  // Of one that is undone already: the reason that its row gives, if it gives one. It is the answer
+  // to the step, and so becomes the saga's reason (I10).
+  virtual std::string undone_for(const Operation&) const { return {}; }
 };
 
 protocol::Vote vote_yes();

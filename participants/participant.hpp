@@ -52,7 +52,7 @@ enum class StepStatus : std::uint8_t {
 };
 struct StepReply {
   StepStatus status = StepStatus::done;
-  std::string reason, detail;  // why it was refused, or is to be asked again
+  std::string reason, detail;  // why it was refused, is to be asked again, or was undone before
 };
 
 // What an in-doubt branch costs its database, for gauges and /readyz.

@@ -55,6 +55,13 @@ constexpr pg::Statement correct_steps{"step_correct", R"(
   )
   SELECT (SELECT count(*) FROM refused), (SELECT count(*) FROM given_back))"};
 
+// A compensation that found its work done by somebody else answers with the reason that stands
+// there; asked again, with the same.
+constexpr pg::Statement keep_reasons{"step_keep_reasons", R"(
+  UPDATE txc_saga_steps s SET reason = r.reason
+    FROM unnest($2::uuid[], $3::text[]) AS r (saga_id, reason)
+   WHERE s.saga_id = r.saga_id AND s.step = $1)"};
+
 constexpr pg::Statement trim_barriers{"step_trim", R"(
   DELETE FROM txc_saga_steps WHERE saga_id = ANY ($1::uuid[]))"};
 
@@ -141,7 +148,7 @@ struct StepWork {
   }
 
   static StepReply answered(const Barrier& barrier) {
-    if (barrier.outcome == "done") return {};
+    if (barrier.outcome == "done") return {StepStatus::done, barrier.reason, barrier.detail};
     if (barrier.outcome == "skipped") return {StepStatus::barred, {}, {}};
     return {StepStatus::refused, barrier.reason, barrier.detail};
   }
@@ -165,8 +172,12 @@ struct StepWork {
     }
     std::shared_ptr<const LockedRows> rows = logic->without_locks(operations);
     if (!rows) rows = logic->lock(session, operations, preliminary);
+    std::map<std::size_t, std::string> undone_for;  // by call: why, where its row says so
     for (std::size_t k = 0; k < fresh.size(); ++k) {
-      if (candidates[k] && rows->undone_already(*operations[k])) candidates[k] = false;
+      if (!candidates[k] || !rows->undone_already(*operations[k])) continue;
+      candidates[k] = false;
+      std::string reason = rows->undone_for(*operations[k]);
+      if (!reason.empty()) undone_for.emplace(fresh[k], std::move(reason));
     }
     // All of one transaction: what an earlier call of the batch takes, it has taken. So a refusal
     // that is not final (judgement.hpp) is as right as one that is.
@@ -180,8 +191,23 @@ struct StepWork {
                               : StepReply{StepStatus::refused, call.refuse_as, "a fault on demand"};
     }
     correct(session, fresh, replies);
+    keep(session, undone_for, replies);
     if (std::find(survivors.begin(), survivors.end(), true) != survivors.end())
       logic->apply(session, operations, survivors, *rows, gid);
+  }
+
+  void keep(pg::Session& session, const std::map<std::size_t, std::string>& undone_for,
+            std::vector<StepReply>& replies) {
+    std::vector<std::string> ids, reasons;
+    for (const auto& [i, reason] : undone_for) {
+      if (reason == request.calls[i].operation->reason) continue;
+      replies[i].reason = reason;
+      ids.push_back(request.calls[i].saga_id);
+      reasons.push_back(reason);
+    }
+    if (ids.empty()) return;
+    const pqxx::result kept = session.exec(keep_reasons, request.step, ids, reasons);
+    expect_rows(kept, ids.size(), keep_reasons.name);
   }
 
   static StepReply reply_to(const protocol::Vote& vote) {

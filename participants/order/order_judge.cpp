@@ -86,4 +86,9 @@ bool LockedOrders::undone_already(const Operation& operation) const {
   return revoked || row->second == OrderStatus::failed;
 }
 
+std::string LockedOrders::undone_for(const Operation& operation) const {
+  const auto reason = reasons_.find(operation.order_id);
+  return reason == reasons_.end() ? std::string() : reason->second;
+}
+
 }  // namespace txcoord

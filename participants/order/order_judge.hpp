@@ -29,6 +29,7 @@ class LockedOrders final : public LockedRows {
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;
   bool undone_already(const Operation& operation) const override;
+  std::string undone_for(const Operation& operation) const override;
   bool has(const std::string& order_id) const { return statuses_.contains(order_id); }
   // Precondition: has(order_id).
   OrderStatus status(const std::string& order_id) const { return statuses_.at(order_id); }

@@ -1,5 +1,6 @@
-// The simulated card processor: see card_processor.hpp. Each call is one statement, and so one
+// The simulated card processor: see card_processor.hpp. Each change is one statement, and so one
 // transaction of its own.
+#include <array>
 #include <map>
 #include <utility>
 
@@ -8,6 +9,15 @@
 
 namespace txcoord {
 namespace {
+
+constexpr std::array<std::pair<CardState, std::string_view>, 6> state_names{{
+    {CardState::authorized, "AUTHORIZED"},
+    {CardState::captured, "CAPTURED"},
+    {CardState::refunded, "REFUNDED"},
+    {CardState::voided, "VOIDED"},
+    {CardState::declined, "DECLINED"},
+    {CardState::unknown, "UNKNOWN"},
+}};
 
 // Sorted by key, so that two calls over the same keys wait in one order. The answer is read in the
 // next statement: ON CONFLICT DO NOTHING gives no row for a key that was there before.
@@ -20,20 +30,51 @@ constexpr pg::Statement read_authorizations{"card_processor_read", R"(
   SELECT request_key, authorization_id, state FROM card_processor_authorizations
    WHERE request_key = ANY($1::text[]))"};
 
+// Locked in one order, so that two calls over the same authorisations make no cycle of waits.
 constexpr pg::Statement capture_authorizations{"card_processor_capture", R"(
   UPDATE card_processor_authorizations SET state = 'CAPTURED', updated_at = now()
-   WHERE authorization_id = ANY($1::text[]) AND state = 'AUTHORIZED')"};
+   WHERE authorization_id IN (
+           SELECT authorization_id FROM card_processor_authorizations
+            WHERE authorization_id = ANY($1::text[]) AND state = 'AUTHORIZED'
+            ORDER BY authorization_id FOR UPDATE)
+     AND state = 'AUTHORIZED')"};
 
 constexpr pg::Statement reverse_authorizations{"card_processor_reverse", R"(
   UPDATE card_processor_authorizations
      SET state = CASE state WHEN 'CAPTURED' THEN 'REFUNDED' ELSE 'VOIDED' END, updated_at = now()
-   WHERE authorization_id = ANY($1::text[]) AND state IN ('AUTHORIZED', 'CAPTURED'))"};
+   WHERE authorization_id IN (
+           SELECT authorization_id FROM card_processor_authorizations
+            WHERE authorization_id = ANY($1::text[]) AND state IN ('AUTHORIZED', 'CAPTURED')
+            ORDER BY authorization_id FOR UPDATE)
+     AND state IN ('AUTHORIZED', 'CAPTURED'))"};
 
 // A key that was never seen is taken as voided, which is what a late request then finds.
 constexpr pg::Statement void_keys{"card_processor_void", R"(
   INSERT INTO card_processor_authorizations AS a (request_key, authorization_id, amount, state)
   SELECT key, id, 0, 'VOIDED' FROM unnest($1::text[], $2::text[]) AS r (key, id) ORDER BY key
   ON CONFLICT (request_key) DO UPDATE SET state = 'VOIDED', updated_at = now() WHERE a.state = 'AUTHORIZED')"};
+
+// The answer, in the statement after the change: it sees what somebody else did while that waited.
+constexpr pg::Statement read_states_by_id{"card_processor_states", R"(
+  SELECT authorization_id, state FROM card_processor_authorizations
+   WHERE authorization_id = ANY($1::text[]))"};
+
+constexpr pg::Statement read_states_by_key{"card_processor_states_by_key", R"(
+  SELECT request_key, state FROM card_processor_authorizations WHERE request_key = ANY($1::text[]))"};
+
+CardStates states_of(pg::Session& session, const pg::Statement& read,
+                     const std::vector<std::string>& names) {
+  std::map<std::string, CardState> known;
+  for (const auto& row : session.exec(read, names))
+    known[row[0].as<std::string>()] = card_state(row[1].view());
+  CardStates states;
+  states.reserve(names.size());
+  for (const std::string& name : names) {
+    const auto found = known.find(name);
+    states.push_back(found == known.end() ? CardState::unknown : found->second);
+  }
+  return states;
+}
 
 std::vector<std::string> new_authorization_ids(std::size_t count) {
   std::vector<std::string> ids;
@@ -55,18 +96,18 @@ class CardSimulator final : public CardProcessor {
     return pool_->run(std::move(work), deadline_);
   }
 
-  asio::awaitable<Result<Done>> capture(std::vector<std::string> ids) override {
+  asio::awaitable<Result<CardStates>> capture(std::vector<std::string> ids) override {
     return update(capture_authorizations, std::move(ids));
   }
 
-  asio::awaitable<Result<Done>> reverse(std::vector<std::string> ids) override {
+  asio::awaitable<Result<CardStates>> reverse(std::vector<std::string> ids) override {
     return update(reverse_authorizations, std::move(ids));
   }
 
-  asio::awaitable<Result<Done>> void_requests(std::vector<std::string> keys) override {
+  asio::awaitable<Result<CardStates>> void_requests(std::vector<std::string> keys) override {
     auto work = [keys = std::move(keys)](pg::Session& session) {
       session.exec(void_keys, keys, new_authorization_ids(keys.size()));
-      return Done{};
+      return states_of(session, read_states_by_key, keys);
     };
     return pool_->run(std::move(work), deadline_);
   }
@@ -96,11 +137,11 @@ class CardSimulator final : public CardProcessor {
     return outcomes;
   }
 
-  asio::awaitable<Result<Done>> update(const pg::Statement& statement,
-                                       std::vector<std::string> ids) {
+  asio::awaitable<Result<CardStates>> update(const pg::Statement& statement,
+                                             std::vector<std::string> ids) {
     auto work = [&statement, ids = std::move(ids)](pg::Session& session) {
       session.exec(statement, ids);
-      return Done{};
+      return states_of(session, read_states_by_id, ids);
     };
     return pool_->run(std::move(work), deadline_);
   }
@@ -110,6 +151,18 @@ class CardSimulator final : public CardProcessor {
 };
 
 }  // namespace
+
+std::string_view to_string(CardState state) {
+  for (const auto& [value, name] : state_names)
+    if (value == state) return name;
+  return "UNKNOWN";
+}
+
+CardState card_state(std::string_view text) {
+  for (const auto& [value, name] : state_names)
+    if (name == text) return value;
+  return CardState::unknown;
+}
 
 std::unique_ptr<CardProcessor> make_card_simulator(std::shared_ptr<pg::Pool> pool,
                                                    std::chrono::milliseconds deadline) {

@@ -1,5 +1,4 @@
 // The services' own calls, by participant. See participant_host.hpp.
-#include <set>
 
 #include "participants/remote/branch_json.hpp"
 #include "participants/remote/participant_host.hpp"
@@ -140,20 +139,7 @@ Text card_call(CardSettler& cards, std::string_view call, const JsonReader& read
     co_return object([&](JsonWriter& out) { write_gids(out, gids); });
   }
   if (call == "settle-cards") {
-    std::set<std::string> ended;
-    for (const protocol::Gid& gid : read_gids(reader)) ended.insert(format(gid));
-    // What was not asked about, or is not known to have ended, counts as under way.
-    GlobalStates states =
-        [&ended](
-            std::vector<protocol::Gid> gids) -> asio::awaitable<Result<std::vector<GlobalState>>> {
-      std::vector<GlobalState> known_states;
-      known_states.reserve(gids.size());
-      for (const protocol::Gid& gid : gids)
-        known_states.push_back(ended.contains(format(gid)) ? GlobalState::aborted
-                                                           : GlobalState::active);
-      co_return known_states;
-    };
-    auto calling = cards.settle_cards(states);
+    auto calling = cards.settle_ended(read_gids(reader));
     co_return one(value_or_throw(co_await std::move(calling)));
   }
   known = false;

@@ -202,23 +202,17 @@ class RemoteSettler final : public CardSettler {
     return remote_.ask("old-intents", "{}", read_gids);
   }
 
-  Reply<CardSettlementReport> settle_cards(GlobalStates states) override {
-    auto listing = old_intents();
-    const auto gids = co_await std::move(listing);
-    if (!gids) co_return gids.failure();
-    std::vector<protocol::Gid> ended;
-    if (!gids.value().empty()) {
-      auto asking = states(gids.value());
-      const auto known = co_await std::move(asking);
-      if (!known) co_return known.failure();
-      for (std::size_t i = 0; i < gids.value().size() && i < known.value().size(); ++i)
-        if (known.value()[i] != GlobalState::active) ended.push_back(gids.value()[i]);
-    }
+  Reply<CardSettlementReport> settle_ended(std::vector<protocol::Gid> ended) override {
     auto body = body_of([&](JsonWriter& out) { write_gids(out, ended); });
     auto settling = remote_.ask("settle-cards", std::move(body), read_as<CardSettlementReport>);
     auto report = co_await std::move(settling);
-    if (metrics_ != nullptr)
-      report ? metrics_->outbox_lag(report.value().lag_seconds) : metrics_->outbox_lag_not_seen();
+    if (metrics_ == nullptr) co_return report;
+    if (!report) {
+      metrics_->outbox_lag_not_seen();
+      co_return report;
+    }
+    metrics_->outbox_lag(report.value().lag_seconds);
+    metrics_->card_errands_refused(report.value().refused);
     co_return report;
   }
 

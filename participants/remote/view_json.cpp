@@ -233,6 +233,7 @@ void write(JsonWriter& out, const CardSettlementReport& report) {
   out.field("captured", report.captured)
       .field("reversed", report.reversed)
       .field("voided", report.voided)
+      .field("refused", report.refused)
       .field("lag_ms", std::llround(1000 * report.lag_seconds));
 }
 
@@ -240,6 +241,7 @@ void read(const JsonReader& reader, CardSettlementReport& report) {
   report.captured = count(reader, "captured");
   report.reversed = count(reader, "reversed");
   report.voided = count(reader, "voided");
+  if (reader.has("refused")) report.refused = count(reader, "refused");  // N - 1 tells none
   report.lag_seconds = static_cast<double>(reader.integer("lag_ms")) / 1000;
 }
 

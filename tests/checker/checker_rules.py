@@ -167,8 +167,7 @@ def sagas_ended_as_the_order_says(state, order_id):
             (saga.type, saga.status), status not in ("", "FAILED") if saga.status == "FAILED" else status not in LIVE)
         if wrong:
             yield "I8", "saga_and_order_disagree", f"{saga.type} {saga.status}, order {status or 'absent'}"
-        elif saga.type != "cancel_order" and status == "FAILED" and reason not in (saga.reason,
-                                                                                 "RESERVATION_EXPIRED"):
+        elif saga.type != "cancel_order" and status == "FAILED" and reason != saga.reason:
             yield "I10", "reasons_differ", f"the order failed for {reason}, its saga for {saga.reason}"
 
 

@@ -129,6 +129,22 @@ TEST_CASE("order steps: a confirmation that comes after the order failed is refu
   CHECK(rig.events() == "OrderCreated OrderFailed");
 }
 
+TEST_CASE("order steps: an order that expired first tells its saga that reason, as often as asked",
+          "[saga_steps][order][I10]") {
+  Rig rig;
+  const TestSaga expired = rig.saga(), own = rig.saga();
+  for (const TestSaga& saga : {expired, own}) rig.create(saga);
+  rig.fail_pending({expired.operation->order_id});
+  for (int i = 0; i < 2; ++i) {
+    const StepReply reply = rig.fail(expired, "CARD_DECLINED");
+    CHECK(reply.status == StepStatus::done);
+    CHECK(reply.reason == "RESERVATION_EXPIRED");
+    CHECK(rig.fail(own, "CARD_DECLINED").reason.empty());
+  }
+  CHECK(rig.order(expired).reason == "RESERVATION_EXPIRED");
+  CHECK(rig.order(own).reason == "CARD_DECLINED");
+}
+
 TEST_CASE("order steps: a confirmed order is not failed by its saga", "[saga_steps][order][I10]") {
   Rig rig;
   const TestSaga saga = rig.saga();

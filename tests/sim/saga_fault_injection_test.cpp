@@ -178,6 +178,7 @@ TEST_CASE("each promise that sagas lean on is needed, and its loss is found") {
   CHECK(found_without(&Promises::repeated_step_is_known));
   CHECK(found_without(&Promises::refusal_is_known));
   CHECK(found_without(&Promises::compensation_bars_the_late));
+  CHECK(found_without(&Promises::one_reason));
   CHECK(found_without(&Promises::log_never_goes_back));
   CHECK(found_without(&Promises::log_knows_the_owner));
 }

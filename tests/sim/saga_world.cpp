@@ -163,7 +163,7 @@ Answer World::run(const Message& message) {
 }
 
 Answer World::undo(const Message& message) {
-  if (barrier(message.saga, message.step) != nullptr) return {};
+  if (const Row* row = barrier(message.saga, message.step)) return {Answer::done, row->reason};
   // Not remembered: it is asked for again when a person has mended what is in its way.
   if (compensations_refused_ < skeleton_.compensations_refused) {
     ++compensations_refused_;
@@ -174,8 +174,13 @@ Answer World::undo(const Message& message) {
   if (step != nullptr && step->outcome == Outcome::done) apply(message.step, message);
   if (step == nullptr && promises_.compensation_bars_the_late)
     barriers_[{message.saga, message.undoes}] = {Outcome::skipped, {}};
-  barriers_[{message.saga, message.step}] = {};
-  return {};
+  const auto row = orders.find(message.order);
+  // What had failed before, for another reason, says which.
+  std::string reason;
+  if (message.step == "order.fail" && row != orders.end() && promises_.one_reason)
+    reason = row->second.reason;
+  barriers_[{message.saga, message.step}] = {Outcome::done, reason};
+  return {Answer::done, reason};
 }
 
 // The business rules of a step.
@@ -263,7 +268,7 @@ void World::fail_order(const Message& message) {
   if (row.status == "CANCELLED" && revoked != nullptr) return;
   if (row.status != "PENDING" && row.status != "FAILED")
     violation("I10 " + row.status + " becomes FAILED: " + message.order);
-  row = {"FAILED", message.reason};
+  if (row.status == "PENDING") row = {"FAILED", message.reason};
 }
 
 // --- the expirer ---------------------------------------------------------------------------------

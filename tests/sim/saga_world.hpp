@@ -46,6 +46,7 @@ struct Skeleton {
 struct Promises {
   bool repeated_step_is_known = true;      // a barrier row answers a step that comes again
   bool refusal_is_known = true;            // … also one that was refused
+  bool one_reason = true;                  // a failed order keeps its reason, and tells it
   bool compensation_bars_the_late = true;  // an empty compensation leaves a row for the step
   bool log_never_goes_back = true;         // progress() is compared
   bool log_knows_the_owner = true;         // the fence

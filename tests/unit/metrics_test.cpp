@@ -47,6 +47,7 @@ void touch_everything(Metrics& metrics) {
   metrics.degraded_mode("payment", true);
   metrics.orders_due("payment", 3);
   metrics.outbox_lag(0);
+  metrics.card_errands_refused(0);
   metrics.http("/v1/orders", "POST", 201, 0.01);
   metrics.pool_wait("order", 0.001);
 }

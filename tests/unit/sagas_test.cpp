@@ -275,6 +275,24 @@ TEST_CASE("A5: an order whose reservation expired goes no further and is undone"
   CHECK(count(rig.script.trace, "payment.refund") == 1);
 }
 
+TEST_CASE("I10: an order that expired while its saga was undone for another reason has one reason") {
+  Rig rig;
+  rig.payment.answer_step = [](const auto&, const auto& request) {
+    return request.step == "charge" ? refuse("CARD_DECLINED") : StepReply{};
+  };
+  // The expirer came first: the order's row says so.
+  rig.order.answer_step = [](const auto&, const auto& request) {
+    return request.step == "fail" ? StepReply{StepStatus::done, "RESERVATION_EXPIRED", ""}
+                                  : StepReply{};
+  };
+  const auto result = rig.start(order(rig, 'a'), as_saga);
+  REQUIRE(rig.run_until([&] { return result->has_value(); }));
+  CHECK((*result)->status == SubmitStatus::refused);
+  CHECK((*result)->reason == "RESERVATION_EXPIRED");
+  CHECK(only_row(rig).instance.reason == "RESERVATION_EXPIRED");
+  CHECK(only_row(rig).outcome.reason == "RESERVATION_EXPIRED");
+}
+
 TEST_CASE("E7: a compensation that cannot be done is shown as stuck, and tried on") {
   Rig rig;
   rig.payment.answer_step = [](const auto&, const auto& request) {

@@ -112,9 +112,7 @@ class Judge {
     // FAILED without an order: its very creation was refused.
     if (done ? moves_made(status) == 0 : !status.empty() && status != "FAILED") {
       violation("I8", "saga_and_order_disagree", text);
-    } else if (!done && status == "FAILED" && facts_.order->reason != saga.reason &&
-               facts_.order->reason != "RESERVATION_EXPIRED") {
-      // An expired reservation can fail the order while the saga is on its way back for another.
+    } else if (!done && status == "FAILED" && facts_.order->reason != saga.reason) {
       violation("I10", "reasons_differ",
                 "the order failed for " + facts_.order->reason + ", its saga for " + saga.reason);
     }

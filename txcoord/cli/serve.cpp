@@ -2,6 +2,7 @@
 // together.
 #include <signal.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -30,6 +31,7 @@ namespace txcoord::cli {
 namespace {
 
 constexpr std::chrono::seconds cards_settled_every{1};
+constexpr std::chrono::seconds cards_settled_every_max{8};  // while the payment database is away
 
 // Everything that serves, wired together. Lives as long as the I/O context runs.
 class Program {
@@ -139,18 +141,23 @@ class Program {
     co_await lame_duck_.async_wait(token);
   }
 
+  // Whatever else is away: captures and reversals need the payment database alone. Only to void
+  // what nobody used, the log is asked; if it does not answer, that waits.
   asio::awaitable<void> settle_cards() {
     GlobalStates states = [this](std::vector<protocol::Gid> gids) {
       return coordinator_.global_states(std::move(gids));
     };
+    auto pause = cards_settled_every;
     for (;;) {
-      card_clock_.expires_after(cards_settled_every);
+      card_clock_.expires_after(pause);
       auto token = asio::use_awaitable;
       co_await card_clock_.async_wait(token);
-      if (!coordinator_.ready()) continue;
+      if (coordinator_.draining()) co_return;
       auto settle = services_.payment.settlement->settle_cards(states);
       const auto report = co_await std::move(settle);
-      if (!report)
+      const bool away = !report && report.failure().kind == FailureKind::unavailable;
+      pause = away ? std::min(2 * pause, cards_settled_every_max) : cards_settled_every;
+      if (!report && !away)
         logging::warn("card settlement failed",
                       {{"failure", to_string(report.failure().kind)},
                        {"error", std::string_view(report.failure().message)}});

@@ -262,6 +262,11 @@ void Sagas::step_answered(const Step& step, const StepReply& reply) {
   metrics_.phase("saga", "step", seconds);
   switch (reply.status) {
     case StepStatus::done:
+      // I10: the order had failed before, for the reason that its row shows.
+      if (undo && target_of(step.name).kind == OperationKind::fail && !reply.reason.empty())
+        return deliver(step.saga, {.kind = SagaEventKind::compensated,
+                                   .reason = reply.reason,
+                                   .detail = "the order had failed before"});
       return deliver(step.saga,
                      {.kind = undo ? SagaEventKind::compensated : SagaEventKind::step_done});
     case StepStatus::refused:

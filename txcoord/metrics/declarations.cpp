@@ -50,6 +50,8 @@ constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
     {"txcoord_sagas_stuck", gauge, "", "Sagas of this process that need a person."},
     {"txcoord_reservations_expired_total", counter, "", "Reservations that freed themselves."},
     {"txcoord_outbox_lag_seconds", gauge, "", "Age of the oldest outbox entry not yet delivered."},
+    {"txcoord_card_errands_refused", gauge, "",
+     "Card errands whose answer contradicts the payment: each needs a person."},
     {"txcoord_faults_active", gauge, "participant", "1 while a fault is set on purpose."},
     {"txcoord_breaker_state", gauge, "participant",
      "Circuit breaker to a participant's service: 0 closed, 1 half open, 2 open."},

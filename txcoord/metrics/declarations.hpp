@@ -32,6 +32,7 @@ enum class Family : std::uint8_t {
   sagas_stuck,
   reservations_expired_total,
   outbox_lag_seconds,
+  card_errands_refused,
   faults_active,
   breaker_state,
   degraded_mode,

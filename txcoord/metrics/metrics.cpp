@@ -63,6 +63,7 @@ class Metrics::Impl {
   Children<prometheus::Gauge> sagas_stuck{registry, Family::sagas_stuck};
   Children<prometheus::Counter> reservations_expired{registry, Family::reservations_expired_total};
   SeenGauges outbox_lag{registry, Family::outbox_lag_seconds};
+  SeenGauges card_errands_refused{registry, Family::card_errands_refused};
   Children<prometheus::Gauge> faults_active{registry, Family::faults_active};
   Children<prometheus::Gauge> breaker_state{registry, Family::breaker_state};
   Children<prometheus::Gauge> degraded_mode{registry, Family::degraded_mode};
@@ -198,7 +199,13 @@ void Metrics::decisions_retained(std::uint64_t decisions) {
   impl_->decisions.set({}, static_cast<double>(decisions));
 }
 void Metrics::outbox_lag(double seconds) { impl_->outbox_lag.set({}, seconds); }
-void Metrics::outbox_lag_not_seen() { impl_->outbox_lag.forget({}); }
+void Metrics::card_errands_refused(std::size_t errands) {
+  impl_->card_errands_refused.set({}, static_cast<double>(errands));
+}
+void Metrics::outbox_lag_not_seen() {
+  impl_->outbox_lag.forget({});
+  impl_->card_errands_refused.forget({});
+}
 
 void Metrics::saga_step(std::string_view step, double seconds) {
   impl_->saga_steps.at({bounded(detail::step_labels, step)}).Observe(seconds);

@@ -63,7 +63,8 @@ class Metrics {
   void heuristic_outcome();
   void decisions_retained(std::uint64_t decisions);
   void outbox_lag(double seconds);
-  void outbox_lag_not_seen();
+  void card_errands_refused(std::size_t errands);
+  void outbox_lag_not_seen();  // and what is refused with it
   // sagas
   void saga_step(std::string_view step, double seconds);
   void saga_compensation(std::string_view step);

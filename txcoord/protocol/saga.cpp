@@ -31,7 +31,7 @@ SagaActions Saga::step(const SagaEvent& event) {
     case SagaEventKind::step_failed:
       expect(SagaState::running, event);
       return on_step_failed(event);
-    case SagaEventKind::compensated: expect(SagaState::undoing, event); return undone();
+    case SagaEventKind::compensated: expect(SagaState::undoing, event); return undone(event);
     case SagaEventKind::compensation_failed:
       expect(SagaState::undoing, event);
       count_failure(event);
@@ -160,8 +160,10 @@ SagaActions Saga::turn_back(std::size_t steps_to_undo, std::string reason, std::
   return record({std::string(status), steps_to_undo, std::move(reason), std::move(detail)});
 }
 
-// Exactly reverse order: always the last one that still stands.
-SagaActions Saga::undone() {
+// Exactly reverse order: always the last one that still stands. I10: what was undone before says
+// why in its own row, where it may have been read already: that is the answer.
+SagaActions Saga::undone(const SagaEvent& event) {
+  if (!event.reason.empty()) return turn_back(position_.next - 1, event.reason, event.detail);
   return turn_back(position_.next - 1, position_.reason, position_.detail);
 }
 

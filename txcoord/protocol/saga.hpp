@@ -36,6 +36,8 @@
 //
 // Invariants kept here:
 //   I2 I10 `reply` leaves only when COMPLETED, FAILED or the step that answers is durable, once.
+//   I10 one reason: where a step was undone before by somebody else (an expired reservation failed
+//      the order), the reason that stands there becomes the saga's, and so the client's.
 //   I8 every saga ends completed or fully compensated, or is shown as stuck: there is no other
 //      state that it rests in.
 //   Durable before the next step: run and undo are made only by `start` and `recorded`, and again
@@ -132,7 +134,8 @@ enum class SagaEventKind : std::uint8_t {
   step_done,
   step_refused,          // reason, detail: a business refusal; it did nothing
   step_failed,           // detail, conflict; whether it was done is unknown
-  compensated,           // undone, or there was nothing to undo
+  compensated,           // undone, or there was nothing to undo; reason: it was undone before, for
+                         // that
   compensation_failed,   // conflict
   compensation_refused,  // it cannot be done; needs a person
   recorded,
@@ -205,7 +208,7 @@ class Saga {
   SagaActions try_again(bool show_as_stuck);
   SagaActions advance();
   SagaActions turn_back(std::size_t steps_to_undo, std::string reason, std::string detail);
-  SagaActions undone();
+  SagaActions undone(const SagaEvent& event);
   SagaActions record(SagaPosition position);
 
   struct Abandoned {

@@ -32,6 +32,17 @@ TEST_CASE("abandoned while a step is under way: its answer is waited for, then a
   }
 }
 
+TEST_CASE("I10: what was undone before, for another reason, is the answer") {
+  const SagaPlan plan = place_order_plan(3);
+  Saga saga = running_at(plan, 1);
+  saga.step({SagaEventKind::step_refused, "OUT_OF_STOCK", "book-456"});
+  feed(saga, SagaEventKind::recorded);
+  REQUIRE(saga.state() == SagaState::undoing);
+  CHECK(feed(saga, SagaEventKind::compensated, "RESERVATION_EXPIRED").size() == 1);
+  CHECK(saga.position() ==
+        SagaPosition{std::string(saga_failed), 0, "RESERVATION_EXPIRED", "detail"});
+}
+
 TEST_CASE("abandoned while a state is recorded: the next step is not run") {
   const SagaPlan plan = place_order_plan(3);
   for (std::size_t done = 1; done < plan.steps.size(); ++done) {
