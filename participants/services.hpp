@@ -102,12 +102,15 @@ class InventoryService {
 
   // Reservations that a saga made expire. The order's row is the arbiter (OrderService::
   // fail_pending): what it failed may be freed, what it confirmed is kept for good.
-  // The orders whose reservations have run out, longest first, by the database's clock.
+  // The orders whose reservations have run out, longest first, by the database's clock. Each call
+  // goes on where the one before ended, and from the oldest again: those that cannot be ended now do
+  // not hide the others.
   virtual asio::awaitable<Result<std::vector<std::string>>> expired_reservations(
       std::size_t limit) = 0;
-  // Frees what is still RESERVED and was made to expire. How many orders had such. May be repeated.
+  // Frees what is still RESERVED and was made to expire. How many orders had such. Waits for no
+  // row: what somebody else holds is left. May be repeated.
   virtual asio::awaitable<Result<std::size_t>> expire(std::vector<std::string> order_ids) = 0;
-  // They do not expire any more. May be repeated.
+  // They do not expire any more, but for those that somebody else holds. May be repeated.
   virtual asio::awaitable<Result<Done>> keep_reservations(std::vector<std::string> order_ids) = 0;
 };
 

@@ -226,10 +226,14 @@ class PgInventoryService final : public InventoryService {
 
   asio::awaitable<Result<std::vector<std::string>>> expired_reservations(
       std::size_t limit) override {
-    auto work = [limit](pg::Session& session) {
-      return txcoord::expired_reservations(session, limit);
+    auto work = [limit, place = place_](pg::Session& session) {
+      return txcoord::expired_reservations(session, place, limit);
     };
-    return pool_->run(std::move(work), deadline_);
+    auto listing = pool_->run(std::move(work), deadline_);
+    auto page = co_await std::move(listing);
+    if (!page) co_return page.failure();
+    place_ = std::move(page.value().next);
+    co_return std::move(page.value().order_ids);
   }
 
   asio::awaitable<Result<std::size_t>> expire(std::vector<std::string> order_ids) override {
@@ -250,6 +254,7 @@ class PgInventoryService final : public InventoryService {
  private:
   std::shared_ptr<pg::Pool> pool_;
   std::chrono::milliseconds deadline_;
+  ExpiryPlace place_;
 };
 
 }  // namespace

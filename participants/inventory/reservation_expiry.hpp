@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string>
 #include <vector>
 
 #include "txcoord/pg/session.hpp"
@@ -12,7 +13,15 @@
 namespace txcoord {
 
 // See InventoryService, where each is described.
-std::vector<std::string> expired_reservations(pg::Session& session, std::size_t limit);
+struct ExpiryPlace {  // where expired reservations were listed up to; empty: from the oldest on
+  std::string expires_at, order_id;
+};
+struct ExpiredPage {
+  std::vector<std::string> order_ids;
+  ExpiryPlace next;  // empty again when there are no more
+};
+ExpiredPage expired_reservations(pg::Session& session, const ExpiryPlace& place,
+                                 std::size_t limit);
 std::size_t expire_reservations(pg::Session& session, const std::vector<std::string>& order_ids);
 void keep_reservations(pg::Session& session, const std::vector<std::string>& order_ids);
 

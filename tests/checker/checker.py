@@ -19,6 +19,7 @@ import json
 import sys
 import time
 
+from checker_cards import CARD_CHECKS
 from checker_reading import SERVICES, State, Unreadable
 from checker_rules import (ORDER_CHECKS, WHOLE_CHECKS, Violation, nothing_decided_waits,
                            nothing_is_left_prepared, open_sagas_are_worked_on, witnesses_match_decisions)
@@ -57,7 +58,7 @@ def check(dsns, trimming=True, orphan_age=5.0, saga_silence=10.0, patience=30.0)
     violations = [v for each in WHOLE_CHECKS for v in each(state)]
     violations += nothing_is_left_prepared(state, orphan_age)
     violations += nothing_decided_waits(state, orphan_age)
-    violations += [v for each in SAGA_CHECKS for v in each(state)]
+    violations += [v for each in SAGA_CHECKS + CARD_CHECKS for v in each(state)]
     violations += barriers_stand_where_sagas_stand(state, trimming)
     if not trimming:
         violations += witnesses_match_decisions(state)

@@ -94,6 +94,26 @@ class Log:
         return sorted(self.by_order.get(order_id, ())), sorted(sagas, key=str)
 
 
+class Cards:
+    """What a reading holds of cards."""
+
+    def __init__(self, reader):
+        self.payments = {str(row[0]): row[1:] for row in reader.rows(
+            "SELECT payment_id, order_id::text, status, amount, provider_reference FROM payments"
+            " WHERE payment_method = 'card'")}
+        # payment: [(action, refused)]
+        self.errands = {}
+        for payment_id, action, refused in reader.rows(
+                "SELECT payment_id, action, refused_at IS NOT NULL FROM card_outbox"):
+            self.errands.setdefault(str(payment_id), []).append((action, refused))
+        self.intents = {f"{gid}/{payment_id}": refused for gid, payment_id, refused in reader.rows(
+            "SELECT gid, payment_id, refused_at IS NOT NULL FROM card_authorizations")}
+        self.books = {row[1]: (row[0], row[2], row[3]) for row in reader.rows(
+            "SELECT request_key, authorization_id, state, amount FROM card_processor_authorizations")}
+        self.reversed = {order for (order,) in reader.rows(
+            "SELECT DISTINCT order_id::text FROM events WHERE type = 'CardReversed'")}
+
+
 class State:
     """One reading of everything: the log, the services, the log again."""
 
@@ -140,6 +160,7 @@ class State:
         self.wallet_ledger = services["payment"].rows("SELECT customer_id, delta FROM wallet_ledger")
         self.captures = {row[0] for row in services["payment"].rows(
             "SELECT payment_id FROM card_outbox WHERE action = 'CAPTURE'")}
+        self.cards = Cards(services["payment"])
         self.barriers = {(name, str(saga), step): outcome for name, reader in services.items()
                          for saga, step, outcome in reader.rows("SELECT saga_id, step, outcome FROM txc_saga_steps")}
         self.shipments = defaultdict(list)

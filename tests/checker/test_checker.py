@@ -14,6 +14,7 @@ import uuid
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from checker import check  # noqa: E402
+from checker_card_tests import CardRules  # noqa: E402,F401  (unittest finds it here)
 from checker_reading import Unreadable  # noqa: E402
 from checker_saga_tests import SagaRules  # noqa: E402,F401  (unittest finds it here)
 from checker_world import NAMES, SagaWorld  # noqa: E402

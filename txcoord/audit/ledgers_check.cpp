@@ -59,6 +59,22 @@ constexpr RowCheck wallet_checks[] = {
     FROM payments p
    WHERE p.status = 'AUTHORIZED'
      AND NOT EXISTS (SELECT FROM card_outbox o WHERE o.payment_id = p.payment_id AND o.action = 'CAPTURE'))"},
+    // Crossing off a reversal writes the event in the same transaction.
+    {"I1", "reversal_forgotten", R"(
+  SELECT p.order_id::text, 'payment ' || p.payment_id || ' by card is ' || p.status || ', and nothing reversed it'
+    FROM payments p
+   WHERE p.payment_method = 'card' AND p.status IN ('VOIDED', 'REFUNDED')
+     AND NOT EXISTS (SELECT FROM card_outbox o WHERE o.payment_id = p.payment_id AND o.action = 'REVERSE')
+     AND NOT EXISTS (SELECT FROM events e WHERE e.order_id = p.order_id AND e.type = 'CardReversed'))"},
+    // The processor contradicts the payment: shown until a person has looked.
+    {"I1", "card_errand_refused", R"(
+  SELECT o.order_id::text, format('payment %s: %s was answered %s', o.payment_id, o.action, o.answer)
+    FROM card_outbox o
+   WHERE o.refused_at IS NOT NULL)"},
+    {"I6", "card_taken_for_nothing", R"(
+  SELECT a.gid || '/' || a.payment_id, format('the processor took %s, and no payment stands for it', a.amount)
+    FROM card_authorizations a
+   WHERE a.refused_at IS NOT NULL)"},
 };
 
 constexpr RowCheck log_checks[] = {
