@@ -103,8 +103,8 @@ class InventoryService {
   // Reservations that a saga made expire. The order's row is the arbiter (OrderService::
   // fail_pending): what it failed may be freed, what it confirmed is kept for good.
   // The orders whose reservations have run out, longest first, by the database's clock. Each call
-  // goes on where the one before ended, and from the oldest again: those that cannot be ended now do
-  // not hide the others.
+  // goes on where the one before ended, and from the oldest again: those that cannot be ended now
+  // do not hide the others.
   virtual asio::awaitable<Result<std::vector<std::string>>> expired_reservations(
       std::size_t limit) = 0;
   // Frees what is still RESERVED and was made to expire. How many orders had such. Waits for no

@@ -1,5 +1,5 @@
-// See reservation_expiry.hpp. Whoever changes a reservation holds its stock row, the parent. Nothing
-// here waits for one: what is held by somebody else is left for a later round, alone.
+// See reservation_expiry.hpp. Whoever changes a reservation holds its stock row, the parent.
+// Nothing here waits for one: what is held by somebody else is left for a later round, alone.
 #include "participants/inventory/reservation_expiry.hpp"
 
 #include <cstdint>

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <string>
-#include <string>
 #include <vector>
 
 #include "txcoord/pg/session.hpp"
@@ -20,8 +19,7 @@ struct ExpiredPage {
   std::vector<std::string> order_ids;
   ExpiryPlace next;  // empty again when there are no more
 };
-ExpiredPage expired_reservations(pg::Session& session, const ExpiryPlace& place,
-                                 std::size_t limit);
+ExpiredPage expired_reservations(pg::Session& session, const ExpiryPlace& place, std::size_t limit);
 std::size_t expire_reservations(pg::Session& session, const std::vector<std::string>& order_ids);
 void keep_reservations(pg::Session& session, const std::vector<std::string>& order_ids);
 

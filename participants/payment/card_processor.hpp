@@ -31,8 +31,8 @@ struct CardRequest {
 // An authorisation in the processor's books. unknown: it has no such authorisation, or no state
 // that we know.
 enum class CardState : std::uint8_t { authorized, captured, refunded, voided, declined, unknown };
-std::string_view to_string(CardState state);      // as tables hold it: "CAPTURED"
-CardState card_state(std::string_view text);      // anything else is unknown
+std::string_view to_string(CardState state);  // as tables hold it: "CAPTURED"
+CardState card_state(std::string_view text);  // anything else is unknown
 using CardStates = std::vector<CardState>;
 
 class CardProcessor {

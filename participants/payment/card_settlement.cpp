@@ -24,7 +24,8 @@ std::size_t rows_max(Tried tried) {
   return tried == Tried::never ? round_rows_max : tried_rows_max;
 }
 
-// The state that an errand is for, or one that it can no longer leave. Anything else may become one.
+// The state that an errand is for, or one that it can no longer leave. Anything else may become
+// one.
 bool is_final(CardState state, std::string_view action) {
   return state != CardState::authorized && (action == capture || state != CardState::captured);
 }
@@ -121,7 +122,8 @@ asio::awaitable<CardSettlement::Answers> CardSettlement::ask_in_parts(
                 answers.begin() + static_cast<std::ptrdiff_t>(first));
       continue;
     }
-    Failure failure{FailureKind::error, true, "", "the card processor: an answer of another length"};
+    Failure failure{FailureKind::error, true, "",
+                    "the card processor: an answer of another length"};
     if (!states) failure = states.failure();
     --round.failures_left;
     if (failure.kind == FailureKind::unavailable) round.failures_left = 0;
@@ -135,7 +137,7 @@ asio::awaitable<CardSettlement::Answers> CardSettlement::ask_in_parts(
 }
 
 asio::awaitable<Result<Done>> CardSettlement::run_errands(const char* action, Tried tried,
-                                                         Round& round) {
+                                                          Round& round) {
   if (round.failures_left == 0) co_return Done{};
   auto claiming = on_database([action, tried, pause = retry_ms_min](pg::Session& session) {
     return card_sql::claim_errands(session, action, tried, pause, rows_max(tried));
@@ -170,9 +172,8 @@ asio::awaitable<Result<Done>> CardSettlement::run_errands(const char* action, Tr
 // One transaction for all; if it fails, in halves, down to the errand that fails alone: that one is
 // put aside.
 asio::awaitable<Result<Done>> CardSettlement::record_answered(Round& round) {
-  auto listing = on_database([](pg::Session& session) {
-    return card_sql::recordable_errands(session, round_rows_max);
-  });
+  auto listing = on_database(
+      [](pg::Session& session) { return card_sql::recordable_errands(session, round_rows_max); });
   auto listed = co_await std::move(listing);
   if (!listed) co_return listed.failure();
   Result<Done> outcome{Done{}};
@@ -195,10 +196,11 @@ asio::awaitable<Result<Done>> CardSettlement::record_answered(Round& round) {
     outcome = recorded.failure();
     if (recorded.failure().kind == FailureKind::unavailable) break;
     if (entries.size() == 1) {
-      auto putting = on_database([id = entries.front(), pause = retry_ms_min](pg::Session& session) {
-        card_sql::put_errand_aside(session, id, pause);
-        return Done{};
-      });
+      auto putting =
+          on_database([id = entries.front(), pause = retry_ms_min](pg::Session& session) {
+            card_sql::put_errand_aside(session, id, pause);
+            return Done{};
+          });
       co_await std::move(putting);
       continue;
     }
@@ -224,8 +226,7 @@ asio::awaitable<Result<std::vector<protocol::Gid>>> CardSettlement::old_intents(
   co_return gids;
 }
 
-asio::awaitable<Result<Done>> CardSettlement::mark_unused(
-    const std::vector<protocol::Gid>& ended) {
+asio::awaitable<Result<Done>> CardSettlement::mark_unused(const std::vector<protocol::Gid>& ended) {
   if (ended.empty()) co_return Done{};
   std::vector<std::string> gids;
   gids.reserve(ended.size());
@@ -264,9 +265,10 @@ asio::awaitable<Result<Done>> CardSettlement::void_marked(Tried tried, Round& ro
     intents.payment_ids.push_back(marked.payment_ids[i]);
   }
   for (std::size_t i = 0; i < taken.gids.size(); ++i) {
-    logging::error("the card processor took money that no payment here stands for: it needs a person",
-                   {{"payment_id", std::string_view(taken.payment_ids[i])},
-                    {"gid", std::string_view(taken.gids[i])}});
+    logging::error(
+        "the card processor took money that no payment here stands for: it needs a person",
+        {{"payment_id", std::string_view(taken.payment_ids[i])},
+         {"gid", std::string_view(taken.gids[i])}});
   }
   if (gone.gids.empty() && taken.gids.empty()) co_return Done{};
   auto finishing =
@@ -280,8 +282,7 @@ asio::awaitable<Result<Done>> CardSettlement::void_marked(Tried tried, Round& ro
 }
 
 asio::awaitable<Result<Done>> CardSettlement::look_at_rest(CardSettlementReport& report) {
-  auto looking =
-      on_database([](pg::Session& session) { return card_sql::what_is_left(session); });
+  auto looking = on_database([](pg::Session& session) { return card_sql::what_is_left(session); });
   const auto left = co_await std::move(looking);
   if (!left) {
     if (metrics_ != nullptr) metrics_->outbox_lag_not_seen();

@@ -15,7 +15,8 @@
 //  1. What the processor is told is put aside first, durably and with a pause that doubles
 //     (claim_errands). If no answer comes, whatever the reason, others go before it.
 //  2. A call that fails is repeated in halves: one authorisation that fails stands alone then.
-//  3. The processor's answer is kept at once, without the wallet; from then on it is not told again.
+//  3. The processor's answer is kept at once, without the wallet; from then on it is not told
+//  again.
 //     Only recording it needs the wallet, and errands of a wallet that is held take no place.
 //  4. An answer that contradicts the payment is not repeated: it is shown as needing a person.
 // So what a payment says is what the processor answered, not what we meant it to do.
@@ -105,8 +106,8 @@ class CardSettlement final : public CardSettler {
   asio::awaitable<Result<Done>> mark_unused(const std::vector<protocol::Gid>& ended);
   asio::awaitable<Result<Done>> void_marked(card_sql::Tried tried, Round& round);
   asio::awaitable<Result<Done>> look_at_rest(CardSettlementReport& report);
-  asio::awaitable<Answers> ask_in_parts(const CardCall& call,
-                                        const std::vector<std::string>& names, Round& round);
+  asio::awaitable<Answers> ask_in_parts(const CardCall& call, const std::vector<std::string>& names,
+                                        Round& round);
   template <class Work>
   auto on_database(Work work);
 

@@ -206,14 +206,15 @@ TEST_CASE("audit: a card errand that was refused, and a reversal that nobody mad
   world.payment.run(
       "UPDATE payments SET payment_method = 'card', status = 'AUTHORIZED';"
       "UPDATE wallets SET balance = balance + 1070 WHERE customer_id = 'anna';"
-      "INSERT INTO card_outbox (payment_id, order_id, customer_id, action, provider_reference, answer,"
-      " refused_at) SELECT payment_id, order_id, customer_id, 'CAPTURE', '', 'VOIDED', now() FROM payments");
+      "INSERT INTO card_outbox (payment_id, order_id, customer_id, action, provider_reference, "
+      "answer,"
+      " refused_at) SELECT payment_id, order_id, customer_id, 'CAPTURE', '', 'VOIDED', now() FROM "
+      "payments");
   CHECK(found_by(world.targets()) == Found{{"I1", "card_errand_refused", id}});
   world.payment.run("DELETE FROM card_outbox; UPDATE payments SET status = 'VOIDED'");
   Found found = found_by(world.targets());
-  std::erase_if(found, [](const auto& violation) {
-    return std::get<1>(violation) == "statuses_disagree";
-  });
+  std::erase_if(
+      found, [](const auto& violation) { return std::get<1>(violation) == "statuses_disagree"; });
   CHECK(found == Found{{"I1", "reversal_forgotten", id}});
 }
 

@@ -19,9 +19,9 @@ Failure failure_of(FailureKind kind) { return {kind, true, "", "on purpose"}; }
 // A processor of the test's own: its books are a map.
 class ProcessorDouble final : public CardProcessor {
  public:
-  std::map<std::string, CardState> books;   // by authorisation, or by request key
-  std::map<std::string, int> told;          // how often each was in a call
-  std::set<std::string> failing;            // a call with one of these fails whole
+  std::map<std::string, CardState> books;  // by authorisation, or by request key
+  std::map<std::string, int> told;         // how often each was in a call
+  std::set<std::string> failing;           // a call with one of these fails whole
   FailureKind failure = FailureKind::error;
 
   asio::awaitable<Result<std::vector<CardOutcome>>> authorize(
@@ -68,8 +68,8 @@ class ProcessorDouble final : public CardProcessor {
 struct CardRig {
   test::ServiceDatabase database{"payment"};
   boost::asio::io_context io;
-  std::shared_ptr<pg::Pool> pool = make_pool(io.get_executor(), "payment", "cards", 2,
-                                             test::settings_of(database), nullptr);
+  std::shared_ptr<pg::Pool> pool =
+      make_pool(io.get_executor(), "payment", "cards", 2, test::settings_of(database), nullptr);
   std::shared_ptr<ProcessorDouble> processor = std::make_shared<ProcessorDouble>();
   CardSettlement settlement{pool, processor, std::chrono::seconds(3), nullptr};
   GlobalState states = GlobalState::active;  // of every gid but `ended`
@@ -86,22 +86,27 @@ struct CardRig {
   void authorized(const std::string& customer, int count) {
     const std::string rows = "generate_series(1, " + std::to_string(count) + ") AS n";
     const std::string reference = "'" + customer + "-' || n";
-    database.run("INSERT INTO payments (payment_id, order_id, customer_id, amount, payment_method,"
-                 " status, provider_reference, created_at) SELECT gen_random_uuid(),"
-                 " gen_random_uuid(), '" + customer + "', 100, 'card', 'AUTHORIZED', " + reference +
-                 ", now() FROM " + rows);
-    database.run("INSERT INTO card_outbox (payment_id, order_id, customer_id, action,"
-                 " provider_reference) SELECT payment_id, order_id, customer_id, 'CAPTURE',"
-                 " provider_reference FROM payments WHERE customer_id = '" + customer + "'");
+    database.run(
+        "INSERT INTO payments (payment_id, order_id, customer_id, amount, payment_method,"
+        " status, provider_reference, created_at) SELECT gen_random_uuid(),"
+        " gen_random_uuid(), '" +
+        customer + "', 100, 'card', 'AUTHORIZED', " + reference + ", now() FROM " + rows);
+    database.run(
+        "INSERT INTO card_outbox (payment_id, order_id, customer_id, action,"
+        " provider_reference) SELECT payment_id, order_id, customer_id, 'CAPTURE',"
+        " provider_reference FROM payments WHERE customer_id = '" +
+        customer + "'");
     for (int n = 1; n <= count; ++n)
       processor->books[customer + "-" + std::to_string(n)] = CardState::authorized;
   }
   // As the branch of a cancel leaves it.
   void given_back(const std::string& reference, const std::string& status = "VOIDED") {
     database.run("UPDATE payments SET status = '" + status + "' WHERE provider_reference = '" +
-                 reference + "'; INSERT INTO card_outbox (payment_id, order_id, customer_id, action,"
+                 reference +
+                 "'; INSERT INTO card_outbox (payment_id, order_id, customer_id, action,"
                  " provider_reference) SELECT payment_id, order_id, customer_id, 'REVERSE',"
-                 " provider_reference FROM payments WHERE provider_reference = '" + reference + "'");
+                 " provider_reference FROM payments WHERE provider_reference = '" +
+                 reference + "'");
   }
   void intent(const std::string& gid) {
     database.run("INSERT INTO card_authorizations (gid, payment_id, amount) VALUES ('" + gid +
@@ -109,8 +114,9 @@ struct CardRig {
   }
 
   Result<CardSettlementReport> try_settle() {
-    GlobalStates ask = [this](std::vector<protocol::Gid> gids)
-        -> asio::awaitable<Result<std::vector<GlobalState>>> {
+    GlobalStates ask =
+        [this](
+            std::vector<protocol::Gid> gids) -> asio::awaitable<Result<std::vector<GlobalState>>> {
       if (log_away) co_return failure_of(FailureKind::unavailable);
       std::vector<GlobalState> known;
       for (const auto& gid : gids)
@@ -138,8 +144,9 @@ struct CardRig {
   std::string errands() { return database.value("SELECT count(*) FROM card_outbox"); }
   // What was put aside is due again.
   void time_passes() {
-    database.run("UPDATE card_outbox SET next_at = '-infinity';"
-                 "UPDATE card_authorizations SET next_at = '-infinity'");
+    database.run(
+        "UPDATE card_outbox SET next_at = '-infinity';"
+        "UPDATE card_authorizations SET next_at = '-infinity'");
   }
 };
 
@@ -253,8 +260,9 @@ TEST_CASE("cards: a capture that the processor refuses needs a person, and is in
   CHECK(report.refused == 3);
   CHECK(report.lag_seconds == 0);  // they are counted apart
   CHECK(rig.payments("bob", "AUTHORIZED") == "3");
-  CHECK(rig.database.value("SELECT string_agg(answer, ' ' ORDER BY entry_id) FROM card_outbox WHERE "
-                           "refused_at IS NOT NULL") == "VOIDED DECLINED UNKNOWN");
+  CHECK(
+      rig.database.value("SELECT string_agg(answer, ' ' ORDER BY entry_id) FROM card_outbox WHERE "
+                         "refused_at IS NOT NULL") == "VOIDED DECLINED UNKNOWN");
   rig.time_passes();
   rig.settle();
   CHECK(rig.processor->told["bob-1"] == 1);
@@ -337,13 +345,14 @@ TEST_CASE("cards: an unused intent whose money was taken is shown, and kept", "[
   CardRig rig;
   rig.states = GlobalState::aborted;
   rig.intent(format(test::gid_number(1)));
-  rig.processor->books[rig.database.value(
-      "SELECT gid || '/' || payment_id FROM card_authorizations")] = CardState::captured;
+  rig.processor
+      ->books[rig.database.value("SELECT gid || '/' || payment_id FROM card_authorizations")] =
+      CardState::captured;
   const auto report = rig.settle();
   CHECK(report.voided == 0);
   CHECK(report.refused == 1);
-  CHECK(rig.database.value("SELECT count(*) FROM card_authorizations WHERE refused_at IS NOT NULL") ==
-        "1");
+  CHECK(rig.database.value(
+            "SELECT count(*) FROM card_authorizations WHERE refused_at IS NOT NULL") == "1");
 }
 
 }  // namespace

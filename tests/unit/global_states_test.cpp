@@ -24,7 +24,8 @@ protocol::Gid gid_under_way(Rig& rig) {
   return protocol::parse_gid(rig.coordinator.active().at(0).gid).value();
 }
 
-TEST_CASE("global states: a group of our own is active until it is decided, whatever the log says") {
+TEST_CASE(
+    "global states: a group of our own is active until it is decided, whatever the log says") {
   Rig rig;
   for (const char* const call : {"payment.vote", "payment.prepare", "log.decide"}) {
     INFO(call);

@@ -275,7 +275,8 @@ TEST_CASE("A5: an order whose reservation expired goes no further and is undone"
   CHECK(count(rig.script.trace, "payment.refund") == 1);
 }
 
-TEST_CASE("I10: an order that expired while its saga was undone for another reason has one reason") {
+TEST_CASE(
+    "I10: an order that expired while its saga was undone for another reason has one reason") {
   Rig rig;
   rig.payment.answer_step = [](const auto&, const auto& request) {
     return request.step == "charge" ? refuse("CARD_DECLINED") : StepReply{};
