@@ -95,7 +95,7 @@ asio::awaitable<bool> Forgetter::show_aborted(protocol::Gid gid,
   for (const auto& branch : branches) {
     metrics_.heuristic_outcome();
     metrics_.recovery_action("heuristic");
-    logging::error("heuristic outcome: committed as decided, while the log says abort",
+    logging::error("heuristic outcome: a branch is committed, while the log says abort",
                    {{"gid", std::string_view(text)}, {"participant", std::string_view(branch)}});
   }
   co_return true;

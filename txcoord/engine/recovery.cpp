@@ -9,6 +9,9 @@ namespace {
 
 constexpr std::chrono::milliseconds probe_every{200};  // while the database is away
 constexpr std::size_t decisions_per_pass_max = 2000;
+constexpr std::string_view branch_lost = "heuristic outcome: a decided branch was lost";
+constexpr std::string_view committed_against_the_log =
+    "heuristic outcome: a branch is committed, while the log says abort";
 constexpr std::size_t contradicted_max = 1000;  // then all are forgotten, and may count once more
 
 }  // namespace
@@ -292,9 +295,9 @@ asio::awaitable<void> Recovery::show_committed_siblings(Pass& pass, protocol::Gi
     if (!witness || !witness.value()) continue;
     if (contradicted_.size() >= contradicted_max) contradicted_.clear();
     const bool fresh = contradicted_.insert({gid, name}).second;
-    auto showing = show_heuristic(
-        gid, name, "committed, while the log says abort and " + std::string(pass.participant.name()) +
-                       " was rolled back", fresh);
+    std::string detail = "committed, while the log says abort and " +
+                         std::string(pass.participant.name()) + " was rolled back";
+    auto showing = show_heuristic(gid, name, std::move(detail), committed_against_the_log, fresh);
     const bool shown = co_await std::move(showing);
     if (!shown) contradicted_.erase({gid, name});
   }
@@ -302,7 +305,8 @@ asio::awaitable<void> Recovery::show_committed_siblings(Pass& pass, protocol::Gi
 
 // True once it is durable.
 asio::awaitable<bool> Recovery::show_heuristic(protocol::Gid gid, std::string participant,
-                                               std::string detail, bool count) {
+                                               std::string detail, std::string_view message,
+                                               bool count) {
   auto record = log_.record_heuristic(gid, participant, detail);
   const auto recorded = co_await std::move(record);
   if (!recorded) {
@@ -313,10 +317,8 @@ asio::awaitable<bool> Recovery::show_heuristic(protocol::Gid gid, std::string pa
   metrics_.heuristic_outcome();
   metrics_.recovery_action("heuristic");
   const std::string text = protocol::format(gid);
-  logging::error("heuristic outcome: a branch and the log's outcome do not agree",
-                 {{"gid", std::string_view(text)},
-                  {"participant", std::string_view(participant)},
-                  {"detail", std::string_view(detail)}});
+  logging::error(
+      message, {{"gid", std::string_view(text)}, {"participant", std::string_view(participant)}});
   co_return true;
 }
 
@@ -361,7 +363,7 @@ asio::awaitable<void> Recovery::finish_decision(Pass& pass, Decision decision) {
   // One that is heuristic already was counted and logged when that was first found.
   auto showing = show_heuristic(
       decision.gid, name, "found by recovery: decided commit, no prepared transaction, no witness",
-      !decision.heuristic);
+      branch_lost, !decision.heuristic);
   const bool shown = co_await std::move(showing);
   if (shown) heuristic_.insert({decision.gid, name});
 }

@@ -61,7 +61,7 @@ class Recovery {
   asio::awaitable<void> finish_decision(Pass& pass, Decision decision);
   asio::awaitable<void> show_committed_siblings(Pass& pass, protocol::Gid gid);
   asio::awaitable<bool> show_heuristic(protocol::Gid gid, std::string participant,
-                                       std::string detail, bool count);
+                                       std::string detail, std::string_view message, bool count);
   asio::awaitable<void> take_over(Pass& pass);
   void branch_done(const Decision& decision, std::string_view participant);
   void forget_finished(const std::vector<Decision>& incomplete);
