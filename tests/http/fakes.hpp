@@ -303,7 +303,16 @@ class FakeLog final : public TransactionLog {
   asio::awaitable<Result<std::vector<Decision>>> incomplete_decisions(std::size_t) override {
     unexpected();
   }
-  asio::awaitable<Result<Done>> complete(std::vector<protocol::Gid>) override { unexpected(); }
+  asio::awaitable<Result<std::vector<protocol::Gid>>> complete(
+      std::vector<protocol::Gid>) override {
+    unexpected();
+  }
+  asio::awaitable<Result<std::vector<Decision>>> complete_before(std::chrono::seconds,
+                                                                 std::vector<std::string>,
+                                                                 std::size_t) override {
+    unexpected();
+  }
+  asio::awaitable<Result<Done>> forget(std::vector<protocol::Gid>) override { unexpected(); }
   asio::awaitable<Result<Done>> record_heuristic(protocol::Gid, std::string, std::string) override {
     unexpected();
   }
@@ -314,13 +323,10 @@ class FakeLog final : public TransactionLog {
   }
   asio::awaitable<Result<std::string>> installation() override { unexpected(); }
   asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string) override { unexpected(); }
-  asio::awaitable<Result<Done>> renew_lease(std::string) override { unexpected(); }
+  asio::awaitable<Result<LeaseRound>> renew_lease(std::string) override { unexpected(); }
   asio::awaitable<Result<Done>> end_lease(std::string) override { unexpected(); }
-  asio::awaitable<Result<std::map<std::string, CoordinatorState>>> coordinators() override {
-    unexpected();
-  }
-  asio::awaitable<Result<std::vector<std::string>>> take_over(std::string,
-                                                              std::vector<std::string>) override {
+  asio::awaitable<Result<Coordinators>> coordinators() override { unexpected(); }
+  asio::awaitable<Result<std::vector<std::string>>> take_over(std::vector<LeaseClaim>) override {
     unexpected();
   }
   asio::awaitable<Result<LogIdentity>> identity() override { unexpected(); }

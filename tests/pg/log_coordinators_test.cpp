@@ -16,7 +16,9 @@ TEST_CASE("epoch_is_raised_at_each_start_and_the_installation_stays") {
   const auto coordinators = await(test.io, log->coordinators()).value();
   REQUIRE(coordinators.size() == 2);
   CHECK(coordinators.at("c1").epoch == 2);
-  CHECK(coordinators.at("c1").lease_live);
+  CHECK(coordinators.at("c1").renewals == 2);
+  CHECK(coordinators.at("c1").lease_ms == test.settings.engine.lease_ms);
+  CHECK_FALSE(coordinators.at("c1").ended);
 }
 
 TEST_CASE("lease_is_renewed_at_once_while_deciders_hold_the_epoch_row") {
@@ -57,23 +59,47 @@ TEST_CASE("lease_of_a_coordinator_that_never_started_cannot_be_renewed") {
   CHECK_FALSE(await(test.io, log->renew_lease("c1")).ok());
 }
 
-TEST_CASE("live_coordinator_is_not_taken_over_and_a_silent_one_is_fenced") {
+TEST_CASE("renewal_reads_the_log_in_its_own_session_and_grows_what_an_adopter_watches") {
   LogTest test;
-  test.settings.engine.lease_ms = 1500;
+  auto log = test.make_log();
+  REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+  const auto first = await(test.io, log->renew_lease("c1")).value();
+  const auto second = await(test.io, log->renew_lease("c1")).value();
+  CHECK(first.log.system_identifier == await(test.io, log->identity()).value().system_identifier);
+  const auto& before = first.coordinators.at("c1");
+  const auto& after = second.coordinators.at("c1");
+  CHECK(after.renewals == before.renewals + 1);
+  CHECK(after.expires_at_us > before.expires_at_us);
+  CHECK(after.epoch == before.epoch);
+}
+
+TEST_CASE("log_that_can_be_read_and_not_written_renews_nothing") {
+  LogTest test;
+  auto log = test.make_log();
+  REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+  const auto before = await(test.io, log->coordinators()).value();
+  const std::string database = test.session()->exec_simple("SELECT current_database()").at(0).at(0).as<std::string>();
+  test.session()->exec_simple("ALTER DATABASE " + database + " SET default_transaction_read_only = on");
+  auto another = test.make_log();  // its sessions connect from now on
+  CHECK(await(test.io, another->coordinators()).ok());
+  CHECK_FALSE(await(test.io, another->renew_lease("c1")).ok());
+  CHECK(await(test.io, log->coordinators()).value() == before);
+}
+
+TEST_CASE("take_over_is_refused_to_whoever_saw_the_lease_before_a_renewal") {
+  LogTest test;
   auto one = test.make_log();
   auto two = test.make_log();
   const Gid gid = test.first_gid(*one, "c1");
   REQUIRE(await(test.io, two->raise_epoch("c2")).ok());
   REQUIRE(await(test.io, one->claim(gid, group_of({"k"}))).ok());
+  const auto seen = test.claims(*two, {"c1"});
 
   REQUIRE(await(test.io, one->renew_lease("c1")).ok());
-  CHECK(await(test.io, two->take_over("c2", {"c1", "c2"})).value().empty());
+  CHECK(await(test.io, two->take_over(seen)).value().empty());
   CHECK(await(test.io, two->coordinators()).value().at("c1").epoch == gid.epoch);
 
-  std::this_thread::sleep_for(1600ms);
-  CHECK_FALSE(await(test.io, two->coordinators()).value().at("c1").lease_live);
-  CHECK(await(test.io, two->take_over("c2", {"c1", "c2"})).value() ==
-        std::vector<std::string>{"c1"});
+  CHECK(test.take_over(*two, {"c1"}) == std::vector<std::string>{"c1"});
   // I11: the old coordinator comes back and decides.
   const auto late = await(test.io, one->decide(gid, confirm_all(1)));
   REQUIRE_FALSE(late.ok());
@@ -81,12 +107,63 @@ TEST_CASE("live_coordinator_is_not_taken_over_and_a_silent_one_is_fenced") {
   CHECK(test.count("decisions") == 0);
 }
 
-TEST_CASE("lease_given_up_at_shutdown_lets_another_take_over_at_once") {
+TEST_CASE("take_over_is_refused_on_anything_that_changed_since_it_was_seen") {
+  LogTest test;
+  auto log = test.make_log();
+  REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+  auto seen = test.claims(*log, {"c1"});
+  SECTION("an older coordinator renewed: expires_at alone") {
+    test.session()->exec_simple(
+        "UPDATE coordinator_lease SET expires_at = expires_at + interval '1 microsecond'");
+  }
+  SECTION("renewed while the log's clock stood still: renewals alone") {
+    test.session()->exec_simple("UPDATE coordinator_lease SET renewals = renewals + 1");
+  }
+  SECTION("an older adopter took it over: the epoch alone") {
+    test.session()->exec_simple("UPDATE coordinator_epoch SET epoch = epoch + 1");
+  }
+  SECTION("given back and taken again, on the same microsecond of a clock that was set back") {
+    const std::string expires_at =
+        test.session()->exec_simple("SELECT expires_at::text FROM coordinator_lease").at(0).at(0).as<std::string>();
+    REQUIRE(await(test.io, log->end_lease("c1")).ok());
+    REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+    test.session()->exec_simple("UPDATE coordinator_lease SET expires_at = '" + expires_at + "'");
+    test.session()->exec_simple("UPDATE coordinator_epoch SET epoch = 1");
+  }
+  SECTION("it was seen in another log") { seen[0].log.system_identifier = "1"; }
+  SECTION("it was seen on another timeline") { ++seen[0].log.timeline; }
+  const auto before = await(test.io, log->coordinators()).value();
+  CHECK(await(test.io, log->take_over(seen)).value().empty());
+  CHECK(await(test.io, log->coordinators()).value() == before);
+}
+
+TEST_CASE("of_two_adopters_that_saw_the_same_lease_one_takes_it_over") {
+  LogTest test;
+  auto one = test.make_log();
+  auto two = test.make_log();
+  REQUIRE(await(test.io, one->raise_epoch("c1")).ok());
+  const auto seen = test.claims(*one, {"c1"});
+  const auto first = start(test.io, one->take_over(seen));
+  const auto second = start(test.io, two->take_over(seen));
+  CHECK(finish(test.io, first).value().size() + finish(test.io, second).value().size() == 1);
+  CHECK(await(test.io, one->coordinators()).value().at("c1").epoch == 2);
+}
+
+TEST_CASE("lease_given_up_at_shutdown_says_so_until_anybody_starts_on_it") {
   LogTest test;
   auto log = test.make_log();
   REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
   REQUIRE(await(test.io, log->end_lease("c1")).ok());
-  CHECK(await(test.io, log->take_over("c2", {"c1"})).value() == std::vector<std::string>{"c1"});
+  CHECK(await(test.io, log->coordinators()).value().at("c1").ended);
+  // Older adopters judge by this alone.
+  CHECK(test.count("coordinator_lease WHERE expires_at <= clock_timestamp()") == 1);
+  SECTION("a start") { REQUIRE(await(test.io, log->raise_epoch("c1")).ok()); }
+  SECTION("a renewal") { REQUIRE(await(test.io, log->renew_lease("c1")).ok()); }
+  SECTION("a start of an older program, which knows expires_at alone") {
+    test.session()->exec_simple(
+        "UPDATE coordinator_lease SET expires_at = clock_timestamp() + interval '5 s'");
+  }
+  CHECK_FALSE(await(test.io, log->coordinators()).value().at("c1").ended);
 }
 
 TEST_CASE("renewal_under_way_wins_over_the_take_over_that_waits_for_it") {
@@ -94,11 +171,12 @@ TEST_CASE("renewal_under_way_wins_over_the_take_over_that_waits_for_it") {
   auto log = test.make_log();
   REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
   REQUIRE(await(test.io, log->end_lease("c1")).ok());
+  const auto seen = test.claims(*log, {"c1"});
   auto renewal = test.session();
   renewal->exec_simple(
       "BEGIN; UPDATE coordinator_lease SET expires_at = clock_timestamp() + interval '1 min'"
       " WHERE id = 'c1'");
-  auto taking = start(test.io, log->take_over("c2", {"c1"}));
+  auto taking = start(test.io, log->take_over(seen));
   drive(test.io, 200ms);
   CHECK_FALSE(taking->done());
   renewal->exec_simple("COMMIT");
@@ -117,10 +195,9 @@ TEST_CASE("suspect_with_a_decision_in_flight_does_not_keep_the_other_from_being_
   }
   auto decider = test.session();
   decider->exec_simple("BEGIN; SELECT 1 FROM coordinator_epoch WHERE id = 'c1' FOR SHARE");
-  CHECK(await(test.io, log->take_over("c3", {"c1", "c2"})).value() ==
-        std::vector<std::string>{"c2"});
+  CHECK(test.take_over(*log, {"c1", "c2"}) == std::vector<std::string>{"c2"});
   decider->exec_simple("COMMIT");
-  CHECK(await(test.io, log->take_over("c3", {"c1"})).value() == std::vector<std::string>{"c1"});
+  CHECK(test.take_over(*log, {"c1"}) == std::vector<std::string>{"c1"});
 }
 
 TEST_CASE("decision_is_unapplied_until_it_is_complete_and_listed_by_its_state") {
@@ -158,6 +235,21 @@ TEST_CASE("decision_is_unapplied_until_it_is_complete_and_listed_by_its_state") 
   CHECK(listed("committing").empty());
   CHECK(listed("") == std::vector<Gid>{dead, next(gid), gid});
   CHECK(listed("no such state").empty());
+}
+
+TEST_CASE("completion_under_a_tombstone_is_told_and_never_taken_for_done") {
+  LogTest test;
+  auto log = test.make_log();
+  const Gid gid = test.first_gid(*log, "c1");
+  test.decide_all(*log, gid, group_of({"a"}));
+  REQUIRE(await(test.io, log->settle(next(gid))).value() == DecisionOutcome::abort);
+  CHECK(await(test.io, log->complete({gid, next(gid)})).value() == std::vector<Gid>{next(gid)});
+  CHECK(await(test.io, log->decisions({gid})).value().at(0).complete);
+  REQUIRE(await(test.io, log->record_heuristic(next(gid), "order", "committed")).ok());
+  const auto shown = await(test.io, log->list_decisions("heuristic", 10)).value();
+  REQUIRE(shown.size() == 1);
+  CHECK(shown[0].gid == next(gid));
+  CHECK(shown[0].outcome == DecisionOutcome::abort);
 }
 
 TEST_CASE("identity_of_the_log_moves_forward_and_stays_the_same_server") {

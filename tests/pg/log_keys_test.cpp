@@ -166,11 +166,11 @@ TEST_CASE("rotation_under_concurrent_starts_of_sagas_never_lets_a_key_in_twice")
   CHECK(test.count("saga_instances") == 400);
 }
 
-TEST_CASE("trim_deletes_complete_decisions_in_bounded_batches_and_keeps_what_a_person_must_see") {
+TEST_CASE("complete_decisions_are_forgotten_in_batches_and_what_a_person_must_see_stays") {
   LogTest test;
   auto log = test.make_log();
-  const Gid gid = test.first_gid(*log, "c1");
-  const auto rows = static_cast<std::int64_t>(log_sql::trim_rows_max) + 1000;
+  constexpr std::size_t batch = 5000;
+  constexpr std::int64_t rows = batch + 1000;
   test.session()->exec_simple(
       "INSERT INTO decisions (gid, coordinator, epoch, outcome, heuristic, decided_at, "
       "completed_at)"
@@ -180,12 +180,40 @@ TEST_CASE("trim_deletes_complete_decisions_in_bounded_batches_and_keeps_what_a_p
       std::to_string(rows) +
       ") n;"
       "UPDATE decisions SET completed_at = now() - interval '1 hour' WHERE heuristic");
-  CHECK(await(test.io, log->trim(7200s, never, never)).value() == static_cast<std::uint64_t>(rows));
-  CHECK(await(test.io, log->trim(60s, never, never)).value() == 1000);
-  CHECK(await(test.io, log->trim(60s, never, never)).value() ==
-        2);  // the heuristic and the incomplete one
-  CHECK(await(test.io, log->trim(60s, never, never)).value() == 2);
-  (void)gid;
+  const auto forget_old = [&](std::chrono::seconds keep) {
+    const auto old = await(test.io, log->complete_before(keep, {}, batch)).value();
+    std::vector<Gid> gids;
+    for (const Decision& decision : old) gids.push_back(decision.gid);
+    REQUIRE(await(test.io, log->forget(gids)).ok());
+    return old.size();
+  };
+  CHECK(forget_old(7200s) == 0);
+  CHECK(test.count("decisions") == rows);
+  CHECK(forget_old(60s) == batch);
+  CHECK(test.count("decisions") == 1000);
+  CHECK(forget_old(60s) == 998);
+  CHECK(test.count("decisions") == 2);  // the heuristic and the incomplete one
+  CHECK(forget_old(60s) == 0);
+  // trim() leaves decisions alone, however old.
+  CHECK(await(test.io, log->trim(0s, never, never)).value() == 2);
+}
+
+TEST_CASE("forget_deletes_nothing_that_is_not_complete_and_skips_what_a_participant_is_away_for") {
+  LogTest test;
+  auto log = test.make_log();
+  const Gid gid = test.first_gid(*log, "c1");
+  test.decide_all(*log, gid, group_of({"a"}));
+  test.decide_all(*log, next(gid), group_of({"b"}));
+  const Gid dead = next(next(gid));
+  REQUIRE(await(test.io, log->settle(dead)).ok());
+  REQUIRE(await(test.io, log->complete({gid})).value().empty());
+  const auto old = await(test.io, log->complete_before(0s, {"payment"}, 10)).value();
+  REQUIRE(old.size() == 1);
+  CHECK(old[0].gid == gid);
+  CHECK(old[0].participants == std::vector<std::string>{"inventory", "order"});
+  CHECK(await(test.io, log->complete_before(0s, {"payment", "order"}, 10)).value().empty());
+  REQUIRE(await(test.io, log->forget({gid, next(gid), dead})).ok());
+  CHECK(await(test.io, log->decisions({gid, next(gid), dead})).value().size() == 2);
 }
 
 TEST_CASE("tombstone_outlives_its_epoch") {

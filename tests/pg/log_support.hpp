@@ -64,6 +64,17 @@ class LogTest {
     if (!await(io, log.decide(gid, confirm_all(operations.size()))).ok())
       throw std::runtime_error("not decided");
   }
+  // Take-overs are claimed on what stands there now, as if it had been watched for long enough.
+  std::vector<LeaseClaim> claims(TransactionLog& log, const std::vector<std::string>& names) {
+    const auto coordinators = await(io, log.coordinators()).value();
+    const auto identity = await(io, log.identity()).value();
+    std::vector<LeaseClaim> made;
+    for (const auto& name : names) made.push_back({name, coordinators.at(name), identity});
+    return made;
+  }
+  std::vector<std::string> take_over(TransactionLog& log, const std::vector<std::string>& names) {
+    return await(io, log.take_over(claims(log, names))).value();
+  }
   // Begins; ends while the context is driven.
   void release(TransactionLog& log, const Gid& gid) {
     asio::co_spawn(io, log.release(gid), asio::detached);

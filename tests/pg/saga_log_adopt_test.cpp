@@ -62,7 +62,7 @@ TEST_CASE("sagas_of_a_live_coordinator_are_left_alone_and_adopted_after_it_was_t
   CHECK(await(test.io, test.sagas->adopt(other, 10)).value().empty());
 
   REQUIRE(await(test.io, test.log->end_lease("c1")).ok());
-  REQUIRE(await(test.io, test.log->take_over("c2", {"c1"})).value().size() == 1);
+  REQUIRE(test.take_over(*test.log, {"c1"}).size() == 1);
   CHECK(ids_of(await(test.io, test.sagas->adopt(other, 10)).value()) == std::vector{saga.saga_id});
   CHECK(test.find(saga.saga_id).coordinator == "c2");
   CHECK(await(test.io, test.sagas->owners()).value() == std::vector<std::string>{"c2"});

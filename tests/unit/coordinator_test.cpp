@@ -254,6 +254,43 @@ TEST_CASE(
   CHECK(rig.log.decided.at(gid).outcome == DecisionOutcome::abort);
 }
 
+TEST_CASE("a log that can be read and not written proves nothing: nobody is taken over meanwhile") {
+  Rig rig;
+  const protocol::Gid gid{"0a1b2c3d", "c2", 1, "00000000", 7};
+  rig.log.read_only = true;
+  rig.log.epochs["c2"] = {1, false};  // it cannot renew either
+  rig.payment.prepared.insert(gid);
+  const auto began = std::chrono::steady_clock::now();
+  const milliseconds long_for(3 * rig.settings.engine.lease_ms);
+  REQUIRE(rig.run_until([&] { return std::chrono::steady_clock::now() - began > long_for; }));
+  CHECK(rig.log.epochs["c2"].epoch == 1);
+  SECTION("it is back with the log") {
+    rig.log.epochs["c2"].lease_live = true;
+    rig.log.read_only = false;
+    const auto back = std::chrono::steady_clock::now();
+    REQUIRE(rig.run_until([&] { return std::chrono::steady_clock::now() - back > long_for; }));
+    CHECK(rig.log.epochs["c2"].epoch == 1);
+    CHECK(rig.payment.prepared.contains(gid));
+  }
+  SECTION("it was dead") {
+    rig.log.read_only = false;
+    CHECK(rig.run_until([&] { return rig.payment.prepared.empty(); }));
+    CHECK(rig.log.epochs["c2"].epoch == 2);
+  }
+  CHECK(rig.fatal.empty());
+}
+
+TEST_CASE("a coordinator that gave its lease back is taken over at once") {
+  Settings settings = quick_settings();
+  settings.engine.lease_ms = 60000;
+  Rig rig(settings);
+  const protocol::Gid gid{"0a1b2c3d", "c2", 1, "00000000", 7};
+  rig.log.epochs["c2"] = {1, false, 5, true};
+  rig.payment.prepared.insert(gid);
+  CHECK(rig.run_until([&] { return rig.payment.prepared.empty(); }));
+  CHECK(rig.log.epochs["c2"].epoch == 2);
+}
+
 TEST_CASE(
     "a coordinator that leaves is not ready and says so, and still takes work until it drains") {
   Rig rig;

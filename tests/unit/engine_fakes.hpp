@@ -2,6 +2,7 @@
 // which it is made and answered, and can be told to fail or to wait.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <set>
@@ -24,7 +25,14 @@ class FakeLog final : public TransactionLog {
   };
   std::map<Key, StoredOutcome> stored;
   std::map<protocol::Gid, Decision> decided;
-  std::map<std::string, CoordinatorState> epochs;
+  // Another coordinator that lives renews its lease all the time; one that does not is silent.
+  struct Other {
+    std::uint64_t epoch = 0;
+    bool lease_live = false;
+    std::uint64_t renewals = 0;
+    bool ended = false;
+  };
+  std::map<std::string, Other> epochs;
   std::set<std::string> heuristics;
   bool lands_late = false;  // a decide that fails with outcome_unknown has committed all the same
 
@@ -81,11 +89,40 @@ class FakeLog final : public TransactionLog {
       if (!decision.complete) found.push_back(decision);
     co_return found;
   }
-  asio::awaitable<Result<Done>> complete(std::vector<protocol::Gid> gids) override {
-    script_.trace.push_back("log.complete");
-    for (const auto& gid : gids) decided.at(gid).complete = true;
+  asio::awaitable<Result<std::vector<protocol::Gid>>> complete(
+      std::vector<protocol::Gid> gids) override {
+    auto entering = script_.enter("log.complete");
+    const auto failure = co_await std::move(entering);
+    if (failure) co_return *failure;
+    std::vector<protocol::Gid> aborted;
+    for (const auto& gid : gids) {
+      const auto decision = decided.find(gid);
+      if (decision == decided.end()) continue;
+      if (decision->second.outcome == DecisionOutcome::abort) aborted.push_back(gid);
+      decision->second.complete = true;
+    }
+    co_return aborted;
+  }
+  asio::awaitable<Result<std::vector<Decision>>> complete_before(std::chrono::seconds,
+                                                                 std::vector<std::string> away_names,
+                                                                 std::size_t limit) override {
+    std::vector<Decision> found;
+    for (const auto& [gid, decision] : decided) {
+      const bool named = std::ranges::any_of(away_names, [&](const auto& name) {
+        return std::ranges::find(decision.participants, name) != decision.participants.end();
+      });
+      if (old && decision.outcome == DecisionOutcome::commit && decision.complete &&
+          !decision.heuristic && !named && found.size() < limit)
+        found.push_back(decision);
+    }
+    co_return found;
+  }
+  asio::awaitable<Result<Done>> forget(std::vector<protocol::Gid> gids) override {
+    script_.trace.push_back("log.forget");
+    for (const auto& gid : gids) decided.erase(gid);
     co_return Done{};
   }
+  bool old = false;  // what is complete has been so for long
   asio::awaitable<Result<Done>> record_heuristic(protocol::Gid gid, std::string participant,
                                                  std::string) override {
     decided.at(gid).heuristic = true;
@@ -110,28 +147,34 @@ class FakeLog final : public TransactionLog {
   asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string coordinator) override {
     auto& state = epochs[coordinator];
     state.lease_live = true;
+    state.ended = false;
     co_return ++state.epoch;
   }
-  asio::awaitable<Result<Done>> renew_lease(std::string coordinator) override {
-    if (away) co_return unavailable();
+  asio::awaitable<Result<LeaseRound>> renew_lease(std::string coordinator) override {
+    if (away || read_only) co_return unavailable();
     epochs[coordinator].lease_live = true;
-    co_return Done{};
+    for (auto& [name, state] : epochs)
+      if (state.lease_live) ++state.renewals;
+    co_return LeaseRound{now, states()};
   }
   asio::awaitable<Result<Done>> end_lease(std::string coordinator) override {
     epochs[coordinator].lease_live = false;
+    epochs[coordinator].ended = true;
     co_return Done{};
   }
-  asio::awaitable<Result<std::map<std::string, CoordinatorState>>> coordinators() override {
+  asio::awaitable<Result<Coordinators>> coordinators() override {
     if (away) co_return unavailable();
-    co_return epochs;
+    co_return states();
   }
   asio::awaitable<Result<std::vector<std::string>>> take_over(
-      std::string, std::vector<std::string> suspects) override {
+      std::vector<LeaseClaim> claims) override {
     std::vector<std::string> taken;
-    for (const auto& suspect : suspects) {
-      if (epochs[suspect].lease_live) continue;
-      ++epochs[suspect].epoch;
-      taken.push_back(suspect);
+    for (const auto& claim : claims) {
+      auto& state = epochs[claim.coordinator];
+      if (state.renewals != claim.seen.renewals || state.epoch != claim.seen.epoch) continue;
+      ++state.epoch;
+      ++state.renewals;
+      taken.push_back(claim.coordinator);
     }
     co_return taken;
   }
@@ -177,8 +220,15 @@ class FakeLog final : public TransactionLog {
   }
 
   bool away = false;
+  bool read_only = false;  // it answers, and takes no renewal
 
  private:
+  Coordinators states() const {
+    Coordinators found;
+    for (const auto& [name, state] : epochs)
+      found[name] = {state.epoch, state.renewals, 0, state.ended, 0};
+    return found;
+  }
   void write(const protocol::Gid& gid, const DecisionRecord& record) {
     const Operations operations = open_[gid];
     Decision decision;

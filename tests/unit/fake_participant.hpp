@@ -27,6 +27,7 @@ class FakeParticipant final : public Participant {
     return protocol::Vote{};
   };
   std::set<protocol::Gid> prepared, witnesses;
+  std::function<void()> on_list;  // what befalls just before the prepared branches are listed
   std::size_t largest_group = 0;
   std::string poison_key;  // no group that holds this operation can be prepared
 
@@ -88,12 +89,15 @@ class FakeParticipant final : public Participant {
   }
   asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(std::string) override {
     if (away) co_return unavailable();
+    if (on_list) on_list();
     std::vector<protocol::Gid> gids(prepared.begin(), prepared.end());
     co_return gids;
   }
   asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) override {
+    auto entering = script_.enter(name_ + ".trim");
+    const auto failure = co_await std::move(entering);
+    if (failure) co_return *failure;
     for (const auto& gid : gids) witnesses.erase(gid);
-    script_.trace.push_back(name_ + ".trim");
     co_return Done{};
   }
   asio::awaitable<Result<ParticipantGauges>> gauges(std::string) override {

@@ -66,7 +66,7 @@ TEST_CASE("another cluster or timeline behind the log's name counts as gone back
   CHECK(rig.inventory.witnesses.contains(gid));
 }
 
-TEST_CASE("a log that only went on is told to every database, and no sibling is asked") {
+TEST_CASE("a log that only went on is told to every database, and its word is not asked twice") {
   Rig rig;
   rig.log.now.lsn = 900;
   REQUIRE(rig.run_until([&] {
@@ -76,7 +76,9 @@ TEST_CASE("a log that only went on is told to every database, and no sibling is 
   const protocol::Gid gid{"0a1b2c3d", "gone", 1, "00ff00ff", 8};
   rig.log.epochs["gone"] = {2, false};
   rig.inventory.prepared.insert(gid);
-  rig.payment.witnesses.insert(gid);  // nobody looks: the log is trusted, and it says nothing
+  rig.payment.witnesses.insert(gid);  // the log is trusted, and it says nothing: abort
   REQUIRE(rig.run_until([&] { return rig.inventory.prepared.empty(); }));
   CHECK(rig.log.decided.at(gid).outcome == DecisionOutcome::abort);
+  // The witness contradicts it, and that is shown.
+  CHECK(rig.run_until([&] { return rig.log.heuristics == std::set<std::string>{"payment"}; }));
 }

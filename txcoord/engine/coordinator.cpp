@@ -52,16 +52,21 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
       metrics_(metrics),
       on_fatal_(std::move(on_fatal)),
       incarnation_(random_hex(8)),
+      leases_(settings.coordinator_id, std::chrono::milliseconds(settings.engine.lease_ms)),
       health_(names_of(participants_)),
-      forgetter_(io, participants_, log, health_, crash, settings.engine.trim),
+      forgetter_(io, participants_, log, health_, crash, metrics, settings.engine.trim),
       queue_({settings.engine.group_operations_max, settings.engine.group_rows_max,
               settings.engine.queue_operations_max, settings.engine.conflict_retries_max}),
       driver_(io, participants_, log, health_, crash, metrics, make_hooks()),
       recovery_(io, participants_, log, health_, forgetter_, crash, metrics,
                 std::chrono::milliseconds(settings.engine.recovery_interval_ms),
-                [this] { return active_gids(); }),
+                [this] { return active_gids(); },
+                [this](std::vector<std::string> suspects) {
+                  return take_over(std::move(suspects));
+                }),
       sagas_(io, settings, participants_, saga_log, health_, crash, metrics, make_saga_hooks()),
       lease_ticker_(io),
+      modes_ticker_(io),
       queue_ticker_(io),
       trim_ticker_(io),
       gauge_ticker_(io),
@@ -126,7 +131,7 @@ SagaHooks Coordinator::make_saga_hooks() {
     answer(submission, std::move(result));
   };
   hooks.take_over = [this](std::vector<std::string> owners) {
-    return log_.take_over(identity_.coordinator, std::move(owners));
+    return take_over(std::move(owners));
   };
   hooks.fenced = [this](std::string why) { fenced(std::move(why)); };
   return hooks;
@@ -191,6 +196,8 @@ void Coordinator::start_group(GroupRequest request) {
   const protocol::Gid gid = next_gid();
   auto plan = plan_for(request);
   auto group = std::make_shared<Group>(gid, std::move(request), std::move(plan));
+  if (const auto& log = leases_.log())
+    group->log_at_start = {log->system_identifier, log->timeline, log->lsn};
   metrics_.group(group->operations.size());
   gate_.insert(group);
   ++lanes_used_;

@@ -22,6 +22,7 @@
 #include "txcoord/engine/driver.hpp"
 #include "txcoord/engine/engine.hpp"
 #include "txcoord/engine/forgetter.hpp"
+#include "txcoord/engine/leases.hpp"
 #include "txcoord/engine/recovery.hpp"
 #include "txcoord/engine/sagas.hpp"
 #include "txcoord/engine/ticker.hpp"
@@ -99,6 +100,8 @@ class Coordinator final : public Engine {
 
   asio::awaitable<void> run_lease();
   asio::awaitable<bool> renew_lease();
+  asio::awaitable<Result<std::vector<std::string>>> take_over(std::vector<std::string> suspects);
+  asio::awaitable<void> run_modes();
   asio::awaitable<void> read_modes();
   void adopt_modes(const DegradedModes& modes);
   asio::awaitable<void> run_queue_clock();
@@ -124,8 +127,9 @@ class Coordinator final : public Engine {
   bool fenced_ = false;
   DegradedModes modes_;          // as last read from the log
   std::uint64_t modes_set_ = 0;  // how often they were set here
-  bool alone_ = false;  // no other coordinator's lease is live: votes may go out all at once
+  bool alone_ = false;  // no other coordinator shows life: votes may go out all at once
 
+  Leases leases_;
   Health health_;
   Forgetter forgetter_;
   GroupQueue queue_;
@@ -139,7 +143,7 @@ class Coordinator final : public Engine {
   std::size_t lanes_used_ = 0;
   std::unordered_set<std::string> keys_in_flight_;
   std::unordered_map<std::string, OrderEntry> orders_;
-  Ticker lease_ticker_, queue_ticker_, trim_ticker_, gauge_ticker_;
+  Ticker lease_ticker_, modes_ticker_, queue_ticker_, trim_ticker_, gauge_ticker_;
   asio::steady_timer idle_;  // cancelled when something ends: drain() waits on it
 };
 

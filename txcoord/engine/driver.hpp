@@ -18,6 +18,7 @@
 #include "txcoord/engine/health.hpp"
 #include "txcoord/log/transaction_log.hpp"
 #include "txcoord/metrics/metrics.hpp"
+#include "txcoord/protocol/recovery_plan.hpp"
 #include "txcoord/protocol/two_phase.hpp"
 
 namespace txcoord::engine {
@@ -38,6 +39,8 @@ struct Group {
   protocol::TwoPhase core;
   std::vector<std::optional<StoredOutcome>> stored;  // where the log voted duplicate
 
+  // The log before this gid's first message; empty: it was not seen yet.
+  protocol::LogPoint log_at_start;
   UtcTime started_at{};
   SteadyTime phase_started_at{};
   EventFeed<protocol::Event> feed;
@@ -87,6 +90,8 @@ class Driver {
   asio::awaitable<void> commit(GroupPtr group, Action action);
   asio::awaitable<void> check_witness(GroupPtr group, Action action);
   asio::awaitable<void> reread_decision(GroupPtr group, Action action);
+  asio::awaitable<Result<protocol::MissingBranch>> judge_missing_branch(GroupPtr group);
+  asio::awaitable<Result<protocol::MissingBranch>> judge_missing_row(GroupPtr group);
   asio::awaitable<void> record_heuristic(GroupPtr group, Action action);
   asio::awaitable<void> rollback(GroupPtr group, protocol::ParticipantId id);
   asio::awaitable<void> release(GroupPtr group, protocol::ParticipantId id);

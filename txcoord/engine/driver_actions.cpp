@@ -195,18 +195,62 @@ asio::awaitable<void> Driver::check_witness(GroupPtr group, Action action) {
 asio::awaitable<void> Driver::reread_decision(GroupPtr group, Action action) {
   auto pause = pause_before(action.attempt);
   co_await std::move(pause);
-  std::vector<protocol::Gid> gids{group->gid};
-  auto work = log_.decisions(std::move(gids));
-  auto reply = co_await std::move(work);
-  if (!reply) {
-    health_.failed(log_name, reply.failure());
+  auto judging = judge_missing_branch(group);
+  const auto found = co_await std::move(judging);
+  if (!found) {
+    health_.failed(log_name, found.failure());
     deliver(group, plain(EventKind::decision_unread, action.voter));
     co_return;
   }
-  // Complete, or complete and trimmed: then the branch was committed before that.
-  const bool incomplete = !reply.value().empty() && !reply.value().front().complete;
-  deliver(group, plain(incomplete ? EventKind::decision_incomplete : EventKind::decision_complete,
+  const bool committed = found.value() == protocol::MissingBranch::committed;
+  deliver(group, plain(committed ? EventKind::decision_complete : EventKind::decision_incomplete,
                        action.voter));
+}
+
+asio::awaitable<Result<protocol::MissingBranch>> Driver::judge_missing_branch(GroupPtr group) {
+  std::vector<protocol::Gid> gids{group->gid};
+  auto reading = log_.decisions(std::move(gids));
+  const auto found = co_await std::move(reading);
+  if (!found) co_return found.failure();
+  if (found.value().empty()) {
+    auto judging = judge_missing_row(group);
+    co_return co_await std::move(judging);
+  }
+  const Decision& decision = found.value().front();
+  const auto outcome = decision.outcome == DecisionOutcome::commit ? protocol::Outcome::commit
+                                                                   : protocol::Outcome::abort;
+  co_return protocol::judge_missing_branch(protocol::DecisionNow{outcome, decision.complete}, false,
+                                           false);
+}
+
+// Rule 12 of recovery_plan.hpp. What is found lost is written again first: the outcome was commit,
+// and a heuristic one is shown with its decision.
+asio::awaitable<Result<protocol::MissingBranch>> Driver::judge_missing_row(GroupPtr group) {
+  auto read_epochs = log_.coordinators();
+  const auto epochs = co_await std::move(read_epochs);
+  if (!epochs) co_return epochs.failure();
+  auto read_log = log_.identity();
+  const auto log = co_await std::move(read_log);
+  if (!log) co_return log.failure();
+  const auto owner = epochs.value().find(group->gid.coordinator);
+  const bool fenced = owner != epochs.value().end() && group->gid.epoch < owner->second.epoch;
+  const protocol::LogPoint now{log.value().system_identifier, log.value().timeline,
+                               log.value().lsn};
+  // An owner that never saw the log cannot tell that it stayed the same.
+  const bool went_back = group->log_at_start.system_identifier.empty() ||
+                         protocol::log_went_back(group->log_at_start, now);
+  const auto judged = protocol::judge_missing_branch(std::nullopt, fenced, went_back);
+  if (judged == protocol::MissingBranch::committed) co_return judged;
+  logging::error("the log has lost a decision",
+                 {{"gid", std::string_view(group->text)}, {"log_went_back", went_back}});
+  DecisionRecord record = record_of(*group, true);
+  std::vector<std::string> order_ids;
+  for (const auto index : record.confirmed)
+    order_ids.push_back(group->operations[index]->order_id);
+  auto writing = log_.write_decision_again(group->gid, record.participants, std::move(order_ids));
+  const auto written = co_await std::move(writing);
+  if (!written) co_return written.failure();
+  co_return judged;
 }
 
 asio::awaitable<void> Driver::record_heuristic(GroupPtr group, Action action) {
@@ -214,7 +258,8 @@ asio::awaitable<void> Driver::record_heuristic(GroupPtr group, Action action) {
   co_await std::move(pause);
   std::string name(participant(action.voter).name());
   std::string detail =
-      "decided commit; no prepared transaction, no witness: the prepared state was lost";
+      "decided commit; no prepared transaction, no witness: the prepared state was lost, or rolled "
+      "back by somebody who did not know the decision";
   auto work = log_.record_heuristic(group->gid, name, detail);
   auto reply = co_await std::move(work);
   if (!reply) {

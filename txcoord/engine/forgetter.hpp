@@ -1,8 +1,10 @@
 // Completes and forgets: step 8 of a group's life. Completion is made durable in batches; only
-// then the witnesses go, one DELETE for each participant each second. Single-threaded.
+// then the witnesses go, one DELETE for each participant each second; and the decision goes last,
+// so that what is kept here in memory may be lost at any time. Single-threaded.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
+#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -13,13 +15,14 @@
 #include "txcoord/engine/health.hpp"
 #include "txcoord/engine/ticker.hpp"
 #include "txcoord/log/transaction_log.hpp"
+#include "txcoord/metrics/metrics.hpp"
 
 namespace txcoord::engine {
 
 class Forgetter {
  public:
   Forgetter(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
-            Health& health, CrashPoints& crash, bool trim_witnesses);
+            Health& health, CrashPoints& crash, Metrics& metrics, bool trim_witnesses);
 
   // Every branch of the gid is committed; `branches` names the participants that have a witness.
   void applied(const protocol::Gid& gid, std::vector<std::string> branches);
@@ -30,15 +33,23 @@ class Forgetter {
 
   asio::awaitable<void> run();  // until stop()
   asio::awaitable<void> flush_completions();
+  // Deletes the witnesses of what was completed. Those that this does not reach (the process is
+  // killed, a participant is away) go with their decision: forget_old().
+  asio::awaitable<void> trim_witnesses();
+  // Deletes decisions that have been complete for `keep`, whoever made them, each after its
+  // witnesses: as long as a witness stands, the log says why. Bounded work for each call.
+  asio::awaitable<void> forget_old(std::chrono::seconds keep);
   void stop() { ticker_.stop(); }
 
  private:
-  asio::awaitable<void> trim_witnesses();
+  asio::awaitable<bool> show_aborted(protocol::Gid gid, std::vector<std::string> branches);
+  asio::awaitable<bool> forget_some(std::chrono::seconds keep, std::vector<std::string>& away);
 
   std::vector<Participant*> participants_;
   TransactionLog& log_;
   Health& health_;
   CrashPoints& crash_;
+  Metrics& metrics_;
   bool trim_;
   Ticker ticker_;
   std::map<protocol::Gid, std::vector<std::string>> completing_;

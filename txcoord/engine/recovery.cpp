@@ -9,6 +9,10 @@ namespace {
 
 constexpr std::chrono::milliseconds probe_every{200};  // while the database is away
 constexpr std::size_t decisions_per_pass_max = 2000;
+constexpr std::string_view branch_lost = "heuristic outcome: a decided branch was lost";
+constexpr std::string_view committed_against_the_log =
+    "heuristic outcome: a branch is committed, while the log says abort";
+constexpr std::size_t contradicted_max = 1000;  // then all are forgotten, and may count once more
 
 }  // namespace
 
@@ -28,7 +32,7 @@ struct Recovery::Pass {
 Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participants,
                    TransactionLog& log, Health& health, Forgetter& forgetter, CrashPoints& crash,
                    Metrics& metrics, std::chrono::milliseconds interval,
-                   std::function<std::set<protocol::Gid>()> active)
+                   std::function<std::set<protocol::Gid>()> active, TakeOver take_over)
     : io_(io),
       participants_(std::move(participants)),
       log_(log),
@@ -37,7 +41,8 @@ Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participa
       crash_(crash),
       metrics_(metrics),
       interval_(interval),
-      active_(std::move(active)) {
+      active_(std::move(active)),
+      take_over_(std::move(take_over)) {
   for (const Participant* participant : participants_)
     tickers_[std::string(participant->name())] = std::make_unique<Ticker>(io_);
 }
@@ -273,6 +278,48 @@ asio::awaitable<void> Recovery::carry_out(Pass& pass, protocol::RecoveryAction a
                 {{"gid", std::string_view(gid)},
                  {"participant", pass.participant.name()},
                  {"action", std::string_view(commit ? "commit" : "rollback")}});
+  if (commit) co_return;
+  auto looking = show_committed_siblings(pass, action.gid);
+  co_await std::move(looking);
+}
+
+// Rolled back under a tombstone: was a sibling committed all the same? By a process that remembered
+// a decision which the log had lost, or by hand. Nothing is undone for that: the log's outcome
+// stands (I3), and a person is shown what contradicts it. One that is away is not asked again.
+asio::awaitable<void> Recovery::show_committed_siblings(Pass& pass, protocol::Gid gid) {
+  for (Participant* sibling : participants_) {
+    const std::string name(sibling->name());
+    if (sibling == &pass.participant || !health_.reachable(name)) continue;
+    auto look = sibling->has_witness(gid);
+    const auto witness = co_await std::move(look);
+    if (!witness || !witness.value()) continue;
+    if (contradicted_.size() >= contradicted_max) contradicted_.clear();
+    const bool fresh = contradicted_.insert({gid, name}).second;
+    std::string detail = "committed, while the log says abort and " +
+                         std::string(pass.participant.name()) + " was rolled back";
+    auto showing = show_heuristic(gid, name, std::move(detail), committed_against_the_log, fresh);
+    const bool shown = co_await std::move(showing);
+    if (!shown) contradicted_.erase({gid, name});
+  }
+}
+
+// True once it is durable.
+asio::awaitable<bool> Recovery::show_heuristic(protocol::Gid gid, std::string participant,
+                                               std::string detail, std::string_view message,
+                                               bool count) {
+  auto record = log_.record_heuristic(gid, participant, detail);
+  const auto recorded = co_await std::move(record);
+  if (!recorded) {
+    health_.failed(log_name, recorded.failure());
+    co_return false;
+  }
+  if (!count) co_return true;
+  metrics_.heuristic_outcome();
+  metrics_.recovery_action("heuristic");
+  const std::string text = protocol::format(gid);
+  logging::error(
+      message, {{"gid", std::string_view(text)}, {"participant", std::string_view(participant)}});
+  co_return true;
 }
 
 // A decided gid of an earlier epoch: is this participant's branch committed? Read before: the
@@ -303,18 +350,22 @@ asio::awaitable<void> Recovery::finish_decision(Pass& pass, Decision decision) {
   std::vector<protocol::Gid> gids{decision.gid};
   auto reread = log_.decisions(gids);
   const auto now = co_await std::move(reread);
-  if (!now || now.value().empty() || now.value().front().complete) co_return;
-  std::string detail = "found by recovery: decided commit, no prepared transaction, no witness";
-  auto record = log_.record_heuristic(decision.gid, name, detail);
-  const auto recorded = co_await std::move(record);
-  if (!recorded) co_return;
-  heuristic_.insert({decision.gid, name});
-  if (decision.heuristic) co_return;  // counted and logged when it was first found
-  metrics_.heuristic_outcome();
-  metrics_.recovery_action("heuristic");
-  const std::string gid = protocol::format(decision.gid);
-  logging::error("heuristic outcome: a decided branch was lost",
-                 {{"gid", std::string_view(gid)}, {"participant", std::string_view(name)}});
+  // No row: it stood there a moment ago in this same pass, so it was completed and forgotten; and if
+  // the log went back instead, the next pass finds that, and judges by the siblings.
+  if (!now || now.value().empty()) co_return;
+  const Decision& row = now.value().front();
+  const auto outcome = row.outcome == DecisionOutcome::commit ? protocol::Outcome::commit
+                                                              : protocol::Outcome::abort;
+  // Rules 9 to 11 of recovery_plan.hpp.
+  if (protocol::judge_missing_branch(protocol::DecisionNow{outcome, row.complete}, true, false) ==
+      protocol::MissingBranch::committed)
+    co_return;
+  // One that is heuristic already was counted and logged when that was first found.
+  auto showing = show_heuristic(
+      decision.gid, name, "found by recovery: decided commit, no prepared transaction, no witness",
+      branch_lost, !decision.heuristic);
+  const bool shown = co_await std::move(showing);
+  if (shown) heuristic_.insert({decision.gid, name});
 }
 
 void Recovery::branch_done(const Decision& decision, std::string_view participant) {
@@ -334,15 +385,14 @@ void Recovery::forget_finished(const std::vector<Decision>& incomplete) {
   std::erase_if(heuristic_, [&](const auto& entry) { return !listed.contains(entry.first); });
 }
 
-// Another coordinator's branches stand prepared, or its decisions incomplete: if its lease has run
-// out (the log's clock tells, and checks again in the same statement), its epoch is raised, and the
-// next pass may finish them.
+// Another coordinator's branches stand prepared, or its decisions incomplete: if its lease is given
+// back or was silent for long enough, its epoch is raised, and the next pass may finish them.
 asio::awaitable<void> Recovery::take_over(Pass& pass) {
   std::set<std::string> others = protocol::suspects(pass.view);
   others.merge(pass.unfinished_elsewhere);
   if (others.empty()) co_return;
   std::vector<std::string> list(others.begin(), others.end());
-  auto work = log_.take_over(pass.identity.coordinator, list);
+  auto work = take_over_(std::move(list));
   const auto taken = co_await std::move(work);
   if (!taken || taken.value().empty()) co_return;
   for (const auto& coordinator : taken.value()) {

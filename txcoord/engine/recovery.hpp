@@ -33,10 +33,15 @@ struct RecoveryIdentity {
 
 class Recovery {
  public:
+  // Takes over those of the named coordinators that may be, and returns them (leases.hpp).
+  using TakeOver =
+      std::function<asio::awaitable<Result<std::vector<std::string>>>(std::vector<std::string>)>;
+
   // `active` is asked for A, the gids active in this process, at the moment it is called.
   Recovery(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
            Health& health, Forgetter& forgetter, CrashPoints& crash, Metrics& metrics,
-           std::chrono::milliseconds interval, std::function<std::set<protocol::Gid>()> active);
+           std::chrono::milliseconds interval, std::function<std::set<protocol::Gid>()> active,
+           TakeOver take_over);
 
   // Runs one participant's loop until stop(). `identity` must not change while any loop runs.
   asio::awaitable<void> run(Participant& participant, RecoveryIdentity identity);
@@ -54,6 +59,9 @@ class Recovery {
   asio::awaitable<protocol::LostDecision> ask_siblings(Pass& pass, protocol::Gid gid,
                                                        std::vector<std::string>& branches);
   asio::awaitable<void> finish_decision(Pass& pass, Decision decision);
+  asio::awaitable<void> show_committed_siblings(Pass& pass, protocol::Gid gid);
+  asio::awaitable<bool> show_heuristic(protocol::Gid gid, std::string participant,
+                                       std::string detail, std::string_view message, bool count);
   asio::awaitable<void> take_over(Pass& pass);
   void branch_done(const Decision& decision, std::string_view participant);
   void forget_finished(const std::vector<Decision>& incomplete);
@@ -67,10 +75,13 @@ class Recovery {
   Metrics& metrics_;
   std::chrono::milliseconds interval_;
   std::function<std::set<protocol::Gid>()> active_;
+  TakeOver take_over_;
   std::map<std::string, std::unique_ptr<Ticker>, std::less<>> tickers_;
   // Decisions of earlier epochs: which participants are known to have committed.
   std::map<protocol::Gid, std::set<std::string>> done_;
   std::set<std::pair<protocol::Gid, std::string>> heuristic_;
+  // Committed against an abort, and shown: so that four branches do not count one four times.
+  std::set<std::pair<protocol::Gid, std::string>> contradicted_;
 };
 
 }  // namespace txcoord::engine

@@ -1,4 +1,5 @@
 // The coordinator's background loops: start, lease, queue clock, log trimming, gauges, drain.
+#include <algorithm>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -12,6 +13,10 @@ constexpr std::chrono::milliseconds log_probe_every{200};  // while the log is a
 constexpr std::chrono::milliseconds queue_clock{50};
 constexpr std::chrono::milliseconds trim_every{5000};
 constexpr std::chrono::milliseconds gauges_every{1000};
+// Often enough that a slow round or two leave no gap for who watches (leases.hpp), and that a lease
+// that was given back is seen soon, however long leases are.
+constexpr std::uint32_t renewals_in_a_lease = 10;
+constexpr std::chrono::milliseconds renew_every_max{500};
 
 }  // namespace
 
@@ -49,6 +54,7 @@ asio::awaitable<void> Coordinator::start() {
   co_await std::move(modes);
   for (Participant* participant : participants_) spawn(recovery_.run(*participant, identity_));
   spawn(run_lease());
+  spawn(run_modes());
   spawn(run_queue_clock());
   spawn(run_trim());
   spawn(run_gauges());
@@ -58,42 +64,59 @@ asio::awaitable<void> Coordinator::start() {
 
 // Renews the lease, learns who else lives and whether our epoch still stands.
 asio::awaitable<bool> Coordinator::renew_lease() {
+  const Leases::Time asked = boot_time();
   auto renew = log_.renew_lease(identity_.coordinator);
-  const auto renewed = co_await std::move(renew);
-  if (!renewed) {
-    health_.failed(log_name, renewed.failure());
+  const auto round = co_await std::move(renew);
+  if (!round) {
+    health_.failed(log_name, round.failure());
     co_return false;
   }
-  auto read = log_.coordinators();
-  const auto coordinators = co_await std::move(read);
-  if (!coordinators) {
-    health_.failed(log_name, coordinators.failure());
-    co_return false;
-  }
-  bool alone = true;
-  for (const auto& [id, state] : coordinators.value()) {
-    if (id != identity_.coordinator) {
-      alone = alone && !state.lease_live;
-    } else if (state.epoch != identity_.epoch) {
-      fenced("the log holds a higher epoch");
-    }
-  }
-  alone_ = alone;
+  leases_.observe(round.value(), asked, boot_time());
+  const auto own = round.value().coordinators.find(identity_.coordinator);
+  if (own != round.value().coordinators.end() && own->second.epoch != identity_.epoch)
+    fenced("the log holds a higher epoch");
+  alone_ = leases_.alone();
   health_.reached(log_name);
   health_.recovered(log_name);
   co_return true;
 }
 
 asio::awaitable<void> Coordinator::run_lease() {
-  const auto renew_every = std::chrono::milliseconds(settings_.engine.lease_ms / 4);
-  bool ok = true;
+  using std::chrono::milliseconds;
+  const auto every = std::clamp(milliseconds(settings_.engine.lease_ms / renewals_in_a_lease),
+                                milliseconds(1), renew_every_max);
+  milliseconds next = every;
   for (;;) {
-    auto pause = lease_ticker_.wait(ok ? renew_every : log_probe_every);
+    auto pause = lease_ticker_.wait(next);
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
+    const auto began = std::chrono::steady_clock::now();
     auto renew = renew_lease();
-    ok = co_await std::move(renew);
-    if (!ok) continue;
+    const bool ok = co_await std::move(renew);
+    // From one asking to the next: what an answer takes is part of the interval.
+    const auto took = std::chrono::ceil<milliseconds>(std::chrono::steady_clock::now() - began);
+    next = ok ? std::max(every - took, every / 4) : log_probe_every;
+  }
+}
+
+// Whoever was given back, or was silent for a whole lease under our own eyes; nobody else is asked
+// for, and the log checks again that nothing has changed.
+asio::awaitable<Result<std::vector<std::string>>> Coordinator::take_over(
+    std::vector<std::string> suspects) {
+  auto claims = leases_.claims(suspects, boot_time());
+  if (claims.empty()) co_return std::vector<std::string>{};
+  auto work = log_.take_over(std::move(claims));
+  co_return co_await std::move(work);
+}
+
+// In a loop of its own: a slow answer may not keep the lease waiting.
+asio::awaitable<void> Coordinator::run_modes() {
+  const std::chrono::milliseconds every(std::max(settings_.engine.lease_ms / 4, 1U));
+  for (;;) {
+    auto pause = modes_ticker_.wait(every);
+    const bool go_on = co_await std::move(pause);
+    if (!go_on) co_return;
+    if (!health_.reachable(log_name)) continue;
     auto modes = read_modes();
     co_await std::move(modes);
   }
@@ -159,6 +182,8 @@ asio::awaitable<void> Coordinator::run_trim() {
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
     if (!settings_.engine.trim || !health_.reachable(log_name)) continue;
+    auto forgetting = forgetter_.forget_old(std::chrono::seconds(settings_.engine.decisions_keep_s));
+    co_await std::move(forgetting);
     auto trim = log_.trim(std::chrono::seconds(settings_.engine.decisions_keep_s),
                           std::chrono::seconds(settings_.engine.key_period_s),
                           std::chrono::seconds(settings_.engine.keys_keep_s));
@@ -252,13 +277,16 @@ asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
   refuse_queued(true, SubmitStatus::unavailable, "this coordinator is stopping");
   forgetter_.stop();
   recovery_.stop();
-  for (Ticker* ticker : {&lease_ticker_, &queue_ticker_, &trim_ticker_, &gauge_ticker_})
+  for (Ticker* ticker :
+       {&lease_ticker_, &modes_ticker_, &queue_ticker_, &trim_ticker_, &gauge_ticker_})
     ticker->stop();
   while (!forgetter_.idle() && health_.reachable(log_name) &&
          std::chrono::steady_clock::now() < deadline) {
     auto flush = forgetter_.flush_completions();
     co_await std::move(flush);
   }
+  auto trimming = forgetter_.trim_witnesses();
+  co_await std::move(trimming);
   if (!started_ || fenced_ || !health_.reachable(log_name)) co_return;
   auto end = log_.end_lease(identity_.coordinator);
   co_await std::move(end);

@@ -79,7 +79,7 @@ class PgTransactionLog final : public TransactionLog {
     return side(
         [limit](pg::Session& session) { return log_sql::incomplete_decisions(session, limit); });
   }
-  Reply<Done> complete(std::vector<protocol::Gid> gids) override {
+  Reply<std::vector<protocol::Gid>> complete(std::vector<protocol::Gid> gids) override {
     return side([gids = std::move(gids)](pg::Session& session) {
       return log_sql::complete(session, gids);
     });
@@ -105,7 +105,7 @@ class PgTransactionLog final : public TransactionLog {
       return log_sql::raise_epoch(session, coordinator, lease);
     });
   }
-  Reply<Done> renew_lease(std::string coordinator) override {
+  Reply<LeaseRound> renew_lease(std::string coordinator) override {
     return leases_.run(
         [coordinator = std::move(coordinator), lease = lease_](pg::Session& session) {
           return log_sql::renew_lease(session, coordinator, lease);
@@ -119,20 +119,16 @@ class PgTransactionLog final : public TransactionLog {
         },
         renew_ms_max_);
   }
-  Reply<std::map<std::string, CoordinatorState>> coordinators() override {
-    return side(&log_sql::coordinators);
-  }
-  Reply<std::vector<std::string>> take_over(std::string coordinator,
-                                            std::vector<std::string> suspects) override {
-    // Each suspect may be waited for; all of them fit into the deadline of one statement more.
-    const milliseconds deadline =
-        side_ms_max_ * static_cast<milliseconds::rep>(suspects.size() + 1);
+  Reply<Coordinators> coordinators() override { return side(&log_sql::coordinators); }
+  Reply<std::vector<std::string>> take_over(std::vector<LeaseClaim> claims) override {
+    // Each may be waited for; all of them fit into the deadline of one statement more.
+    const milliseconds deadline = side_ms_max_ * static_cast<milliseconds::rep>(claims.size() + 1);
     return side_.run(
-        [coordinator = std::move(coordinator), suspects = std::move(suspects)](
-            pg::Session& session) { return log_sql::take_over(session, coordinator, suspects); },
+        [claims = std::move(claims)](pg::Session& session) {
+          return log_sql::take_over(session, claims);
+        },
         deadline);
   }
-  // Between two renewals of the lease: it may not take longer than one of them.
   Reply<DegradedModes> degraded_modes() override {
     return side_.run(&log_sql::degraded_modes, renew_ms_max_);
   }
@@ -163,6 +159,18 @@ class PgTransactionLog final : public TransactionLog {
     });
   }
   Reply<LogIdentity> identity() override { return side(&log_sql::identity); }
+  Reply<std::vector<Decision>> complete_before(std::chrono::seconds keep,
+                                               std::vector<std::string> away,
+                                               std::size_t limit) override {
+    return side([keep, away = std::move(away), limit](pg::Session& session) {
+      return log_sql::complete_before(session, keep, away, limit);
+    });
+  }
+  Reply<Done> forget(std::vector<protocol::Gid> gids) override {
+    return side([gids = std::move(gids)](pg::Session& session) {
+      return log_sql::forget(session, gids);
+    });
+  }
   Reply<std::uint64_t> trim(std::chrono::seconds keep, std::chrono::seconds period,
                             std::chrono::seconds keys_keep) override {
     return side_.run(

@@ -1,4 +1,4 @@
-// Outcomes under their keys, and the housekeeping: decisions deleted in bounded batches, key
+// Outcomes under their keys, and the housekeeping: tombstones deleted in bounded batches, key
 // periods started and dropped whole.
 #include <array>
 #include <stdexcept>
@@ -22,17 +22,9 @@ WHERE d.completed_at IS NULL AND d.outcome = 'commit' AND d.order_ids @> ARRAY[$
   AND o.outcome = 'confirmed'
 ORDER BY d.decided_at)"};
 
-// A heuristic decision stays until a person has looked at it. SKIP LOCKED: two coordinators that
-// trim at once take different rows.
-constexpr Statement trim_decisions{"log_trim_decisions", R"(
-DELETE FROM decisions WHERE gid IN (
-  SELECT gid FROM decisions
-  WHERE outcome = 'commit' AND NOT heuristic
-    AND completed_at < clock_timestamp() - $1::bigint * interval '1 second'
-  ORDER BY decided_at LIMIT $2 FOR UPDATE SKIP LOCKED))"};
-
 // Only tombstones of fenced epochs: while an epoch may still decide, the row is what makes a late
-// decision of it fail (I3). After that the fence does (I11).
+// decision of it fail (I3). After that the fence does (I11). SKIP LOCKED: two coordinators that
+// trim at once take different rows.
 constexpr Statement trim_tombstones{"log_trim_tombstones", R"(
 DELETE FROM decisions WHERE gid IN (
   SELECT d.gid FROM decisions d JOIN coordinator_epoch c ON c.id = d.coordinator
@@ -161,7 +153,6 @@ std::vector<StoredOutcome> unapplied_outcomes(Session& session, const std::strin
 
 std::uint64_t trim(Session& session, std::chrono::seconds keep, std::chrono::seconds period,
                    std::chrono::seconds keys_keep) {
-  session.exec(trim_decisions, keep.count(), trim_rows_max);
   session.exec(trim_tombstones, keep.count(), trim_rows_max);
   start_period_if_due(session, period);
   drop_expired_periods(session, keys_keep);

@@ -1,9 +1,7 @@
-// What recovery asks of the log: decisions, their completion, coordinators and their leases.
+// What recovery asks of the log: decisions, their completion and their end.
 #include <stdexcept>
 
-#include "txcoord/base/logging.hpp"
 #include "txcoord/log/pg_transaction_log_sql.hpp"
-#include "txcoord/pg/classify.hpp"
 
 namespace txcoord::log_sql {
 namespace {
@@ -23,6 +21,21 @@ constexpr Statement incomplete{"log_incomplete_decisions",
                                "SELECT " TXC_DECISION_COLUMNS R"( FROM decisions
 WHERE completed_at IS NULL AND outcome = 'commit' ORDER BY decided_at LIMIT $1)"};
 
+// Heuristic ones stay until a person has looked at them.
+constexpr Statement complete_for_long{"log_complete_before",
+                                      "SELECT " TXC_DECISION_COLUMNS R"( FROM decisions
+WHERE outcome = 'commit' AND NOT heuristic
+  AND completed_at < clock_timestamp() - $1::bigint * interval '1 second'
+  AND NOT participants && $2::text[]
+ORDER BY decided_at LIMIT $3)"};
+
+// SKIP LOCKED: two coordinators that forget the same ones at once do not wait for each other.
+constexpr Statement forget_decisions{"log_forget_decisions", R"(
+DELETE FROM decisions WHERE gid IN (
+  SELECT gid FROM decisions
+  WHERE gid = ANY ($1::text[]) AND outcome = 'commit' AND NOT heuristic AND completed_at IS NOT NULL
+  FOR UPDATE SKIP LOCKED))"};
+
 constexpr Statement list{"log_list_decisions", "SELECT " TXC_DECISION_COLUMNS R"( FROM decisions
 WHERE CASE $1::text
         WHEN '' THEN true
@@ -38,12 +51,15 @@ SELECT gid FROM decisions
 WHERE completed_at IS NULL AND outcome = 'commit' AND order_ids @> ARRAY[$1::uuid]
 ORDER BY decided_at)"};
 
-// In gid order: after a take-over two coordinators may complete the same decisions at once.
+// In gid order: after a take-over two coordinators may complete the same decisions at once. A
+// tombstone is complete from its birth, so it would pass for done: it is told by its outcome.
 constexpr Statement complete_decisions{"log_complete_decisions", R"(
 WITH open AS (
   SELECT gid FROM decisions WHERE gid = ANY ($1::text[]) AND completed_at IS NULL
-  ORDER BY gid FOR UPDATE)
-UPDATE decisions d SET completed_at = clock_timestamp() FROM open WHERE d.gid = open.gid)"};
+  ORDER BY gid FOR UPDATE),
+done AS (
+  UPDATE decisions d SET completed_at = clock_timestamp() FROM open WHERE d.gid = open.gid)
+SELECT gid FROM decisions WHERE gid = ANY ($1::text[]) AND outcome = 'abort')"};
 
 constexpr Statement note_heuristic{"log_note_heuristic", R"(
 WITH note AS (
@@ -53,35 +69,6 @@ UPDATE decisions SET heuristic = true WHERE gid = $1)"};
 
 constexpr Statement read_installation{"log_read_installation",
                                       "SELECT installation FROM txc_installation"};
-
-// The lease before the epoch, as in take_over below: two that meet here cannot deadlock.
-constexpr Statement raise_own_epoch{"log_raise_own_epoch", R"(
-WITH lease AS (
-  INSERT INTO coordinator_lease (id, expires_at)
-  VALUES ($1, clock_timestamp() + $2::bigint * interval '1 millisecond')
-  ON CONFLICT (id) DO UPDATE SET expires_at = EXCLUDED.expires_at
-  RETURNING id)
-INSERT INTO coordinator_epoch AS e (id, epoch) SELECT id, 1 FROM lease
-ON CONFLICT (id) DO UPDATE SET epoch = e.epoch + 1
-RETURNING epoch)"};
-
-constexpr Statement renew{"log_renew_lease", R"(
-UPDATE coordinator_lease SET expires_at = clock_timestamp() + $2::bigint * interval '1 millisecond'
-WHERE id = $1)"};
-
-constexpr Statement give_up{
-    "log_end_lease", "UPDATE coordinator_lease SET expires_at = clock_timestamp() WHERE id = $1"};
-
-constexpr Statement read_coordinators{"log_read_coordinators", R"(
-SELECT e.id, e.epoch, coalesce(l.expires_at > clock_timestamp(), false)
-FROM coordinator_epoch e LEFT JOIN coordinator_lease l ON l.id = e.id)"};
-
-// Locks the lease first: a renewal under way is waited for, and then the condition is judged again
-// on the renewed row; a renewal that comes later finds the epoch raised. The clock is the log's.
-constexpr Statement take_over_one{"log_take_over", R"(
-WITH expired AS (
-  SELECT id FROM coordinator_lease WHERE id = $1 AND expires_at <= clock_timestamp() FOR UPDATE)
-UPDATE coordinator_epoch e SET epoch = e.epoch + 1 FROM expired WHERE e.id = expired.id)"};
 
 // The insert timeline, not the last checkpoint's. Only a primary may say it.
 // What is flushed: less of it later means that something durable is gone.
@@ -152,6 +139,16 @@ std::vector<Decision> incomplete_decisions(Session& session, std::size_t limit) 
   return read_decisions(session.exec(incomplete, limit));
 }
 
+std::vector<Decision> complete_before(Session& session, std::chrono::seconds keep,
+                                      const std::vector<std::string>& away, std::size_t limit) {
+  return read_decisions(session.exec(complete_for_long, keep.count(), away, limit));
+}
+
+Done forget(Session& session, const std::vector<protocol::Gid>& gids) {
+  session.exec(forget_decisions, texts(gids));
+  return {};
+}
+
 std::vector<Decision> list_decisions(Session& session, const std::string& state,
                                      std::size_t limit) {
   return read_decisions(session.exec(list, state, limit));
@@ -163,9 +160,11 @@ std::vector<protocol::Gid> unapplied(Session& session, const std::string& order_
   return gids;
 }
 
-Done complete(Session& session, const std::vector<protocol::Gid>& gids) {
-  session.exec(complete_decisions, texts(gids));
-  return {};
+std::vector<protocol::Gid> complete(Session& session, const std::vector<protocol::Gid>& gids) {
+  std::vector<protocol::Gid> aborted;
+  for (const auto& row : session.exec(complete_decisions, texts(gids)))
+    aborted.push_back(gid_of(row.at(0)));
+  return aborted;
 }
 
 Done record_heuristic(Session& session, const protocol::Gid& gid, const std::string& participant,
@@ -176,45 +175,6 @@ Done record_heuristic(Session& session, const protocol::Gid& gid, const std::str
 
 std::string installation(Session& session) {
   return session.exec(read_installation).at(0).at(0).as<std::string>();
-}
-
-std::uint64_t raise_epoch(Session& session, const std::string& coordinator, milliseconds lease) {
-  return session.exec(raise_own_epoch, coordinator, lease.count()).at(0).at(0).as<std::uint64_t>();
-}
-
-Done renew_lease(Session& session, const std::string& coordinator, milliseconds lease) {
-  if (session.exec(renew, coordinator, lease.count()).affected_rows() == 0)
-    throw std::logic_error("renew_lease: this coordinator never raised its epoch");
-  return {};
-}
-
-Done end_lease(Session& session, const std::string& coordinator) {
-  session.exec(give_up, coordinator);
-  return {};
-}
-
-std::map<std::string, CoordinatorState> coordinators(Session& session) {
-  std::map<std::string, CoordinatorState> result;
-  for (const auto& row : session.exec(read_coordinators))
-    result[row.at(0).as<std::string>()] = {row.at(1).as<std::uint64_t>(), row.at(2).as<bool>()};
-  return result;
-}
-
-std::vector<std::string> take_over(Session& session, const std::string& coordinator,
-                                   const std::vector<std::string>& suspects) {
-  std::vector<std::string> taken;
-  for (const std::string& suspect : suspects) {
-    if (suspect == coordinator) continue;
-    try {
-      if (session.exec(take_over_one, suspect).affected_rows() == 1) taken.push_back(suspect);
-    } catch (const pqxx::sql_error& error) {
-      // A decider of its that hangs holds the epoch row; the next round tries again. One
-      // suspect that cannot be taken over yet must not keep the others from it.
-      if (error.sqlstate() != std::string_view("55P03")) throw;
-      logging::warn("take-over waits for a decision in flight", {{"coordinator", suspect}});
-    }
-  }
-  return taken;
 }
 
 LogIdentity identity(Session& session) {

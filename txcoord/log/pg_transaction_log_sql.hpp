@@ -40,29 +40,31 @@ DecisionOutcome write_decision_again(pg::Session& session, const protocol::Gid& 
                                      const std::vector<std::string>& participants,
                                      const std::vector<std::string>& order_ids);
 
-// --- recovery and coordinators (pg_transaction_log_recovery.cpp) ---------------------------------
+// --- recovery (pg_transaction_log_recovery.cpp) --------------------------------------------------
 
 std::vector<Decision> decisions(pg::Session& session, const std::vector<protocol::Gid>& gids);
 std::vector<Decision> incomplete_decisions(pg::Session& session, std::size_t limit);
 std::vector<Decision> list_decisions(pg::Session& session, const std::string& state,
                                      std::size_t limit);
 std::vector<protocol::Gid> unapplied(pg::Session& session, const std::string& order_id);
-Done complete(pg::Session& session, const std::vector<protocol::Gid>& gids);
+std::vector<protocol::Gid> complete(pg::Session& session, const std::vector<protocol::Gid>& gids);
 Done record_heuristic(pg::Session& session, const protocol::Gid& gid,
                       const std::string& participant, const std::string& detail);
 
 std::string installation(pg::Session& session);
-std::uint64_t raise_epoch(pg::Session& session, const std::string& coordinator, milliseconds lease);
-Done renew_lease(pg::Session& session, const std::string& coordinator, milliseconds lease);
-Done end_lease(pg::Session& session, const std::string& coordinator);
-std::map<std::string, CoordinatorState> coordinators(pg::Session& session);
-std::vector<std::string> take_over(pg::Session& session, const std::string& coordinator,
-                                   const std::vector<std::string>& suspects);
 LogIdentity identity(pg::Session& session);
 
 DegradedModes degraded_modes(pg::Session& session);
 Done set_degraded_mode(pg::Session& session, const std::string& participant,
                        const std::string& mode);
+
+// --- coordinators and their leases (pg_leases.cpp) -----------------------------------------------
+
+std::uint64_t raise_epoch(pg::Session& session, const std::string& coordinator, milliseconds lease);
+LeaseRound renew_lease(pg::Session& session, const std::string& coordinator, milliseconds lease);
+Done end_lease(pg::Session& session, const std::string& coordinator);
+Coordinators coordinators(pg::Session& session);
+std::vector<std::string> take_over(pg::Session& session, const std::vector<LeaseClaim>& claims);
 
 // --- keys: outcomes, periods, housekeeping (pg_transaction_log_keys.cpp) -------------------------
 
@@ -77,7 +79,10 @@ std::optional<StoredOutcome> find_outcome(pg::Session& session, const std::strin
                                           const std::string& key);
 std::vector<StoredOutcome> unapplied_outcomes(pg::Session& session, const std::string& order_id);
 
-// What one call of trim() deletes at most, of each kind.
+std::vector<Decision> complete_before(pg::Session& session, std::chrono::seconds keep,
+                                      const std::vector<std::string>& away, std::size_t limit);
+Done forget(pg::Session& session, const std::vector<protocol::Gid>& gids);
+// Tombstones that one call of trim() deletes at most.
 inline constexpr std::size_t trim_rows_max = 5000;
 std::uint64_t trim(pg::Session& session, std::chrono::seconds keep, std::chrono::seconds period,
                    std::chrono::seconds keys_keep);

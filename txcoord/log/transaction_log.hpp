@@ -66,16 +66,38 @@ struct Decision {
   std::chrono::sys_time<std::chrono::microseconds> decided_at{};
 };
 
+// A coordinator as it stands in the log. No field says whether it lives: two readings do, some time
+// apart (engine/leases.hpp).
 struct CoordinatorState {
-  std::uint64_t epoch = 0;
-  bool lease_live = false;  // by the log database's clock
+  std::uint64_t epoch = 0;         // committed: an epoch below it is fenced
+  std::uint64_t renewals = 0;      // grows with whatever is done to the lease
+  std::int64_t expires_at_us = 0;  // by the log's clock: told apart, never compared with a time
+  bool ended = false;              // given up at a clean stop
+  std::int64_t lease_ms = 0;       // how long its owner may be silent; 0: it does not say
+
+  bool operator==(const CoordinatorState&) const = default;
 };
+using Coordinators = std::map<std::string, CoordinatorState>;
 
 // The log as a physical thing: if it changed or went back, decisions may be lost.
 struct LogIdentity {
   std::string system_identifier;
   std::int64_t timeline = 0;
   std::uint64_t lsn = 0;
+};
+
+// What one session read right after its own renewal was durable there.
+struct LeaseRound {
+  LogIdentity log;
+  Coordinators coordinators;
+};
+
+// A coordinator whose work is wanted, and what was seen of it: the take-over holds only if that
+// still stands, in that log.
+struct LeaseClaim {
+  std::string coordinator;
+  CoordinatorState seen;
+  LogIdentity log;
 };
 
 class TransactionLog {
@@ -101,7 +123,10 @@ class TransactionLog {
   // Commit decisions not yet complete, oldest first, at most `limit`.
   virtual asio::awaitable<Result<std::vector<Decision>>> incomplete_decisions(
       std::size_t limit) = 0;
-  virtual asio::awaitable<Result<Done>> complete(std::vector<protocol::Gid> gids) = 0;
+  // Every branch of these gids is committed: durable, and only then answered. Returns those of them
+  // under which the log says abort: nothing is completed there, it is a heuristic outcome.
+  virtual asio::awaitable<Result<std::vector<protocol::Gid>>> complete(
+      std::vector<protocol::Gid> gids) = 0;
   // The prepared state of a decided branch was lost: recorded, never silent.
   virtual asio::awaitable<Result<Done>> record_heuristic(protocol::Gid gid, std::string participant,
                                                          std::string detail) = 0;
@@ -115,15 +140,15 @@ class TransactionLog {
   virtual asio::awaitable<Result<std::string>> installation() = 0;
   // Raises this coordinator's epoch (fencing its earlier incarnations) and starts its lease.
   virtual asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string coordinator) = 0;
-  virtual asio::awaitable<Result<Done>> renew_lease(std::string coordinator) = 0;
-  // Gives the lease up at clean shutdown.
+  // Renews, then reads, in one session: a log that can be read and not written gives a failure.
+  virtual asio::awaitable<Result<LeaseRound>> renew_lease(std::string coordinator) = 0;
+  // Gives the lease up at clean shutdown: it may be taken over at once.
   virtual asio::awaitable<Result<Done>> end_lease(std::string coordinator) = 0;
-  // Every coordinator, its committed epoch: an epoch below it is fenced.
-  virtual asio::awaitable<Result<std::map<std::string, CoordinatorState>>> coordinators() = 0;
-  // Raises the epoch of each other coordinator whose lease has run out and who left incomplete or
-  // prepared work behind (`suspects`); returns those taken over.
+  virtual asio::awaitable<Result<Coordinators>> coordinators() = 0;
+  // Raises the epoch of each claimed coordinator of which nothing has changed since it was seen;
+  // returns those taken over. Of two adopters that saw the same, one gets it.
   virtual asio::awaitable<Result<std::vector<std::string>>> take_over(
-      std::string coordinator, std::vector<std::string> suspects) = 0;
+      std::vector<LeaseClaim> claims) = 0;
 
   // --- degraded modes --------------------------------------------------------------------------
   virtual asio::awaitable<Result<DegradedModes>> degraded_modes() = 0;
@@ -145,9 +170,15 @@ class TransactionLog {
   virtual asio::awaitable<Result<LogIdentity>> identity() = 0;
 
   // --- housekeeping ----------------------------------------------------------------------------
-  // Deletes complete decisions older than `keep` and tombstones of fenced epochs older than `keep`;
-  // starts a new key period when the current one is older than `period`, drops periods older than
-  // `keys_keep`. Bounded work for each call. Returns the decisions still retained.
+  // Commit decisions that were complete `keep` ago, oldest first, at most `limit`, without heuristic
+  // ones and those in which one of the participants `away` has part.
+  virtual asio::awaitable<Result<std::vector<Decision>>> complete_before(
+      std::chrono::seconds keep, std::vector<std::string> away, std::size_t limit) = 0;
+  // Deletes complete decisions: their witnesses are gone, so nothing is left that they explain.
+  virtual asio::awaitable<Result<Done>> forget(std::vector<protocol::Gid> gids) = 0;
+  // Deletes tombstones of fenced epochs older than `keep`; starts a new key period when the current
+  // one is older than `period`, drops periods older than `keys_keep`. Bounded work for each call.
+  // Returns the decisions still retained.
   virtual asio::awaitable<Result<std::uint64_t>> trim(std::chrono::seconds keep,
                                                       std::chrono::seconds period,
                                                       std::chrono::seconds keys_keep) = 0;

@@ -66,4 +66,11 @@ LostDecision judge_lost_decision(const std::set<std::string>& siblings,
   return all_asked ? LostDecision::roll_back : LostDecision::wait;
 }
 
+MissingBranch judge_missing_branch(const std::optional<DecisionNow>& now, bool owner_fenced,
+                                   bool went_back) {
+  const bool committed = now ? now->outcome == Outcome::commit && now->complete
+                             : owner_fenced && !went_back;
+  return committed ? MissingBranch::committed : MissingBranch::lost;
+}
+
 }  // namespace txcoord::protocol

@@ -46,6 +46,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -113,5 +114,37 @@ enum class LostDecision : std::uint8_t {
 // be asked.
 LostDecision judge_lost_decision(const std::set<std::string>& siblings,
                                  const std::map<std::string, bool>& witnesses);
+
+// --- a decided branch of which nothing is left ---------------------------------------------------
+//
+// It is not prepared, and then no witness stands there. What the log says of its gid after that
+// tells whether the branch was committed and forgotten, or lost:
+//
+//   9. Commit, and complete: completion is written only when every branch is committed, and the
+//      witness is deleted only after that. So this one was committed.
+//  10. Commit, and not complete: nobody has deleted the witness, so there was none. Lost.
+//  11. Abort (a tombstone): the log lost the decision, and somebody proved its absence. The branch
+//      was rolled back under it, while siblings may have been committed. Lost. A tombstone is
+//      complete from its birth: that says nothing here.
+//  12. No row. A complete decision is deleted when it is old, and then rule 9 holds; but only who
+//      took its owner over can have completed it, and a log that went back may have lost the row.
+//      So it was committed only if the owner is fenced and the log did not go back since the
+//      decision. Otherwise: lost, and shown.
+
+struct DecisionNow {
+  Outcome outcome = Outcome::commit;
+  bool complete = false;
+};
+
+enum class MissingBranch : std::uint8_t {
+  committed,
+  lost,  // a heuristic outcome: recorded, shown, counted
+};
+
+// `now`: the gid's row, read after the witness was found absent. `owner_fenced`: its epoch is below
+// its coordinator's, `went_back`: the log may lack what it held when the decision was made, both
+// read after the row.
+MissingBranch judge_missing_branch(const std::optional<DecisionNow>& now, bool owner_fenced,
+                                   bool went_back);
 
 }  // namespace txcoord::protocol

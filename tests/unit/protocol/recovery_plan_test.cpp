@@ -204,5 +204,29 @@ TEST_CASE("I1 a log that went back: nobody to ask proves nothing") {
   CHECK(judge_lost_decision({"order"}, {{"payment", true}}) == LostDecision::commit);
 }
 
+TEST_CASE("a decided branch of which nothing is left: committed only where that is proven") {
+  struct Row {
+    std::optional<DecisionNow> now;
+    bool owner_fenced, went_back;
+    MissingBranch expected;
+  };
+  const DecisionNow complete{Outcome::commit, true}, incomplete{Outcome::commit, false};
+  const DecisionNow tombstone{Outcome::abort, true};
+  const Row rows[] = {
+      {complete, false, false, MissingBranch::committed},
+      {complete, true, true, MissingBranch::committed},
+      {incomplete, false, false, MissingBranch::lost},
+      {incomplete, true, false, MissingBranch::lost},
+      {tombstone, false, false, MissingBranch::lost},
+      {tombstone, true, false, MissingBranch::lost},
+      {std::nullopt, false, false, MissingBranch::lost},
+      {std::nullopt, false, true, MissingBranch::lost},
+      {std::nullopt, true, true, MissingBranch::lost},
+      {std::nullopt, true, false, MissingBranch::committed},
+  };
+  for (const Row& row : rows)
+    CHECK(judge_missing_branch(row.now, row.owner_fenced, row.went_back) == row.expected);
+}
+
 }  // namespace
 }  // namespace txcoord::protocol
