@@ -2,6 +2,7 @@
 // which it is made and answered, and can be told to fail or to wait.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <set>
@@ -57,10 +58,11 @@ class FakeLog final : public TransactionLog {
     auto entering = script_.enter("log.release");
     co_await std::move(entering);
   }
-  asio::awaitable<Result<DecisionOutcome>> settle(protocol::Gid gid) override {
+  asio::awaitable<Result<DecisionOutcome>> settle(LogOwner owner, protocol::Gid gid) override {
     auto entering = script_.enter("log.settle");
     const auto failure = co_await std::move(entering);
     if (failure) co_return *failure;
+    if (fenced(owner)) co_return of_kind(FailureKind::fenced);
     Decision tombstone;
     tombstone.gid = gid;
     tombstone.outcome = DecisionOutcome::abort;
@@ -81,23 +83,26 @@ class FakeLog final : public TransactionLog {
       if (!decision.complete) found.push_back(decision);
     co_return found;
   }
-  asio::awaitable<Result<Done>> complete(std::vector<protocol::Gid> gids) override {
+  asio::awaitable<Result<Done>> complete(LogOwner owner, std::vector<protocol::Gid> gids) override {
     script_.trace.push_back("log.complete");
+    if (fenced(owner)) co_return of_kind(FailureKind::fenced);
     for (const auto& gid : gids) decided.at(gid).complete = true;
     co_return Done{};
   }
-  asio::awaitable<Result<Done>> record_heuristic(protocol::Gid gid, std::string participant,
-                                                 std::string) override {
+  asio::awaitable<Result<Done>> record_heuristic(LogOwner owner, protocol::Gid gid,
+                                                 std::string participant, std::string) override {
+    if (fenced(owner)) co_return of_kind(FailureKind::fenced);
     decided.at(gid).heuristic = true;
     heuristics.insert(participant);
     co_return Done{};
   }
   asio::awaitable<Result<DecisionOutcome>> write_decision_again(
-      protocol::Gid gid, std::vector<std::string> participants,
+      LogOwner owner, protocol::Gid gid, std::vector<std::string> participants,
       std::vector<std::string> order_ids) override {
     auto entering = script_.enter("log.write_decision_again");
     const auto failure = co_await std::move(entering);
     if (failure) co_return *failure;
+    if (fenced(owner)) co_return of_kind(FailureKind::fenced);
     Decision decision;
     decision.gid = gid;
     decision.participants = std::move(participants);
@@ -107,10 +112,12 @@ class FakeLog final : public TransactionLog {
   asio::awaitable<Result<std::string>> installation() override {
     co_return std::string("0a1b2c3d");
   }
-  asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string coordinator) override {
+  asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string coordinator,
+                                                     std::uint64_t above) override {
     auto& state = epochs[coordinator];
     state.lease_live = true;
-    co_return ++state.epoch;
+    state.epoch = std::max(state.epoch, above) + 1;
+    co_return state.epoch;
   }
   asio::awaitable<Result<Done>> renew_lease(std::string coordinator) override {
     if (away) co_return unavailable();
@@ -177,6 +184,7 @@ class FakeLog final : public TransactionLog {
   }
 
   bool away = false;
+  bool fenced(const LogOwner& owner) { return epochs[owner.coordinator].epoch != owner.epoch; }
 
  private:
   void write(const protocol::Gid& gid, const DecisionRecord& record) {

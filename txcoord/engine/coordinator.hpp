@@ -21,6 +21,7 @@
 #include "txcoord/base/settings.hpp"
 #include "txcoord/engine/driver.hpp"
 #include "txcoord/engine/engine.hpp"
+#include "txcoord/engine/fences.hpp"
 #include "txcoord/engine/forgetter.hpp"
 #include "txcoord/engine/recovery.hpp"
 #include "txcoord/engine/sagas.hpp"
@@ -127,6 +128,7 @@ class Coordinator final : public Engine {
   bool alone_ = false;  // no other coordinator's lease is live: votes may go out all at once
 
   Health health_;
+  Fences fences_;
   Forgetter forgetter_;
   GroupQueue queue_;
   Driver driver_;

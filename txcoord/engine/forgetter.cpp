@@ -15,10 +15,12 @@ constexpr std::size_t batch_max = 2000;
 }  // namespace
 
 Forgetter::Forgetter(asio::any_io_executor io, std::vector<Participant*> participants,
-                     TransactionLog& log, Health& health, CrashPoints& crash, bool trim_witnesses)
+                     TransactionLog& log, Health& health, Fences& fences, CrashPoints& crash,
+                     bool trim_witnesses)
     : participants_(std::move(participants)),
       log_(log),
       health_(health),
+      fences_(fences),
       crash_(crash),
       trim_(trim_witnesses),
       ticker_(io) {}
@@ -48,7 +50,7 @@ asio::awaitable<void> Forgetter::flush_completions() {
   }
   if (batch.empty()) co_return;
   crash_.reach("complete.before");
-  auto work = log_.complete(batch);
+  auto work = log_.complete(fences_.log_owner(), batch);
   const auto reply = co_await std::move(work);
   if (!reply) {
     health_.failed(log_name, reply.failure());
@@ -66,6 +68,21 @@ asio::awaitable<void> Forgetter::flush_completions() {
   }
 }
 
+// A witness proves what the log may lose: nobody deletes one after its work was taken over.
+asio::awaitable<Result<Done>> Forgetter::trim_at(Participant& participant,
+                                                 std::vector<protocol::Gid> gids) {
+  auto raising = fences_.ensure(participant);
+  const auto raised = co_await std::move(raising);
+  if (!raised) co_return raised.failure();
+  auto trimming = participant.trim_witnesses(std::move(gids), fences_.owner());
+  const auto trimmed = co_await std::move(trimming);
+  if (!trimmed && trimmed.failure().kind == FailureKind::fenced) {
+    auto looking = fences_.look(participant);
+    co_await std::move(looking);
+  }
+  co_return trimmed;
+}
+
 asio::awaitable<void> Forgetter::trim_witnesses() {
   for (Participant* participant : participants_) {
     const auto entry = witnesses_.find(participant->name());
@@ -74,7 +91,7 @@ asio::awaitable<void> Forgetter::trim_witnesses() {
       continue;
     std::vector<protocol::Gid> gids = std::move(entry->second);
     entry->second.clear();
-    auto work = participant->trim_witnesses(gids);
+    auto work = trim_at(*participant, gids);
     const auto reply = co_await std::move(work);
     if (reply) {
       crash_.reach("forget.after");

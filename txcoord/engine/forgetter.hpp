@@ -10,6 +10,7 @@
 
 #include "participants/participant.hpp"
 #include "txcoord/engine/crash_points.hpp"
+#include "txcoord/engine/fences.hpp"
 #include "txcoord/engine/health.hpp"
 #include "txcoord/engine/ticker.hpp"
 #include "txcoord/log/transaction_log.hpp"
@@ -19,7 +20,7 @@ namespace txcoord::engine {
 class Forgetter {
  public:
   Forgetter(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
-            Health& health, CrashPoints& crash, bool trim_witnesses);
+            Health& health, Fences& fences, CrashPoints& crash, bool trim_witnesses);
 
   // Every branch of the gid is committed; `branches` names the participants that have a witness.
   void applied(const protocol::Gid& gid, std::vector<std::string> branches);
@@ -34,10 +35,12 @@ class Forgetter {
 
  private:
   asio::awaitable<void> trim_witnesses();
+  asio::awaitable<Result<Done>> trim_at(Participant& participant, std::vector<protocol::Gid> gids);
 
   std::vector<Participant*> participants_;
   TransactionLog& log_;
   Health& health_;
+  Fences& fences_;
   CrashPoints& crash_;
   bool trim_;
   Ticker ticker_;

@@ -39,17 +39,19 @@ WHERE completed_at IS NULL AND outcome = 'commit' AND order_ids @> ARRAY[$1::uui
 ORDER BY decided_at)"};
 
 // In gid order: after a take-over two coordinators may complete the same decisions at once.
-constexpr Statement complete_decisions{"log_complete_decisions", R"(
-WITH open AS (
-  SELECT gid FROM decisions WHERE gid = ANY ($1::text[]) AND completed_at IS NULL
+constexpr Statement complete_decisions{"log_complete_decisions", "WITH " TXC_HELD R"(,
+open AS (
+  SELECT gid FROM decisions WHERE gid = ANY ($3::text[]) AND completed_at IS NULL
   ORDER BY gid FOR UPDATE)
-UPDATE decisions d SET completed_at = clock_timestamp() FROM open WHERE d.gid = open.gid)"};
+UPDATE decisions d SET completed_at = clock_timestamp() FROM open, held
+WHERE held.one = 1 AND held.flushed = 'on' AND d.gid = open.gid)"};
 
-constexpr Statement note_heuristic{"log_note_heuristic", R"(
-WITH note AS (
-  INSERT INTO heuristic_outcomes (gid, participant, detail) VALUES ($1, $2, $3)
+constexpr Statement note_heuristic{"log_note_heuristic", "WITH " TXC_HELD R"(,
+note AS (
+  INSERT INTO heuristic_outcomes (gid, participant, detail)
+  SELECT $3::text, $4::text, $5::text FROM held WHERE held.one = 1 AND held.flushed = 'on'
   ON CONFLICT (gid, participant) DO UPDATE SET detail = EXCLUDED.detail)
-UPDATE decisions SET heuristic = true WHERE gid = $1)"};
+UPDATE decisions SET heuristic = true FROM held WHERE held.one = 1 AND gid = $3::text)"};
 
 constexpr Statement read_installation{"log_read_installation",
                                       "SELECT installation FROM txc_installation"};
@@ -61,8 +63,8 @@ WITH lease AS (
   VALUES ($1, clock_timestamp() + $2::bigint * interval '1 millisecond')
   ON CONFLICT (id) DO UPDATE SET expires_at = EXCLUDED.expires_at
   RETURNING id)
-INSERT INTO coordinator_epoch AS e (id, epoch) SELECT id, 1 FROM lease
-ON CONFLICT (id) DO UPDATE SET epoch = e.epoch + 1
+INSERT INTO coordinator_epoch AS e (id, epoch) SELECT id, $3::bigint + 1 FROM lease
+ON CONFLICT (id) DO UPDATE SET epoch = greatest(e.epoch, $3::bigint) + 1
 RETURNING epoch)"};
 
 constexpr Statement renew{"log_renew_lease", R"(
@@ -163,14 +165,15 @@ std::vector<protocol::Gid> unapplied(Session& session, const std::string& order_
   return gids;
 }
 
-Done complete(Session& session, const std::vector<protocol::Gid>& gids) {
-  session.exec(complete_decisions, texts(gids));
+Done complete(Session& session, const LogOwner& owner, const std::vector<protocol::Gid>& gids) {
+  session.exec(complete_decisions, owner.coordinator, owner.epoch, texts(gids));
   return {};
 }
 
-Done record_heuristic(Session& session, const protocol::Gid& gid, const std::string& participant,
-                      const std::string& detail) {
-  session.exec(note_heuristic, protocol::format(gid), participant, detail);
+Done record_heuristic(Session& session, const LogOwner& owner, const protocol::Gid& gid,
+                      const std::string& participant, const std::string& detail) {
+  session.exec(note_heuristic, owner.coordinator, owner.epoch, protocol::format(gid), participant,
+               detail);
   return {};
 }
 
@@ -178,8 +181,12 @@ std::string installation(Session& session) {
   return session.exec(read_installation).at(0).at(0).as<std::string>();
 }
 
-std::uint64_t raise_epoch(Session& session, const std::string& coordinator, milliseconds lease) {
-  return session.exec(raise_own_epoch, coordinator, lease.count()).at(0).at(0).as<std::uint64_t>();
+std::uint64_t raise_epoch(Session& session, const std::string& coordinator, std::uint64_t above,
+                          milliseconds lease) {
+  return session.exec(raise_own_epoch, coordinator, lease.count(), above)
+      .at(0)
+      .at(0)
+      .as<std::uint64_t>();
 }
 
 Done renew_lease(Session& session, const std::string& coordinator, milliseconds lease) {
