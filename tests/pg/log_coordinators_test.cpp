@@ -19,6 +19,14 @@ TEST_CASE("epoch_is_raised_at_each_start_and_the_installation_stays") {
   CHECK(coordinators.at("c1").lease_live);
 }
 
+TEST_CASE("epoch_is_raised_above_what_the_participants_know_when_the_log_went_back") {
+  LogTest test;
+  auto log = test.make_log();
+  CHECK(await(test.io, log->raise_epoch("c1", 7)).value() == 8);
+  CHECK(await(test.io, log->raise_epoch("c1", 3)).value() == 9);
+  CHECK(await(test.io, log->raise_epoch("c1", 30)).value() == 31);
+}
+
 TEST_CASE("lease_is_renewed_at_once_while_deciders_hold_the_epoch_row") {
   LogTest test;
   auto log = test.make_log();
