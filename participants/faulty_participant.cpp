@@ -217,9 +217,10 @@ asio::awaitable<Result<std::vector<protocol::Gid>>> FaultyParticipant::list_prep
   return inner_.list_prepared(std::move(installation));
 }
 
-asio::awaitable<Result<Done>> FaultyParticipant::trim_witnesses(std::vector<protocol::Gid> gids) {
+asio::awaitable<Result<Done>> FaultyParticipant::trim_witnesses(
+    std::vector<protocol::Gid> gids, std::optional<FenceOwner> owner) {
   if (down()) return failed<Done>(down_failure());
-  return inner_.trim_witnesses(std::move(gids));
+  return inner_.trim_witnesses(std::move(gids), std::move(owner));
 }
 
 asio::awaitable<Result<ParticipantGauges>> FaultyParticipant::gauges(std::string installation) {
@@ -233,14 +234,28 @@ asio::awaitable<Result<protocol::LogPoint>> FaultyParticipant::log_seen(std::str
 }
 
 asio::awaitable<Result<Done>> FaultyParticipant::note_log_seen(std::string installation,
-                                                               protocol::LogPoint point) {
+                                                               protocol::LogPoint point,
+                                                               std::optional<FenceOwner> owner) {
   if (down()) return failed<Done>(down_failure());
-  return inner_.note_log_seen(std::move(installation), std::move(point));
+  return inner_.note_log_seen(std::move(installation), std::move(point), std::move(owner));
 }
 
-asio::awaitable<Result<Done>> FaultyParticipant::trim_steps(std::vector<std::string> saga_ids) {
+asio::awaitable<Result<FenceOwner>> FaultyParticipant::raise_fence(FenceOwner owner,
+                                                                   std::string replaces) {
+  if (down()) return failed<FenceOwner>(down_failure());
+  return inner_.raise_fence(std::move(owner), std::move(replaces));
+}
+
+asio::awaitable<Result<std::vector<FenceOwner>>> FaultyParticipant::fences(
+    std::string installation) {
+  if (down()) return failed<std::vector<FenceOwner>>(down_failure());
+  return inner_.fences(std::move(installation));
+}
+
+asio::awaitable<Result<Done>> FaultyParticipant::trim_steps(std::vector<std::string> saga_ids,
+                                                            std::optional<FenceOwner> owner) {
   if (down()) return failed<Done>(down_failure());
-  return inner_.trim_steps(std::move(saga_ids));
+  return inner_.trim_steps(std::move(saga_ids), std::move(owner));
 }
 
 }  // namespace txcoord

@@ -7,7 +7,8 @@
 //  - A vote whose answer is lost, and a prepare that is not sent, leave no branch behind.
 //  - A refusal by a saga's step goes through the step's barrier (StepCall::refuse_as): an earlier
 //    try that was done, its answer lost, stays done.
-// judge and release send nothing and are never hit. Housekeeping (list, witness, trims, gauges) is
+// judge and release send nothing and are never hit. Housekeeping (list, witness, trims, fences,
+// gauges) is
 // hit by `down` alone.
 #pragma once
 
@@ -40,14 +41,19 @@ class FaultyParticipant final : public Participant {
   asio::awaitable<Result<bool>> has_witness(protocol::Gid gid) override;
   asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(
       std::string installation) override;
-  asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) override;
+  asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids,
+                                               std::optional<FenceOwner> owner) override;
   asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) override;
   asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string installation) override;
   asio::awaitable<Result<Done>> note_log_seen(std::string installation,
-                                              protocol::LogPoint point) override;
+                                              protocol::LogPoint point,
+                                              std::optional<FenceOwner> owner) override;
+  asio::awaitable<Result<FenceOwner>> raise_fence(FenceOwner owner, std::string replaces) override;
+  asio::awaitable<Result<std::vector<FenceOwner>>> fences(std::string installation) override;
   asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid gid,
                                                            StepRequest request) override;
-  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) override;
+  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids,
+                                           std::optional<FenceOwner> owner) override;
 
  private:
   // What happens to the call that begins now.

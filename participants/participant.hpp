@@ -8,11 +8,13 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "participants/fence.hpp"
 #include "participants/operation.hpp"
 #include "txcoord/base/failure.hpp"
 #include "txcoord/protocol/gid.hpp"
@@ -97,7 +99,10 @@ class Participant {
   virtual asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(
       std::string installation) = 0;
   // Forget: the decisions of these gids are durably complete. May use synchronous_commit=off.
-  virtual asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) = 0;
+  // `owner`, here and below: who asks. The failure `fenced`: certainly not done, and never will be.
+  // Nobody: a caller of an earlier version, which is not fenced.
+  virtual asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids,
+                                                       std::optional<FenceOwner> owner) = 0;
   virtual asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) = 0;
 
   // How far the log had come when this database was last told; nothing: never. Kept here because a
@@ -105,17 +110,30 @@ class Participant {
   virtual asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string installation) = 0;
   // May be lost in a crash: then less is known than was seen.
   virtual asio::awaitable<Result<Done>> note_log_seen(std::string installation,
-                                                      protocol::LogPoint point) = 0;
+                                                      protocol::LogPoint point,
+                                                      std::optional<FenceOwner> owner) = 0;
+
+  // Raises the fence of a coordinator (fence.hpp) and returns it as it stands then: upward only, so
+  // it may be above what was asked for. Durable when it returns; what an owner below it sent before
+  // has committed by then, or never will. One of the same epoch is raised only by its own
+  // coordinator: over an empty incarnation, or over `replaces`, an earlier generation of the same
+  // process. `not_found`: a participant of an earlier version, without fences.
+  virtual asio::awaitable<Result<FenceOwner>> raise_fence(FenceOwner owner,
+                                                          std::string replaces) = 0;
+  // Of all coordinators of this installation.
+  virtual asio::awaitable<Result<std::vector<FenceOwner>>> fences(std::string installation) = 0;
 
   // A step of sagas: judged in order, applied set-wise, each with its barrier row, and committed,
   // in one local transaction. May be repeated: a call that was answered is answered the same again.
   // One reply for each call; a Failure is everybody's (poison: one of them cannot be applied; with
   // outcome_unknown it may be done, now or later). `gid` is fresh, and active while this runs: it
-  // names what a third party is asked for meanwhile (a card authorisation).
+  // names what a third party is asked for meanwhile (a card authorisation). It names the owner too:
+  // `fenced` as above.
   virtual asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid gid,
                                                                    StepRequest request) = 0;
-  // Forget: these sagas have ended long ago, no step of theirs can still be on its way.
-  virtual asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) = 0;
+  // Forget: these sagas have ended, and whoever could still send a step of theirs is fenced here.
+  virtual asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids,
+                                                   std::optional<FenceOwner> owner) = 0;
 };
 
 }  // namespace txcoord

@@ -3,12 +3,14 @@
 //
 // Every database has:  txc_branch(gid text primary key, at timestamptz), the witness table:
 // `gid` is the global transaction's id, without the participant. And, for the steps of sagas,
-// txc_saga_steps(saga_id, step, outcome, reason, detail, at), the barrier.
+// txc_saga_steps(saga_id, step, outcome, reason, detail, at), the barrier; and txc_fence, the fence of
+// each coordinator (pg_fence.hpp).
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -49,15 +51,20 @@ class PgParticipant final : public Participant {
   asio::awaitable<Result<bool>> has_witness(protocol::Gid gid) override;
   asio::awaitable<Result<std::vector<protocol::Gid>>> list_prepared(
       std::string installation) override;
-  asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) override;
+  asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids,
+                                               std::optional<FenceOwner> owner) override;
 
   asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) override;
   asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string installation) override;
   asio::awaitable<Result<Done>> note_log_seen(std::string installation,
-                                              protocol::LogPoint point) override;
+                                              protocol::LogPoint point,
+                                              std::optional<FenceOwner> owner) override;
+  asio::awaitable<Result<FenceOwner>> raise_fence(FenceOwner owner, std::string replaces) override;
+  asio::awaitable<Result<std::vector<FenceOwner>>> fences(std::string installation) override;
   asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid gid,
                                                            StepRequest request) override;
-  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) override;
+  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids,
+                                           std::optional<FenceOwner> owner) override;
 
  private:
   // Between vote and prepare (or release). I/O thread only, but for what a run() lambda is given.
@@ -72,6 +79,9 @@ class PgParticipant final : public Participant {
   // list_prepared, with ages.
   asio::awaitable<Result<std::vector<PreparedBranch>>> prepared_ages(std::string installation);
   asio::awaitable<Result<Done>> finish(const char* verb, protocol::Gid gid, std::string_view phase);
+  asio::awaitable<Result<Done>> run_fenced(std::optional<FenceOwner> owner,
+                                           std::function<void(pg::Session&)> change);
+  Failure fenced_out(const FenceOwner& owner) const;
   void observe(std::string_view phase, std::chrono::steady_clock::time_point start) const;
 
   PgPools pools_;

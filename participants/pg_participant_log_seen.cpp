@@ -30,17 +30,12 @@ asio::awaitable<Result<protocol::LogPoint>> PgParticipant::log_seen(std::string 
 }
 
 asio::awaitable<Result<Done>> PgParticipant::note_log_seen(std::string installation,
-                                                           protocol::LogPoint point) {
-  auto work = [installation = std::move(installation),
-               point = std::move(point)](pg::Session& session) {
-    return in_local_transaction(session, [&] {
-      session.exec_simple("SET LOCAL synchronous_commit = off");
-      session.exec(write_log_seen, installation, point.system_identifier, point.timeline,
-                   point.lsn);
-      return Done{};
-    });
-  };
-  return pools_.finish->run(std::move(work), deadlines_.finish);
+                                                           protocol::LogPoint point,
+                                                           std::optional<FenceOwner> owner) {
+  return run_fenced(std::move(owner), [installation = std::move(installation),
+                                       point = std::move(point)](pg::Session& session) {
+    session.exec(write_log_seen, installation, point.system_identifier, point.timeline, point.lsn);
+  });
 }
 
 }  // namespace txcoord

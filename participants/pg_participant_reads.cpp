@@ -75,19 +75,15 @@ asio::awaitable<Result<std::vector<protocol::Gid>>> PgParticipant::list_prepared
   co_return gids;
 }
 
-asio::awaitable<Result<Done>> PgParticipant::trim_witnesses(std::vector<protocol::Gid> gids) {
+asio::awaitable<Result<Done>> PgParticipant::trim_witnesses(std::vector<protocol::Gid> gids,
+                                                            std::optional<FenceOwner> owner) {
   std::vector<std::string> texts;
   texts.reserve(gids.size());
   for (const auto& gid : gids) texts.push_back(format(gid));
-  auto work = [texts = std::move(texts)](pg::Session& session) {
-    return in_local_transaction(session, [&] {
-      // The only place that may: a witness that comes back after a crash is trimmed again.
-      session.exec_simple("SET LOCAL synchronous_commit = off");
-      session.exec(trim_branches, texts);
-      return Done{};
-    });
-  };
-  return pools_.finish->run(std::move(work), deadlines_.finish);
+  // A witness that comes back after a crash is trimmed again.
+  return run_fenced(std::move(owner), [texts = std::move(texts)](pg::Session& session) {
+    session.exec(trim_branches, texts);
+  });
 }
 
 asio::awaitable<Result<ParticipantGauges>> PgParticipant::gauges(std::string installation) {

@@ -14,6 +14,9 @@
 //     no cycle is possible.
 // A business refusal is kept in its row and so is final. That of a compensation, or of a step that
 // must succeed, is not kept: it needs a person, and is asked again until it can be done (I8).
+//
+// Barriers are trimmed at some time, and a step may come later than that. Its owner is fenced by
+// then, and the fence is checked in the string that commits (pg_fence.hpp).
 #include <algorithm>
 #include <atomic>
 #include <map>
@@ -21,6 +24,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "participants/pg_fence.hpp"
 #include "participants/pg_participant.hpp"
 
 namespace txcoord {
@@ -79,26 +83,20 @@ struct StepWork {
   std::shared_ptr<const BranchLogic> logic;
   StepRequest request;
   PreliminaryPtr preliminary;
-  std::string gid;
+  protocol::Gid gid;
   // Set just before COMMIT can reach the server: before that, no failure is in doubt.
   std::shared_ptr<std::atomic<bool>> sent = std::make_shared<std::atomic<bool>>(false);
 
-  std::vector<StepReply> operator()(pg::Session& session) {
-    session.exec_simple("BEGIN");
-    try {
+  // Nothing: its owner is fenced.
+  std::optional<std::vector<StepReply>> operator()(pg::Session& session) {
+    return fence_sql::transaction(session, fence_owner(gid), [&] {
+      *sent = false;
       std::vector<StepReply> replies(request.calls.size());
       const std::vector<std::size_t> fresh = claim(session, replies);
       if (!fresh.empty()) perform(session, fresh, replies);
-      // A COMMIT outside of a transaction is no error: what was lost must not be called done.
-      if (!session.in_transaction())
-        throw std::logic_error("step: its transaction is gone before COMMIT");
       *sent = true;
-      session.exec_simple("COMMIT");
       return replies;
-    } catch (...) {
-      roll_back(session);
-      throw;
-    }
+    });
   }
 
  private:
@@ -193,7 +191,7 @@ struct StepWork {
     correct(session, fresh, replies);
     keep(session, undone_for, replies);
     if (std::find(survivors.begin(), survivors.end(), true) != survivors.end())
-      logic->apply(session, operations, survivors, *rows, gid);
+      logic->apply(session, operations, survivors, *rows, format(gid));
   }
 
   void keep(pg::Session& session, const std::map<std::size_t, std::string>& undone_for,
@@ -275,7 +273,7 @@ asio::awaitable<Result<std::vector<StepReply>>> PgParticipant::run_step(protocol
   work.logic = logic_;
   work.request = std::move(request);
   work.preliminary = std::move(preliminary).value();
-  work.gid = format(gid);
+  work.gid = gid;
   const auto sent = work.sent;
   const auto left = left_until(until);
   auto running = pools_.branch->run(std::move(work), left);
@@ -287,20 +285,17 @@ asio::awaitable<Result<std::vector<StepReply>>> PgParticipant::run_step(protocol
     if (failure.kind != FailureKind::timeout && !*sent) failure.outcome_unknown = false;
     co_return failure;
   }
+  if (!replies.value()) co_return fenced_out(fence_owner(gid));
   observe("step", start);
-  co_return replies;
+  co_return std::move(*replies.value());
 }
 
-asio::awaitable<Result<Done>> PgParticipant::trim_steps(std::vector<std::string> saga_ids) {
-  auto work = [ids = std::move(saga_ids)](pg::Session& session) {
-    return in_local_transaction(session, [&] {
-      // A row that comes back after a crash is trimmed again: its saga's barriers still stand.
-      session.exec_simple("SET LOCAL synchronous_commit = off");
-      session.exec(trim_barriers, ids);
-      return Done{};
-    });
-  };
-  return pools_.finish->run(std::move(work), deadlines_.finish);
+asio::awaitable<Result<Done>> PgParticipant::trim_steps(std::vector<std::string> saga_ids,
+                                                        std::optional<FenceOwner> owner) {
+  // A row that comes back after a crash is trimmed again: its saga's barriers still stand.
+  return run_fenced(std::move(owner), [ids = std::move(saga_ids)](pg::Session& session) {
+    session.exec(trim_barriers, ids);
+  });
 }
 
 }  // namespace txcoord

@@ -144,6 +144,48 @@ protocol::LogPoint read_log_point(const JsonReader& reader) {
           static_cast<std::uint64_t>(count(reader, "lsn"))};
 }
 
+void write_fence(JsonWriter& out, const FenceOwner& fence) {
+  out.field("installation", fence.installation)
+      .field("coordinator", fence.coordinator)
+      .field("epoch", static_cast<std::int64_t>(fence.epoch))
+      .field("incarnation", fence.incarnation);
+}
+
+FenceOwner read_fence(const JsonReader& reader) {
+  return {reader.text("installation"), reader.text("coordinator"),
+          static_cast<std::uint64_t>(count(reader, "epoch")), reader.text("incarnation")};
+}
+
+void write_owner(JsonWriter& out, const std::optional<FenceOwner>& owner) {
+  if (!owner) return;
+  out.key("owner").begin_object();
+  write_fence(out, *owner);
+  out.end_object();
+}
+
+std::optional<FenceOwner> read_owner(const JsonReader& reader) {
+  if (!reader.has("owner")) return std::nullopt;
+  return read_fence(reader.object("owner"));
+}
+
+void write_fences(JsonWriter& out, const std::vector<FenceOwner>& fences) {
+  out.key("fences").begin_array();
+  for (const FenceOwner& fence : fences) {
+    out.begin_object();
+    write_fence(out, fence);
+    out.end_object();
+  }
+  out.end_array();
+}
+
+std::vector<FenceOwner> read_fences(const JsonReader& reader) {
+  std::vector<FenceOwner> fences;
+  const auto objects = reader.objects("fences");
+  fences.reserve(objects.size());
+  for (const JsonReader& object : objects) fences.push_back(read_fence(object));
+  return fences;
+}
+
 void write_steps(JsonWriter& out, const StepRequest& request, std::string_view participant) {
   out.field("step", request.step)
       .field("undoes", request.undoes)

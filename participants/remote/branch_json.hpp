@@ -27,6 +27,14 @@ void write_gauges(JsonWriter& out, const ParticipantGauges& gauges);
 ParticipantGauges read_gauges(const JsonReader& reader);
 void write_log_point(JsonWriter& out, const protocol::LogPoint& point);
 protocol::LogPoint read_log_point(const JsonReader& reader);
+// Members of the object that is open, or that `reader` is on.
+void write_fence(JsonWriter& out, const FenceOwner& fence);
+FenceOwner read_fence(const JsonReader& reader);
+// "owner": absent for a caller of an earlier version.
+void write_owner(JsonWriter& out, const std::optional<FenceOwner>& owner);
+std::optional<FenceOwner> read_owner(const JsonReader& reader);
+void write_fences(JsonWriter& out, const std::vector<FenceOwner>& fences);
+std::vector<FenceOwner> read_fences(const JsonReader& reader);
 void write_steps(JsonWriter& out, const StepRequest& request, std::string_view participant);
 StepRequest read_steps(const JsonReader& reader);
 void write_replies(JsonWriter& out, const std::vector<StepReply>& replies);

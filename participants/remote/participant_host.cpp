@@ -121,7 +121,7 @@ asio::awaitable<std::string> ParticipantHost::branch_call(const Hosted& hosted,
     co_return object([&](JsonWriter& out) { write_gids(out, gids); });
   }
   if (call == "trim-witnesses") {
-    auto calling = participant.trim_witnesses(read_gids(reader));
+    auto calling = participant.trim_witnesses(read_gids(reader), read_owner(reader));
     value_or_throw(co_await std::move(calling));
     co_return "{}";
   }
@@ -136,9 +136,20 @@ asio::awaitable<std::string> ParticipantHost::branch_call(const Hosted& hosted,
     co_return object([&](JsonWriter& out) { write_log_point(out, point); });
   }
   if (call == "note-log-seen") {
-    auto calling = participant.note_log_seen(reader.text("installation"), read_log_point(reader));
+    auto calling = participant.note_log_seen(reader.text("installation"),
+                                             read_log_point(reader), read_owner(reader));
     value_or_throw(co_await std::move(calling));
     co_return "{}";
+  }
+  if (call == "raise-fence") {
+    auto calling = participant.raise_fence(read_fence(reader), reader.text_or_empty("replaces"));
+    const auto standing = value_or_throw(co_await std::move(calling));
+    co_return object([&](JsonWriter& out) { write_fence(out, standing); });
+  }
+  if (call == "fences") {
+    auto calling = participant.fences(reader.text("installation"));
+    const auto fences = value_or_throw(co_await std::move(calling));
+    co_return object([&](JsonWriter& out) { write_fences(out, fences); });
   }
   if (call == "run-step") {
     auto gid = read_gid(reader);
@@ -147,7 +158,7 @@ asio::awaitable<std::string> ParticipantHost::branch_call(const Hosted& hosted,
     co_return object([&](JsonWriter& out) { write_replies(out, replies); });
   }
   if (call == "trim-steps") {
-    auto calling = participant.trim_steps(reader.texts("saga_ids"));
+    auto calling = participant.trim_steps(reader.texts("saga_ids"), read_owner(reader));
     value_or_throw(co_await std::move(calling));
     co_return "{}";
   }

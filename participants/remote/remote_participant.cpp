@@ -109,10 +109,12 @@ class RemoteParticipant final : public Participant {
     co_return read_answer(answer, rules, read_gids);
   }
 
-  Reply<Done> trim_witnesses(std::vector<protocol::Gid> gids) override {
+  Reply<Done> trim_witnesses(std::vector<protocol::Gid> gids,
+                             std::optional<FenceOwner> owner) override {
     JsonWriter out;
     out.begin_object();
     write_gids(out, gids);
+    write_owner(out, owner);
     const CallRules rules{deadlines_.finish, true, false};
     auto calling = ask("trim-witnesses", finish(out), "trim", rules);
     const auto answer = co_await std::move(calling);
@@ -133,14 +135,34 @@ class RemoteParticipant final : public Participant {
     co_return read_answer(answer, rules, read_log_point);
   }
 
-  Reply<Done> note_log_seen(std::string installation, protocol::LogPoint point) override {
+  Reply<Done> note_log_seen(std::string installation, protocol::LogPoint point,
+                            std::optional<FenceOwner> owner) override {
     JsonWriter out;
     out.begin_object().field("installation", installation);
     write_log_point(out, point);
+    write_owner(out, owner);
     const CallRules rules{deadlines_.finish, true, false};
     auto calling = ask("note-log-seen", finish(out), installation, rules);
     const auto answer = co_await std::move(calling);
     co_return read_answer(answer, rules, nothing);
+  }
+
+  Reply<FenceOwner> raise_fence(FenceOwner owner, std::string replaces) override {
+    JsonWriter out;
+    out.begin_object();
+    write_fence(out, owner);
+    out.field_if("replaces", replaces);
+    const CallRules rules = fence_rules();
+    auto calling = ask("raise-fence", finish(out), owner.coordinator, rules);
+    const auto answer = co_await std::move(calling);
+    co_return read_answer(answer, rules, read_fence);
+  }
+
+  Reply<std::vector<FenceOwner>> fences(std::string installation) override {
+    const CallRules rules = fence_rules();
+    auto calling = ask("fences", installation_body(installation), installation, rules);
+    const auto answer = co_await std::move(calling);
+    co_return read_answer(answer, rules, read_fences);
   }
 
   // May be repeated by whoever runs the saga, but not here: the first may still be under way, and
@@ -156,10 +178,12 @@ class RemoteParticipant final : public Participant {
     co_return of_size(read_answer(answer, rules, read_replies), request.calls.size(), rules);
   }
 
-  Reply<Done> trim_steps(std::vector<std::string> saga_ids) override {
+  Reply<Done> trim_steps(std::vector<std::string> saga_ids,
+                         std::optional<FenceOwner> owner) override {
     JsonWriter out;
     out.begin_object();
     write_texts(out, "saga_ids", saga_ids);
+    write_owner(out, owner);
     const CallRules rules{deadlines_.finish, true, false};
     auto calling = ask("trim-steps", finish(out), "trim", rules);
     const auto answer = co_await std::move(calling);
@@ -167,6 +191,11 @@ class RemoteParticipant final : public Participant {
   }
 
  private:
+  CallRules fence_rules() const {
+    CallRules rules{deadlines_.finish, true, false};
+    rules.may_lack_it = true;
+    return rules;
+  }
   static Done nothing(const JsonReader&) { return {}; }
   static std::string finish(JsonWriter& out) { return out.end_object().take(); }
   static std::string gid_body(const protocol::Gid& gid) {

@@ -98,7 +98,12 @@ asio::awaitable<Result<boost::json::value>> RemoteService::call(std::string part
     made = co_await std::move(once_more);
   }
   if (made.kind != Exchange::Kind::answered) co_return silence(made, rules, link_.url());
-  if (made.status != 200) co_return read_failure(made.status, made.body);
+  if (made.status != 200) {
+    Failure failure = read_failure(made.status, made.body);
+    if (rules.may_lack_it && made.status == 404 && failure.kind == FailureKind::error)
+      failure = {FailureKind::not_found, false, "", "the service has no such call"};
+    co_return failure;
+  }
   boost::system::error_code error;
   boost::json::value answer = boost::json::parse(made.body, error);
   if (error) {

@@ -28,6 +28,7 @@ struct CallRules {
   std::chrono::milliseconds time_max{1500};  // the service's; the caller's is above by the margin
   bool repeatable = false;                   // sent once more, over another connection
   bool unknown_if_silent = false;            // no answer: it may have been done
+  bool may_lack_it = false;  // a service of an earlier version has no such call: `not_found`
 };
 
 // closed, half_open or open: as /readyz says it.

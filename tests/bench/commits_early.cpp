@@ -46,8 +46,9 @@ class CommitsEarly final : public Participant {
       std::string installation) override {
     return inner_->list_prepared(std::move(installation));
   }
-  asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) override {
-    return inner_->trim_witnesses(std::move(gids));
+  asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids,
+                                               std::optional<FenceOwner> owner) override {
+    return inner_->trim_witnesses(std::move(gids), std::move(owner));
   }
   asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) override {
     return inner_->gauges(std::move(installation));
@@ -56,15 +57,24 @@ class CommitsEarly final : public Participant {
     return inner_->log_seen(std::move(installation));
   }
   asio::awaitable<Result<Done>> note_log_seen(std::string installation,
-                                              protocol::LogPoint point) override {
-    return inner_->note_log_seen(std::move(installation), std::move(point));
+                                              protocol::LogPoint point,
+                                              std::optional<FenceOwner> owner) override {
+    return inner_->note_log_seen(std::move(installation), std::move(point), std::move(owner));
+  }
+  asio::awaitable<Result<FenceOwner>> raise_fence(FenceOwner owner,
+                                                  std::string replaces) override {
+    return inner_->raise_fence(std::move(owner), std::move(replaces));
+  }
+  asio::awaitable<Result<std::vector<FenceOwner>>> fences(std::string installation) override {
+    return inner_->fences(std::move(installation));
   }
   asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid gid,
                                                            StepRequest request) override {
     return inner_->run_step(std::move(gid), std::move(request));
   }
-  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) override {
-    return inner_->trim_steps(std::move(saga_ids));
+  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids,
+                                           std::optional<FenceOwner> owner) override {
+    return inner_->trim_steps(std::move(saga_ids), std::move(owner));
   }
 
  private:

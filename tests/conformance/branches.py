@@ -6,12 +6,14 @@ import time
 import uuid
 
 import psycopg
+import psycopg.sql
 
 from service import Failure, Sessions, classify
 
 BRANCHES_MAX = 256
 CALLS = frozenset(("vote", "judge", "prepare", "release", "commit", "rollback", "witness", "list-prepared",
-                   "trim-witnesses", "gauges", "log-seen", "note-log-seen", "run-step", "trim-steps"))
+                   "trim-witnesses", "gauges", "log-seen", "note-log-seen", "run-step", "trim-steps", "raise-fence",
+                   "fences"))
 WITNESS = "INSERT INTO txc_branch (gid) VALUES (%s)"
 WITNESS_THERE = "SELECT pg_is_in_recovery(), EXISTS (SELECT FROM txc_branch WHERE gid = %s)"
 # starts_with, not LIKE: every `_` of a gid would be a wildcard.
@@ -36,6 +38,18 @@ READ_STEPS = """
    WHERE saga_id = ANY(%s::uuid[]) AND step = ANY(%s)"""
 REFUSE_STEP = "UPDATE txc_saga_steps SET outcome = 'refused', reason = %s, detail = %s WHERE saga_id = %s AND step = %s"
 GIVE_STEP_BACK = "DELETE FROM txc_saga_steps WHERE saga_id = %s AND step = %s"
+# In the string that commits. It locks the owner's row, so that a raise waits for this commit, or this check finds the
+# row raised: then it divides by zero, and nothing commits.
+CHECK_AND_COMMIT = psycopg.sql.SQL("""
+  SELECT 1/count(*) FROM (SELECT 1 FROM txc_fence WHERE installation = {} AND coordinator = {} AND epoch = {}
+                          AND incarnation = {} FOR SHARE) f; COMMIT""")
+RAISE_FENCE = """
+  INSERT INTO txc_fence AS f (installation, coordinator, epoch, incarnation) VALUES (%s, %s, %s, %s)
+  ON CONFLICT (installation, coordinator) DO UPDATE SET epoch = excluded.epoch, incarnation = excluded.incarnation,
+                                                        raised_at = clock_timestamp()
+   WHERE f.epoch < excluded.epoch
+      OR (f.epoch = excluded.epoch AND excluded.incarnation <> '' AND f.incarnation IN ('', %s))"""
+FENCES = "SELECT coordinator, epoch, incarnation FROM txc_fence WHERE installation = %s"
 STATUS_OF = {"yes": "done", "no": "refused", "retry": "retry"}
 
 
@@ -50,6 +64,17 @@ def read(body, name, kind):
     if type(body[name]) is not kind:
         raise TypeError(name)
     return body[name]
+
+
+def read_owner(body):
+    """(installation, coordinator, epoch, incarnation)"""
+    return tuple(read(body, name, kind) for name, kind in
+                 (("installation", str), ("coordinator", str), ("epoch", int), ("incarnation", str)))
+
+
+def owner_of(gid):
+    _, installation, coordinator, epoch, incarnation, _ = gid.split("_")
+    return installation, coordinator, int(epoch), incarnation
 
 
 def read_texts(body, name):
@@ -73,6 +98,22 @@ def decide(session, statement):
         raise classify(error, decides=True) from None
     if not said or not statement.startswith(said):
         raise Failure("error", f"the server answered {said}")
+
+
+def commits(session, owner):
+    """Whether the open transaction was committed; if not, its owner's fence is not what it was, and it is gone."""
+    try:
+        done = session.execute(CHECK_AND_COMMIT.format(*owner))
+    except psycopg.errors.DivisionByZero:
+        session.execute("ROLLBACK")
+        return False
+    except psycopg.Error as error:
+        raise classify(error, decides=True) from None
+    while done.nextset():
+        pass
+    if done.statusmessage != "COMMIT":
+        raise Failure("error", f"the server answered {done.statusmessage}")
+    return True
 
 
 class Branch:
@@ -219,23 +260,64 @@ class PgParticipant:
         except (Failure, psycopg.Error):
             return False
 
+    # --- fences -----------------------------------------------------------------------------------
+    def raise_fence(self, body, until):
+        with self.finishing.session(until) as session:
+            return self.raised(session, read_owner(body), body.get("replaces", ""))
+
+    def raised(self, session, owner, replaces=""):
+        """Raises it, upward only, and tells what stands there then."""
+        with session.transaction():
+            session.execute("SET LOCAL synchronous_commit = on")
+            session.execute(RAISE_FENCE, (*owner, replaces))
+        standing = [fence for fence in self.standing(session, owner[0]) if fence["coordinator"] == owner[1]]
+        return standing[0]
+
+    @staticmethod
+    def standing(session, installation):
+        return [{"installation": installation, "coordinator": coordinator, "epoch": epoch, "incarnation": incarnation}
+                for coordinator, epoch, incarnation in session.execute(FENCES, (installation,)).fetchall()]
+
+    def fences(self, body, until):
+        with self.finishing.session(until) as session:
+            return {"fences": self.standing(session, read(body, "installation", str))}
+
+    def fenced(self, session, owner, work):
+        """What `work` returned, once its transaction is committed. An owner that was never heard of, or whose fence
+        is of an earlier epoch, raises it first: so does a coordinator that knows of no fences."""
+        for _ in range(2):
+            session.execute("BEGIN")
+            answer = work()
+            if commits(session, owner):
+                return answer
+            raised = self.raised(session, owner)
+            if tuple(raised[name] for name in ("installation", "coordinator", "epoch", "incarnation")) != owner:
+                break
+        raise Failure("fenced", "the fence was raised above this owner")
+
     # --- what may be lost in a crash: it is done again --------------------------------------------
-    def carelessly(self, until, statement, parameters):
-        with self.finishing.session(until) as session, session.transaction():
+    def carelessly(self, body, until, statement, parameters):
+        def change():
             session.execute("SET LOCAL synchronous_commit = off")
             session.execute(statement, parameters)
+        with self.finishing.session(until) as session:
+            if "owner" in body:
+                self.fenced(session, read_owner(body["owner"]), change)
+            else:
+                with session.transaction():
+                    change()
         return {}
 
     def trim_witnesses(self, body, until):
-        return self.carelessly(until, "DELETE FROM txc_branch WHERE gid = ANY(%s)", (read_texts(body, "gids"),))
+        return self.carelessly(body, until, "DELETE FROM txc_branch WHERE gid = ANY(%s)", (read_texts(body, "gids"),))
 
     def trim_steps(self, body, until):
         sagas = [str(uuid.UUID(saga)) for saga in read_texts(body, "saga_ids")]
-        return self.carelessly(until, "DELETE FROM txc_saga_steps WHERE saga_id = ANY(%s::uuid[])", (sagas,))
+        return self.carelessly(body, until, "DELETE FROM txc_saga_steps WHERE saga_id = ANY(%s::uuid[])", (sagas,))
 
     def note_log_seen(self, body, until):
         members = (("installation", str), ("system_identifier", str), ("timeline", int), ("lsn", int))
-        return self.carelessly(until, NOTE_LOG_SEEN, tuple(read(body, name, kind) for name, kind in members))
+        return self.carelessly(body, until, NOTE_LOG_SEEN, tuple(read(body, name, kind) for name, kind in members))
 
     def log_seen(self, body, until):
         with self.finishing.session(until) as session:
@@ -244,7 +326,7 @@ class PgParticipant:
 
     # --- steps of sagas -------------------------------------------------------------------------
     def run_step(self, body, until):
-        read_gid(body)
+        owner = owner_of(read_gid(body))
         step, undoes, calls = read(body, "step", str), body.get("undoes", ""), read(body, "calls", list)
         sagas = [str(uuid.UUID(call["saga_id"])) for call in calls]
         operations = [self.read_operation(call["operation"]) for call in calls]
@@ -253,21 +335,23 @@ class PgParticipant:
             raise Failure("error", "a saga that calls twice, several kinds, or one that has no work here", 400)
         if not sagas:
             return {"replies": []}
+        refusals = [call.get("refuse_as", "") for call in calls]
+        forgets = bool(undoes or body.get("must_succeed"))
         with self.voting.session(until) as session:
-            session.execute("BEGIN")
-            replies = self.answered(session, sagas, step, undoes)
-            fresh = [index for index, reply in enumerate(replies) if reply is None]
-            new = self.perform(session, [operations[index] for index in fresh],
-                               [calls[index].get("refuse_as", "") for index in fresh])
-            forgets = bool(undoes or body.get("must_succeed"))
-            for index, reply in zip(fresh, new):
-                replies[index] = reply
-                if reply["status"] == "refused" and not forgets:
-                    session.execute(REFUSE_STEP, (reply["reason"], reply["detail"], sagas[index], step))
-                elif reply["status"] != "done":
-                    session.execute(GIVE_STEP_BACK, (sagas[index], step))
-            decide(session, "COMMIT")
-        return {"replies": replies}
+            return {"replies": self.fenced(session, owner, lambda: self.step(
+                session, sagas, step, undoes, operations, refusals, forgets))}
+
+    def step(self, session, sagas, step, undoes, operations, refusals, forgets):
+        replies = self.answered(session, sagas, step, undoes)
+        fresh = [index for index, reply in enumerate(replies) if reply is None]
+        new = self.perform(session, [operations[index] for index in fresh], [refusals[index] for index in fresh])
+        for index, reply in zip(fresh, new):
+            replies[index] = reply
+            if reply["status"] == "refused" and not forgets:
+                session.execute(REFUSE_STEP, (reply["reason"], reply["detail"], sagas[index], step))
+            elif reply["status"] != "done":
+                session.execute(GIVE_STEP_BACK, (sagas[index], step))
+        return replies
 
     def answered(self, session, sagas, step, undoes):
         """Claims the barrier rows; a reply for each saga whose call was answered before, None where it is new. A

@@ -299,12 +299,14 @@ class FakeLog final : public TransactionLog {
   asio::awaitable<Result<ClaimReply>> claim(protocol::Gid, Operations) override { unexpected(); }
   asio::awaitable<Result<Done>> decide(protocol::Gid, DecisionRecord) override { unexpected(); }
   asio::awaitable<void> release(protocol::Gid) override { unexpected(); }
-  asio::awaitable<Result<DecisionOutcome>> settle(protocol::Gid) override { unexpected(); }
+  asio::awaitable<Result<DecisionOutcome>> settle(LogOwner, protocol::Gid) override {
+    unexpected();
+  }
   asio::awaitable<Result<std::vector<Decision>>> incomplete_decisions(std::size_t) override {
     unexpected();
   }
   asio::awaitable<Result<std::vector<protocol::Gid>>> complete(
-      std::vector<protocol::Gid>) override {
+      LogOwner, std::vector<protocol::Gid>) override {
     unexpected();
   }
   asio::awaitable<Result<std::vector<Decision>>> complete_before(std::chrono::seconds,
@@ -313,16 +315,23 @@ class FakeLog final : public TransactionLog {
     unexpected();
   }
   asio::awaitable<Result<Done>> forget(std::vector<protocol::Gid>) override { unexpected(); }
-  asio::awaitable<Result<Done>> record_heuristic(protocol::Gid, std::string, std::string) override {
+  asio::awaitable<Result<Done>> record_heuristic(LogOwner, protocol::Gid, std::string,
+                                                 std::string) override {
     unexpected();
   }
-  asio::awaitable<Result<DecisionOutcome>> write_decision_again(protocol::Gid,
+  asio::awaitable<Result<Done>> record_heuristic(LogOwner, protocol::Gid, std::string,
+                                                 std::string) override {
+    unexpected();
+  }
+  asio::awaitable<Result<DecisionOutcome>> write_decision_again(LogOwner, protocol::Gid,
                                                                 std::vector<std::string>,
                                                                 std::vector<std::string>) override {
     unexpected();
   }
   asio::awaitable<Result<std::string>> installation() override { unexpected(); }
-  asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string) override { unexpected(); }
+  asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string, std::uint64_t) override {
+    unexpected();
+  }
   asio::awaitable<Result<LeaseRound>> renew_lease(std::string) override { unexpected(); }
   asio::awaitable<Result<Done>> end_lease(std::string) override { unexpected(); }
   asio::awaitable<Result<Coordinators>> coordinators() override { unexpected(); }

@@ -21,6 +21,14 @@ TEST_CASE("epoch_is_raised_at_each_start_and_the_installation_stays") {
   CHECK_FALSE(coordinators.at("c1").ended);
 }
 
+TEST_CASE("epoch_is_raised_above_what_the_participants_know_when_the_log_went_back") {
+  LogTest test;
+  auto log = test.make_log();
+  CHECK(await(test.io, log->raise_epoch("c1", 7)).value() == 8);
+  CHECK(await(test.io, log->raise_epoch("c1", 3)).value() == 9);
+  CHECK(await(test.io, log->raise_epoch("c1", 30)).value() == 31);
+}
+
 TEST_CASE("lease_is_renewed_at_once_while_deciders_hold_the_epoch_row") {
   LogTest test;
   auto log = test.make_log();
@@ -46,7 +54,7 @@ TEST_CASE("lease_is_renewed_while_every_other_session_of_the_log_waits") {
       "BEGIN; INSERT INTO decisions (gid, coordinator, epoch, outcome) VALUES ('" +
       protocol::format(gid) + "', 'c1', 1, 'commit')");
   std::vector<std::shared_ptr<Running<Result<DecisionOutcome>>>> settling;
-  for (int i = 0; i < 8; ++i) settling.push_back(start(test.io, log->settle(gid)));
+  for (int i = 0; i < 8; ++i) settling.push_back(start(test.io, log->settle(owner_of(gid), gid)));
   drive(test.io, 100ms);
   CHECK(await(test.io, log->renew_lease("c1")).ok());
   in_flight->exec_simple("COMMIT");
@@ -208,7 +216,7 @@ TEST_CASE("decision_is_unapplied_until_it_is_complete_and_listed_by_its_state") 
   test.decide_all(*log, gid, first);
   test.decide_all(*log, next(gid), group_of({"c"}));
   const Gid dead = next(next(gid));
-  REQUIRE(await(test.io, log->settle(dead)).value() == DecisionOutcome::abort);
+  REQUIRE(await(test.io, log->settle(owner_of(dead), dead)).value() == DecisionOutcome::abort);
 
   CHECK(await(test.io, log->unapplied(first[1]->order_id)).value() == std::vector<Gid>{gid});
   const auto outcomes = await(test.io, log->unapplied_outcomes(first[1]->order_id)).value();
@@ -216,13 +224,13 @@ TEST_CASE("decision_is_unapplied_until_it_is_complete_and_listed_by_its_state") 
   CHECK(outcomes[0].answer == first[1]->answer);
   CHECK(await(test.io, log->incomplete_decisions(1)).value().at(0).gid == gid);  // the oldest
 
-  REQUIRE(await(test.io, log->complete({gid})).ok());
+  REQUIRE(await(test.io, log->complete(owner_of(gid), {gid})).ok());
   CHECK(await(test.io, log->unapplied(first[1]->order_id)).value().empty());
   CHECK(await(test.io, log->unapplied_outcomes(first[1]->order_id)).value().empty());
   const auto among = await(test.io, log->decisions({gid, dead, next(dead)})).value();
   CHECK(among.size() == 2);
 
-  REQUIRE(await(test.io, log->record_heuristic(next(gid), "payment", "prepared state lost")).ok());
+  REQUIRE(await(test.io, log->record_heuristic(owner_of(gid), next(gid), "payment", "prepared state lost")).ok());
   const auto listed = [&](const char* state) {
     std::vector<Gid> gids;
     const auto found = await(test.io, log->list_decisions(state, 10));

@@ -32,7 +32,7 @@ TEST_CASE("absence_is_not_abort_settle_waits_for_a_decision_in_flight_and_finds_
   in_flight->exec_simple(insert_open_decision + values_of(gid));
   CHECK(stored_outcome(test, gid) == "none");  // who only reads would say abort
 
-  auto settling = start(test.io, log->settle(gid));
+  auto settling = start(test.io, log->settle(owner_of(gid), gid));
   drive(test.io, 300ms);
   CHECK_FALSE(settling->done());
   in_flight->exec_simple("COMMIT");
@@ -48,7 +48,7 @@ TEST_CASE("settle_waits_for_a_decision_in_flight_and_proves_abort_when_it_is_rol
   auto in_flight = test.session();
   in_flight->exec_simple("BEGIN");
   in_flight->exec_simple(insert_open_decision + values_of(gid));
-  auto settling = start(test.io, log->settle(gid));
+  auto settling = start(test.io, log->settle(owner_of(gid), gid));
   drive(test.io, 200ms);
   CHECK_FALSE(settling->done());
   in_flight->exec_simple("ROLLBACK");
@@ -65,7 +65,7 @@ TEST_CASE("settle_that_cannot_wait_any_longer_does_not_guess") {
   auto in_flight = test.session();
   in_flight->exec_simple("BEGIN");
   in_flight->exec_simple(insert_open_decision + values_of(gid));
-  const auto settled = await(test.io, log->settle(gid));
+  const auto settled = await(test.io, log->settle(owner_of(gid), gid));
   REQUIRE_FALSE(settled.ok());
   CHECK(settled.failure().kind == FailureKind::lock_timeout);
 }
@@ -75,14 +75,69 @@ TEST_CASE("decision_after_its_tombstone_fails_and_leaves_nothing") {
   auto log = test.make_log();
   const Gid gid = test.first_gid(*log, "c1");
   REQUIRE(await(test.io, log->claim(gid, group_of({"k"}))).ok());
-  CHECK(await(test.io, log->settle(gid)).value() == DecisionOutcome::abort);
+  CHECK(await(test.io, log->settle(owner_of(gid), gid)).value() == DecisionOutcome::abort);
   const auto late = await(test.io, log->decide(gid, confirm_all(1)));
   REQUIRE_FALSE(late.ok());
   CHECK(late.failure().kind == FailureKind::fenced);
   CHECK_FALSE(late.failure().outcome_unknown);
   CHECK(stored_outcome(test, gid) == "abort");
   CHECK(test.count("operations") == 0);
-  CHECK(await(test.io, log->settle(gid)).value() == DecisionOutcome::abort);
+  CHECK(await(test.io, log->settle(owner_of(gid), gid)).value() == DecisionOutcome::abort);
+}
+
+// A process stopped in settling for longer than decisions are kept: its decision landed, whoever
+// took over has finished and trimmed it.
+TEST_CASE("settle_of_a_fenced_epoch_writes_no_outcome_for_what_was_committed_and_trimmed") {
+  LogTest test;
+  auto log = test.make_log();
+  const Gid gid = test.first_gid(*log, "c1");
+  test.decide_all(*log, gid, group_of({"k"}));
+  REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+  const LogOwner successor{"c1", gid.epoch + 1};
+  REQUIRE(await(test.io, log->complete(successor, {gid})).ok());
+  test.session()->exec_simple("UPDATE decisions SET completed_at = completed_at - interval '1 hour',"
+                              " decided_at = decided_at - interval '1 hour'");
+  REQUIRE(await(test.io, log->trim(std::chrono::seconds(1), std::chrono::hours(1),
+                                   std::chrono::hours(1))).value() == 0);
+  const auto late = await(test.io, log->settle(owner_of(gid), gid));
+  REQUIRE_FALSE(late.ok());
+  CHECK(late.failure().kind == FailureKind::fenced);
+  CHECK_FALSE(late.failure().outcome_unknown);
+  CHECK(test.count("decisions") == 0);
+}
+
+TEST_CASE("settle_that_was_stopped_before_its_commit_writes_nothing_once_its_epoch_was_raised") {
+  LogTest test;
+  auto log = test.make_log();
+  const Gid gid = test.first_gid(*log, "c1");
+  auto in_flight = test.session();
+  in_flight->exec_simple("BEGIN");
+  in_flight->exec_simple(insert_open_decision + values_of(gid));
+  auto settling = start(test.io, log->settle(owner_of(gid), gid));
+  drive(test.io, 200ms);
+  test.database.wait_for("wait_event_type = 'Lock'");
+  REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+  in_flight->exec_simple("ROLLBACK");
+  const auto settled = finish(test.io, settling);
+  REQUIRE_FALSE(settled.ok());
+  CHECK(settled.failure().kind == FailureKind::fenced);
+  CHECK(test.count("decisions") == 0);
+}
+
+TEST_CASE("completions_lost_branches_and_decisions_written_again_are_refused_of_a_fenced_epoch") {
+  LogTest test;
+  auto log = test.make_log();
+  const Gid gid = test.first_gid(*log, "c1");
+  test.decide_all(*log, gid, group_of({"k"}));
+  REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
+  const LogOwner before = owner_of(gid);
+  CHECK(await(test.io, log->complete(before, {gid})).failure().kind == FailureKind::fenced);
+  CHECK(await(test.io, log->record_heuristic(before, gid, "payment", "lost")).failure().kind ==
+        FailureKind::fenced);
+  CHECK(await(test.io, log->write_decision_again(before, next(gid), {"order"}, {})).failure().kind ==
+        FailureKind::fenced);
+  CHECK(test.count("decisions WHERE completed_at IS NULL AND NOT heuristic") == 1);
+  CHECK(test.count("heuristic_outcomes") == 0);
 }
 
 // The decision's backend stops inside its COMMIT (a deferred trigger), its client is cut off at the
@@ -109,7 +164,7 @@ TEST_CASE("lost_acknowledgement_of_a_decision_that_lands_later_is_settled_as_com
   CHECK(lost.failure().outcome_unknown);
 
   CHECK(stored_outcome(test, gid) == "none");
-  auto settling = start(test.io, log->settle(gid));
+  auto settling = start(test.io, log->settle(owner_of(gid), gid));
   drive(test.io, 400ms);
   CHECK_FALSE(settling->done());
   frozen.thaw();

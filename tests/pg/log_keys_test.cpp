@@ -220,7 +220,7 @@ TEST_CASE("tombstone_outlives_its_epoch") {
   LogTest test;
   auto log = test.make_log();
   const Gid gid = test.first_gid(*log, "c1");
-  REQUIRE(await(test.io, log->settle(gid)).value() == DecisionOutcome::abort);
+  REQUIRE(await(test.io, log->settle(owner_of(gid), gid)).value() == DecisionOutcome::abort);
   test.session()->exec_simple("UPDATE decisions SET decided_at = decided_at - interval '1 hour'");
   CHECK(await(test.io, log->trim(60s, never, never)).value() == 1);  // its epoch may still decide
   REQUIRE(await(test.io, log->raise_epoch("c1")).ok());

@@ -85,6 +85,8 @@ class LogTest {
   boost::asio::io_context io;  // before the logs: they go first
 };
 
+inline LogOwner owner_of(const Gid& gid) { return {gid.coordinator, gid.epoch}; }
+
 inline Gid next(Gid gid) {
   ++gid.seq;
   return gid;

@@ -100,11 +100,11 @@ TEST_CASE("saga_is_forgotten_only_when_it_ended_long_ago_and_its_barriers_are_go
       " updated_at = updated_at - interval '1 hour', ended_at = ended_at - interval '1 hour'"
       " WHERE idempotency_key <> 'fresh'");
 
-  CHECK(await(test.io, test.sagas->ended_before(60s, 10)).value() == Ids{old.saga_id});
+  CHECK(await(test.io, test.sagas->ended_before(owner, 60s, 10)).value() == Ids{old.saga_id});
   REQUIRE(await(test.io, test.sagas->trim(60s)).ok());
   CHECK(test.count("saga_instances") == 3);  // its barriers stand
   REQUIRE(await(test.io, test.sagas->barriers_trimmed({old.saga_id, running.saga_id})).ok());
-  CHECK(await(test.io, test.sagas->ended_before(60s, 10)).value().empty());
+  CHECK(await(test.io, test.sagas->ended_before(owner, 60s, 10)).value().empty());
   REQUIRE(await(test.io, test.sagas->trim(7200s)).ok());
   CHECK(test.count("saga_instances") == 3);
   REQUIRE(await(test.io, test.sagas->trim(60s)).ok());
@@ -163,7 +163,7 @@ TEST_CASE("reads_go_by_index_whatever_has_ended_before") {
   CHECK(saga_sql::list(*session, "COMPLETED", 10, "").size() == 10);
   CHECK(saga_sql::list(*session, "", 10, saga.saga_id).size() <= 10);
   CHECK(saga_sql::orders_of_correlation(*session, "c7").size() == 1);
-  CHECK(saga_sql::ended_before(*session, 0s, 10).empty());
+  CHECK(saga_sql::ended_before(*session, now, 0s, 10).empty());
   saga_sql::barriers_trimmed(*session, {saga.saga_id});
   saga_sql::trim(*session, 3600s);
   session->exec_simple("SELECT pg_stat_force_next_flush()");

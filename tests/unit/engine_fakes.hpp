@@ -65,10 +65,11 @@ class FakeLog final : public TransactionLog {
     auto entering = script_.enter("log.release");
     co_await std::move(entering);
   }
-  asio::awaitable<Result<DecisionOutcome>> settle(protocol::Gid gid) override {
+  asio::awaitable<Result<DecisionOutcome>> settle(LogOwner owner, protocol::Gid gid) override {
     auto entering = script_.enter("log.settle");
     const auto failure = co_await std::move(entering);
     if (failure) co_return *failure;
+    if (fenced(owner)) co_return of_kind(FailureKind::fenced);
     Decision tombstone;
     tombstone.gid = gid;
     tombstone.outcome = DecisionOutcome::abort;
@@ -90,10 +91,11 @@ class FakeLog final : public TransactionLog {
     co_return found;
   }
   asio::awaitable<Result<std::vector<protocol::Gid>>> complete(
-      std::vector<protocol::Gid> gids) override {
+      LogOwner owner, std::vector<protocol::Gid> gids) override {
     auto entering = script_.enter("log.complete");
     const auto failure = co_await std::move(entering);
     if (failure) co_return *failure;
+    if (fenced(owner)) co_return of_kind(FailureKind::fenced);
     std::vector<protocol::Gid> aborted;
     for (const auto& gid : gids) {
       const auto decision = decided.find(gid);
@@ -123,18 +125,20 @@ class FakeLog final : public TransactionLog {
     co_return Done{};
   }
   bool old = false;  // what is complete has been so for long
-  asio::awaitable<Result<Done>> record_heuristic(protocol::Gid gid, std::string participant,
-                                                 std::string) override {
+  asio::awaitable<Result<Done>> record_heuristic(LogOwner owner, protocol::Gid gid,
+                                                 std::string participant, std::string) override {
+    if (fenced(owner)) co_return of_kind(FailureKind::fenced);
     decided.at(gid).heuristic = true;
     heuristics.insert(participant);
     co_return Done{};
   }
   asio::awaitable<Result<DecisionOutcome>> write_decision_again(
-      protocol::Gid gid, std::vector<std::string> participants,
+      LogOwner owner, protocol::Gid gid, std::vector<std::string> participants,
       std::vector<std::string> order_ids) override {
     auto entering = script_.enter("log.write_decision_again");
     const auto failure = co_await std::move(entering);
     if (failure) co_return *failure;
+    if (fenced(owner)) co_return of_kind(FailureKind::fenced);
     Decision decision;
     decision.gid = gid;
     decision.participants = std::move(participants);
@@ -144,11 +148,13 @@ class FakeLog final : public TransactionLog {
   asio::awaitable<Result<std::string>> installation() override {
     co_return std::string("0a1b2c3d");
   }
-  asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string coordinator) override {
+  asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string coordinator,
+                                                     std::uint64_t above) override {
     auto& state = epochs[coordinator];
     state.lease_live = true;
     state.ended = false;
-    co_return ++state.epoch;
+    state.epoch = std::max(state.epoch, above) + 1;
+    co_return state.epoch;
   }
   asio::awaitable<Result<LeaseRound>> renew_lease(std::string coordinator) override {
     if (away || read_only) co_return unavailable();
@@ -221,6 +227,7 @@ class FakeLog final : public TransactionLog {
 
   bool away = false;
   bool read_only = false;  // it answers, and takes no renewal
+  bool fenced(const LogOwner& owner) { return epochs[owner.coordinator].epoch != owner.epoch; }
 
  private:
   Coordinators states() const {

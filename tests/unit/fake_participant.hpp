@@ -93,10 +93,12 @@ class FakeParticipant final : public Participant {
     std::vector<protocol::Gid> gids(prepared.begin(), prepared.end());
     co_return gids;
   }
-  asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids) override {
+  asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid> gids,
+                                               std::optional<FenceOwner> owner) override {
     auto entering = script_.enter(name_ + ".trim");
     const auto failure = co_await std::move(entering);
     if (failure) co_return *failure;
+    if (refuses(owner)) co_return of_kind(FailureKind::fenced);
     for (const auto& gid : gids) witnesses.erase(gid);
     co_return Done{};
   }
@@ -109,19 +111,22 @@ class FakeParticipant final : public Participant {
     if (away) co_return unavailable();
     co_return seen;
   }
-  asio::awaitable<Result<Done>> note_log_seen(std::string, protocol::LogPoint point) override {
+  asio::awaitable<Result<Done>> note_log_seen(std::string, protocol::LogPoint point,
+                                              std::optional<FenceOwner> owner) override {
+    if (refuses(owner)) co_return of_kind(FailureKind::fenced);
     script_.trace.push_back(name_ + ".note_log");
     seen = point;
     co_return Done{};
   }
 
   // A step answers from its barrier; one that fails with outcome_unknown was done all the same.
-  asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid,
+  asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid gid,
                                                            StepRequest request) override {
     largest_step = std::max(largest_step, request.calls.size());
     auto entering = script_.enter(name_ + "." + request.step);
     const auto failure = co_await std::move(entering);
     if (failure && !failure->outcome_unknown) co_return *failure;
+    if (refuses(fence_owner(gid))) co_return of_kind(FailureKind::fenced);
     for (const StepCall& call : request.calls)
       if (call.operation->order_id == poison_order)
         co_return Failure{FailureKind::poison, false, "22003", "too large"};
@@ -130,7 +135,37 @@ class FakeParticipant final : public Participant {
     if (failure) co_return *failure;
     co_return replies;
   }
-  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string>) override { co_return Done{}; }
+  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids,
+                                           std::optional<FenceOwner> owner) override {
+    if (refuses(owner)) co_return of_kind(FailureKind::fenced);
+    for (const std::string& id : saga_ids)
+      std::erase_if(barriers, [&](const auto& entry) { return entry.first.first == id; });
+    script_.trace.push_back(name_ + ".trim_steps");
+    co_return Done{};
+  }
+
+  // By coordinator. Each raise that changes one is in the trace, with whose it is now.
+  std::map<std::string, FenceOwner> fence_rows;
+  bool has_no_fences = false;  // as a participant of an earlier version
+  asio::awaitable<Result<FenceOwner>> raise_fence(FenceOwner owner, std::string replaces) override {
+    if (away) co_return unavailable();
+    if (has_no_fences) co_return of_kind(FailureKind::not_found);
+    auto entering = script_.enter(name_ + ".raise " + owner.coordinator);
+    const auto failure = co_await std::move(entering);
+    if (failure) co_return *failure;
+    FenceOwner& row = fence_rows[owner.coordinator];
+    const bool own = row.epoch == owner.epoch && !owner.incarnation.empty() &&
+                     (row.incarnation.empty() || row.incarnation == replaces);
+    if (row.epoch < owner.epoch || own) row = owner;
+    co_return row;
+  }
+  asio::awaitable<Result<std::vector<FenceOwner>>> fences(std::string) override {
+    if (away) co_return unavailable();
+    if (has_no_fences) co_return of_kind(FailureKind::not_found);
+    std::vector<FenceOwner> rows;
+    for (const auto& [coordinator, row] : fence_rows) rows.push_back(row);
+    co_return rows;
+  }
   // Replies to a step that comes for the first time; done where nothing was set.
   std::function<StepReply(const StepCall&, const StepRequest&)> answer_step =
       [](const StepCall&, const StepRequest&) { return StepReply{}; };
@@ -147,6 +182,9 @@ class FakeParticipant final : public Participant {
   bool away = false;
 
  private:
+  bool refuses(const std::optional<FenceOwner>& owner) {
+    return owner && !has_no_fences && fence_rows[owner->coordinator] != *owner;
+  }
   StepReply step(const StepCall& call, const StepRequest& request) {
     if (const auto known = barriers.find({call.saga_id, request.step}); known != barriers.end())
       return known->second;

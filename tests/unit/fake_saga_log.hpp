@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -92,9 +93,11 @@ class FakeSagaLog final : public SagaLog {
     for (auto& [id, row] : rows) {
       const bool fenced = row.epoch < epochs[row.instance.coordinator];
       if (row.instance.ended_at || !fenced || adopted.size() == limit) continue;
+      const LogOwner before{row.instance.coordinator, row.epoch};
       row.instance.coordinator = owner.coordinator;
       row.epoch = owner.epoch;
       adopted.push_back(row.instance);
+      adopted.back().adopted_from = before;
     }
     co_return adopted;
   }
@@ -146,11 +149,28 @@ class FakeSagaLog final : public SagaLog {
       if (row.instance.correlation_id == correlation_id) found.push_back(row.instance.order_id);
     co_return found;
   }
-  asio::awaitable<Result<std::vector<std::string>>> ended_before(std::chrono::seconds,
-                                                                 std::size_t) override {
-    co_return std::vector<std::string>{};
+  asio::awaitable<Result<std::vector<std::string>>> ended_before(SagaOwner owner,
+                                                                 std::chrono::seconds age,
+                                                                 std::size_t limit) override {
+    std::vector<std::string> ended;
+    for (const auto& [id, row] : rows) {
+      const std::string& name = row.instance.coordinator;
+      const bool own = name == owner.coordinator && row.epoch == owner.epoch;
+      if (!row.instance.ended_at || trimmed.contains(id) || ended.size() == limit) continue;
+      if (now_utc() - *row.instance.ended_at < age) continue;
+      if (own || row.epoch < epochs[name]) ended.push_back(id);
+    }
+    co_return ended;
   }
-  asio::awaitable<Result<Done>> barriers_trimmed(std::vector<std::string>) override {
+  asio::awaitable<Result<std::vector<std::string>>> owners_of_ended(std::chrono::seconds) override {
+    std::set<std::string> names;
+    for (const auto& [id, row] : rows)
+      if (row.instance.ended_at && !trimmed.contains(id)) names.insert(row.instance.coordinator);
+    co_return std::vector<std::string>(names.begin(), names.end());
+  }
+  std::set<std::string> trimmed;  // sagas whose barriers are gone
+  asio::awaitable<Result<Done>> barriers_trimmed(std::vector<std::string> saga_ids) override {
+    trimmed.insert(saga_ids.begin(), saga_ids.end());
     co_return Done{};
   }
   asio::awaitable<Result<Done>> trim(std::chrono::seconds) override { co_return Done{}; }

@@ -53,7 +53,8 @@ class Recorder final : public Participant {
     calls.emplace_back("list");
     co_return std::vector<protocol::Gid>{};
   }
-  asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid>) override {
+  asio::awaitable<Result<Done>> trim_witnesses(std::vector<protocol::Gid>,
+                                               std::optional<FenceOwner>) override {
     return done("trim");
   }
   asio::awaitable<Result<ParticipantGauges>> gauges(std::string) override {
@@ -66,15 +67,25 @@ class Recorder final : public Participant {
     last_step = std::move(request);
     co_return std::vector<StepReply>(last_step.calls.size());
   }
-  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string>) override {
+  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string>,
+                                           std::optional<FenceOwner>) override {
     return done("trim_steps");
   }
   asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string) override {
     calls.emplace_back("log_seen");
     co_return protocol::LogPoint{};
   }
-  asio::awaitable<Result<Done>> note_log_seen(std::string, protocol::LogPoint) override {
+  asio::awaitable<Result<Done>> note_log_seen(std::string, protocol::LogPoint,
+                                              std::optional<FenceOwner>) override {
     return done("note_log_seen");
+  }
+  asio::awaitable<Result<FenceOwner>> raise_fence(FenceOwner owner, std::string) override {
+    calls.emplace_back("raise_fence");
+    co_return owner;
+  }
+  asio::awaitable<Result<std::vector<FenceOwner>>> fences(std::string) override {
+    calls.emplace_back("fences");
+    co_return std::vector<FenceOwner>{};
   }
 
  private:
@@ -189,12 +200,14 @@ TEST_CASE("faults: whoever is down answers nothing, whatever the rate", "[faults
   check(rig.await(rig.faulty.rollback_prepared({})));
   check(rig.await(rig.faulty.has_witness({})));
   check(rig.await(rig.faulty.list_prepared("")));
-  check(rig.await(rig.faulty.trim_witnesses({})));
+  check(rig.await(rig.faulty.trim_witnesses({}, std::nullopt)));
   check(rig.await(rig.faulty.gauges("")));
   check(rig.step(charge(1)));
-  check(rig.await(rig.faulty.trim_steps({})));
+  check(rig.await(rig.faulty.trim_steps({}, std::nullopt)));
   check(rig.await(rig.faulty.log_seen("")));
-  check(rig.await(rig.faulty.note_log_seen("", {})));
+  check(rig.await(rig.faulty.note_log_seen("", {}, std::nullopt)));
+  check(rig.await(rig.faulty.raise_fence({}, "")));
+  check(rig.await(rig.faulty.fences("")));
   CHECK(rig.inner.calls.empty());
   rig.faulty.set(std::nullopt);
   CHECK(rig.await(rig.faulty.list_prepared("")).ok());

@@ -33,6 +33,7 @@ void touch_everything(Metrics& metrics) {
   metrics.database("order", {});
   metrics.database_up("order", true);
   metrics.participant_errors("order", 2);
+  metrics.fence_refusal("payment");
   metrics.ready(true);
   metrics.recovery_action("commit");
   metrics.recovery_duration(0.1);

@@ -54,17 +54,19 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
       incarnation_(random_hex(8)),
       leases_(settings.coordinator_id, std::chrono::milliseconds(settings.engine.lease_ms)),
       health_(names_of(participants_)),
-      forgetter_(io, participants_, log, health_, crash, metrics, settings.engine.trim),
+      fences_(io, participants_, log, health_, [this](std::string why) { fenced(std::move(why)); }),
+      forgetter_(io, participants_, log, health_, fences_, crash, metrics, settings.engine.trim),
       queue_({settings.engine.group_operations_max, settings.engine.group_rows_max,
               settings.engine.queue_operations_max, settings.engine.conflict_retries_max}),
       driver_(io, participants_, log, health_, crash, metrics, make_hooks()),
-      recovery_(io, participants_, log, health_, forgetter_, crash, metrics,
+      recovery_(io, participants_, log, health_, fences_, forgetter_, crash, metrics,
                 std::chrono::milliseconds(settings.engine.recovery_interval_ms),
                 [this] { return active_gids(); },
                 [this](std::vector<std::string> suspects) {
                   return take_over(std::move(suspects));
                 }),
-      sagas_(io, settings, participants_, saga_log, health_, crash, metrics, make_saga_hooks()),
+      sagas_(io, settings, participants_, saga_log, health_, fences_, crash, metrics,
+             make_saga_hooks()),
       lease_ticker_(io),
       modes_ticker_(io),
       queue_ticker_(io),
@@ -77,6 +79,7 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
   };
   health_.on_down = [this](std::string_view name) {
     metrics_.database_up(name, false);
+    fences_.forget(name);
     refuse_queued(true, SubmitStatus::unavailable, "a database is away");
     recovery_.kick(name);
     if (name == log_name) lease_ticker_.kick();
@@ -129,6 +132,12 @@ SagaHooks Coordinator::make_saga_hooks() {
   };
   hooks.answer = [this](const SubmissionPtr& submission, SubmitResult result) {
     answer(submission, std::move(result));
+  };
+  hooks.begin_generation = [this] {
+    std::string next = random_hex(8);
+    if (!fences_.begin_generation(next)) return false;
+    incarnation_ = std::move(next);
+    return true;
   };
   hooks.take_over = [this](std::vector<std::string> owners) {
     return take_over(std::move(owners));

@@ -21,6 +21,7 @@
 #include "txcoord/base/settings.hpp"
 #include "txcoord/engine/driver.hpp"
 #include "txcoord/engine/engine.hpp"
+#include "txcoord/engine/fences.hpp"
 #include "txcoord/engine/forgetter.hpp"
 #include "txcoord/engine/leases.hpp"
 #include "txcoord/engine/recovery.hpp"
@@ -131,6 +132,7 @@ class Coordinator final : public Engine {
 
   Leases leases_;
   Health health_;
+  Fences fences_;
   Forgetter forgetter_;
   GroupQueue queue_;
   Driver driver_;

@@ -44,6 +44,8 @@ Event plain(EventKind kind, ParticipantId voter = protocol::log_voter) {
   return event;
 }
 
+LogOwner owner_of(const Group& group) { return {group.gid.coordinator, group.gid.epoch}; }
+
 void log_failure(const Group& group, std::string_view participant, std::string_view phase,
                  const Failure& failure) {
   logging::warn("step failed", {{"gid", std::string_view(group.text)},
@@ -142,11 +144,17 @@ asio::awaitable<void> Driver::settle(GroupPtr group, std::uint32_t attempt) {
   crash_.reach("settle.before");
   auto pause = pause_before(attempt);
   co_await std::move(pause);
-  auto work = log_.settle(group->gid);
+  auto work = log_.settle(owner_of(*group), group->gid);
   auto reply = co_await std::move(work);
   if (!reply) {
     health_.failed(log_name, reply.failure());
     log_failure(*group, log_name, "settle", reply.failure());
+    if (reply.failure().kind == FailureKind::fenced) {
+      // Whoever took over may have found it committed, completed and trimmed it. The outcome stays
+      // unknown here, so its clients are told nothing else, and nobody asks again.
+      hooks_.fenced("an outcome could not be settled: the epoch was raised");
+      co_return;
+    }
     deliver(group, plain(EventKind::settle_failed));
     co_return;
   }
@@ -260,7 +268,7 @@ asio::awaitable<void> Driver::record_heuristic(GroupPtr group, Action action) {
   std::string detail =
       "decided commit; no prepared transaction, no witness: the prepared state was lost, or rolled "
       "back by somebody who did not know the decision";
-  auto work = log_.record_heuristic(group->gid, name, detail);
+  auto work = log_.record_heuristic(owner_of(*group), group->gid, name, detail);
   auto reply = co_await std::move(work);
   if (!reply) {
     health_.failed(log_name, reply.failure());

@@ -18,11 +18,13 @@ constexpr std::size_t forgotten_at_once_max = 5000;
 }  // namespace
 
 Forgetter::Forgetter(asio::any_io_executor io, std::vector<Participant*> participants,
-                     TransactionLog& log, Health& health, CrashPoints& crash, Metrics& metrics,
+                     TransactionLog& log, Health& health, Fences& fences, CrashPoints& crash,
+                     Metrics& metrics,
                      bool trim_witnesses)
     : participants_(std::move(participants)),
       log_(log),
       health_(health),
+      fences_(fences),
       crash_(crash),
       metrics_(metrics),
       trim_(trim_witnesses),
@@ -53,7 +55,7 @@ asio::awaitable<void> Forgetter::flush_completions() {
   }
   if (batch.empty()) co_return;
   crash_.reach("complete.before");
-  auto work = log_.complete(batch);
+  auto work = log_.complete(fences_.log_owner(), batch);
   const auto reply = co_await std::move(work);
   if (!reply) {
     health_.failed(log_name, reply.failure());
@@ -84,8 +86,8 @@ asio::awaitable<bool> Forgetter::show_aborted(protocol::Gid gid,
                                               std::vector<std::string> branches) {
   const std::string text = protocol::format(gid);
   for (const auto& branch : branches) {
-    auto recording =
-        log_.record_heuristic(gid, branch, "committed as decided, while the log says abort");
+    auto recording = log_.record_heuristic(fences_.log_owner(), gid, branch,
+                                           "committed as decided, while the log says abort");
     const auto recorded = co_await std::move(recording);
     if (!recorded) {
       health_.failed(log_name, recorded.failure());
@@ -101,6 +103,21 @@ asio::awaitable<bool> Forgetter::show_aborted(protocol::Gid gid,
   co_return true;
 }
 
+// A witness proves what the log may lose: nobody deletes one after its work was taken over.
+asio::awaitable<Result<Done>> Forgetter::trim_at(Participant& participant,
+                                                 std::vector<protocol::Gid> gids) {
+  auto raising = fences_.ensure(participant);
+  const auto raised = co_await std::move(raising);
+  if (!raised) co_return raised.failure();
+  auto trimming = participant.trim_witnesses(std::move(gids), fences_.owner());
+  const auto trimmed = co_await std::move(trimming);
+  if (!trimmed && trimmed.failure().kind == FailureKind::fenced) {
+    auto looking = fences_.look(participant);
+    co_await std::move(looking);
+  }
+  co_return trimmed;
+}
+
 asio::awaitable<void> Forgetter::trim_witnesses() {
   if (!trim_) co_return;
   for (Participant* participant : participants_) {
@@ -110,7 +127,7 @@ asio::awaitable<void> Forgetter::trim_witnesses() {
       continue;
     std::vector<protocol::Gid> gids = std::move(entry->second);
     entry->second.clear();
-    auto work = participant->trim_witnesses(gids);
+    auto work = trim_at(*participant, gids);
     const auto reply = co_await std::move(work);
     if (reply) {
       crash_.reach("forget.after");
@@ -155,7 +172,7 @@ asio::awaitable<bool> Forgetter::forget_some(std::chrono::seconds keep,
   for (Participant* participant : participants_) {
     const auto entry = by_participant.find(participant->name());
     if (entry == by_participant.end()) continue;
-    auto work = participant->trim_witnesses(entry->second);
+    auto work = trim_at(*participant, entry->second);
     const auto reply = co_await std::move(work);
     if (reply) continue;
     health_.failed(participant->name(), reply.failure());

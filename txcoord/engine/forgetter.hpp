@@ -12,6 +12,7 @@
 
 #include "participants/participant.hpp"
 #include "txcoord/engine/crash_points.hpp"
+#include "txcoord/engine/fences.hpp"
 #include "txcoord/engine/health.hpp"
 #include "txcoord/engine/ticker.hpp"
 #include "txcoord/log/transaction_log.hpp"
@@ -22,7 +23,8 @@ namespace txcoord::engine {
 class Forgetter {
  public:
   Forgetter(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
-            Health& health, CrashPoints& crash, Metrics& metrics, bool trim_witnesses);
+            Health& health, Fences& fences, CrashPoints& crash, Metrics& metrics,
+            bool trim_witnesses);
 
   // Every branch of the gid is committed; `branches` names the participants that have a witness.
   void applied(const protocol::Gid& gid, std::vector<std::string> branches);
@@ -44,10 +46,12 @@ class Forgetter {
  private:
   asio::awaitable<bool> show_aborted(protocol::Gid gid, std::vector<std::string> branches);
   asio::awaitable<bool> forget_some(std::chrono::seconds keep, std::vector<std::string>& away);
+  asio::awaitable<Result<Done>> trim_at(Participant& participant, std::vector<protocol::Gid> gids);
 
   std::vector<Participant*> participants_;
   TransactionLog& log_;
   Health& health_;
+  Fences& fences_;
   CrashPoints& crash_;
   Metrics& metrics_;
   bool trim_;

@@ -30,13 +30,14 @@ struct Recovery::Pass {
 };
 
 Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participants,
-                   TransactionLog& log, Health& health, Forgetter& forgetter, CrashPoints& crash,
-                   Metrics& metrics, std::chrono::milliseconds interval,
+                   TransactionLog& log, Health& health, Fences& fences, Forgetter& forgetter,
+                   CrashPoints& crash, Metrics& metrics, std::chrono::milliseconds interval,
                    std::function<std::set<protocol::Gid>()> active, TakeOver take_over)
     : io_(io),
       participants_(std::move(participants)),
       log_(log),
       health_(health),
+      fences_(fences),
       forgetter_(forgetter),
       crash_(crash),
       metrics_(metrics),
@@ -87,6 +88,12 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   const bool complete = co_await std::move(reading);
   if (!complete) co_return false;
 
+  // Whoever was taken over is fenced here at once, and a server that lost a fence has it again. What
+  // fails is tried in the next pass: who needs the fence asks for it before.
+  auto looking = fences_.look(participant);
+  const auto fenced_here = co_await std::move(looking);
+  if (!fenced_here) health_.failed(participant.name(), fenced_here.failure());
+
   const auto plan = protocol::plan_recovery(current.view);
   if (!plan.empty()) crash_.reach("recovery.planned");
   for (const auto& action : plan) {
@@ -101,11 +108,25 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   auto take = take_over(current);
   co_await std::move(take);
   if (current.note_log) {
-    auto note = participant.note_log_seen(identity.installation, current.log_now);
-    co_await std::move(note);
+    auto noting = note_log(current);
+    co_await std::move(noting);
   }
   health_.recovered(participant.name());
   co_return true;
+}
+
+// A later process may have noted that the log went back, and judged what that means: a note of a
+// stopped one must not hide it.
+asio::awaitable<void> Recovery::note_log(Pass& pass) {
+  auto raising = fences_.ensure(pass.participant);
+  const auto raised = co_await std::move(raising);
+  if (!raised) co_return;
+  auto noting = pass.participant.note_log_seen(pass.identity.installation, pass.log_now,
+                                               fences_.owner());
+  const auto noted = co_await std::move(noting);
+  if (noted || noted.failure().kind != FailureKind::fenced) co_return;
+  auto looking = fences_.look(pass.participant);
+  co_await std::move(looking);
 }
 
 // P, F, A, T, Q: strictly in this order, each after the one before has returned.
@@ -127,7 +148,10 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
     co_return false;
   }
   pass.both_answered = std::chrono::steady_clock::now();
-  for (const auto& [id, state] : epochs.value()) pass.view.epochs[id] = state.epoch;
+  for (const auto& [id, state] : epochs.value()) {
+    pass.view.epochs[id] = state.epoch;
+    fences_.require(id, state.epoch);
+  }
 
   pass.view.active = active_();
 
@@ -209,13 +233,13 @@ asio::awaitable<std::optional<bool>> Recovery::outcome_of_undecided(Pass& pass, 
   Result<DecisionOutcome> outcome = DecisionOutcome::abort;
   if (lost == protocol::LostDecision::commit) {
     std::vector<std::string> order_ids;
-    auto writing = log_.write_decision_again(gid, branches, order_ids);
+    auto writing = log_.write_decision_again(pass.identity.log_owner(), gid, branches, order_ids);
     outcome = co_await std::move(writing);
     logging::error("a decision that the log had lost is proven by a witness: commit",
                    {{"gid", std::string_view(protocol::format(gid))},
                     {"participant", pass.participant.name()}});
   } else {
-    auto settle = log_.settle(gid);
+    auto settle = log_.settle(pass.identity.log_owner(), gid);
     outcome = co_await std::move(settle);
   }
   if (!outcome) {
@@ -307,7 +331,7 @@ asio::awaitable<void> Recovery::show_committed_siblings(Pass& pass, protocol::Gi
 asio::awaitable<bool> Recovery::show_heuristic(protocol::Gid gid, std::string participant,
                                                std::string detail, std::string_view message,
                                                bool count) {
-  auto record = log_.record_heuristic(gid, participant, detail);
+  auto record = log_.record_heuristic(fences_.log_owner(), gid, participant, detail);
   const auto recorded = co_await std::move(record);
   if (!recorded) {
     health_.failed(log_name, recorded.failure());

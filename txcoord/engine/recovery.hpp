@@ -16,6 +16,7 @@
 
 #include "participants/participant.hpp"
 #include "txcoord/engine/crash_points.hpp"
+#include "txcoord/engine/fences.hpp"
 #include "txcoord/engine/forgetter.hpp"
 #include "txcoord/engine/health.hpp"
 #include "txcoord/engine/ticker.hpp"
@@ -29,6 +30,8 @@ struct RecoveryIdentity {
   std::string installation;
   std::string coordinator;
   std::uint64_t epoch = 0;
+
+  LogOwner log_owner() const { return {coordinator, epoch}; }
 };
 
 class Recovery {
@@ -39,7 +42,7 @@ class Recovery {
 
   // `active` is asked for A, the gids active in this process, at the moment it is called.
   Recovery(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
-           Health& health, Forgetter& forgetter, CrashPoints& crash, Metrics& metrics,
+           Health& health, Fences& fences, Forgetter& forgetter, CrashPoints& crash, Metrics& metrics,
            std::chrono::milliseconds interval, std::function<std::set<protocol::Gid>()> active,
            TakeOver take_over);
 
@@ -54,6 +57,7 @@ class Recovery {
   asio::awaitable<bool> pass(Pass& current);
   asio::awaitable<bool> read(Pass& pass);
   asio::awaitable<bool> read_log_point(Pass& pass);
+  asio::awaitable<void> note_log(Pass& pass);
   asio::awaitable<void> carry_out(Pass& pass, protocol::RecoveryAction action);
   asio::awaitable<std::optional<bool>> outcome_of_undecided(Pass& pass, protocol::Gid gid);
   asio::awaitable<protocol::LostDecision> ask_siblings(Pass& pass, protocol::Gid gid,
@@ -70,6 +74,7 @@ class Recovery {
   std::vector<Participant*> participants_;
   TransactionLog& log_;
   Health& health_;
+  Fences& fences_;
   Forgetter& forgetter_;
   CrashPoints& crash_;
   Metrics& metrics_;

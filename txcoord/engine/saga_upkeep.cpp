@@ -19,7 +19,7 @@ constexpr std::uint32_t trim_every_rounds = 5;
 asio::awaitable<void> Sagas::run() {
   const std::chrono::milliseconds interval(settings_.engine.recovery_interval_ms);
   for (std::uint32_t round = 0;; ++round) {
-    auto taking = take_over();
+    auto taking = take_over_owners();
     co_await std::move(taking);
     auto adopting = adopt();
     const bool more = co_await std::move(adopting);
@@ -34,7 +34,7 @@ asio::awaitable<void> Sagas::run() {
 }
 
 // A coordinator that is gone may have left nothing prepared, and sagas all the same.
-asio::awaitable<void> Sagas::take_over() {
+asio::awaitable<void> Sagas::take_over_owners() {
   if (!health_.reachable(log_name) || draining_) co_return;
   auto asking = log_.owners();
   const auto owners = co_await std::move(asking);
@@ -42,7 +42,12 @@ asio::awaitable<void> Sagas::take_over() {
     health_.failed(log_name, owners.failure());
     co_return;
   }
-  std::vector<std::string> others = owners.value();
+  auto taking = take_over(owners.value());
+  co_await std::move(taking);
+}
+
+// Those of them whose lease has run out.
+asio::awaitable<void> Sagas::take_over(std::vector<std::string> others) {
   std::erase(others, owner_.coordinator);
   if (others.empty()) co_return;
   auto taking = hooks_.take_over(std::move(others));
@@ -58,6 +63,11 @@ asio::awaitable<void> Sagas::take_over() {
 // True if there may be more at once.
 asio::awaitable<bool> Sagas::adopt() {
   if (!health_.reachable(log_name) || draining_ || full()) co_return false;
+  // Before: an adoption whose answer was lost is found again by a later round, and what it was
+  // adopted from is fenced by this.
+  auto requiring = fences_.require_committed();
+  const bool required = co_await std::move(requiring);
+  if (!required) co_return false;
   auto asking = log_.adopt(owner_, adopted_at_once_max);
   auto adopted = co_await std::move(asking);
   if (!adopted) {
@@ -71,6 +81,8 @@ asio::awaitable<bool> Sagas::adopt() {
     crash_.reach("saga.adopt.after");
   }
   const bool more = adopted.value().size() == adopted_at_once_max;
+  for (const auto& instance : adopted.value())
+    fences_.require(instance.adopted_from.coordinator, instance.adopted_from.epoch + 1);
   for (auto& instance : adopted.value()) resume(std::move(instance));
   co_return more;
 }
@@ -100,6 +112,8 @@ void Sagas::resume(SagaInstance instance) {
 }
 
 asio::awaitable<void> Sagas::trim() {
+  auto taking = take_over_owners_of_ended();
+  co_await std::move(taking);
   for (std::size_t i = 0; i < trims_in_round_max && health_.all_reachable(); ++i) {
     auto trimming = trim_some();
     const bool more = co_await std::move(trimming);
@@ -110,28 +124,63 @@ asio::awaitable<void> Sagas::trim() {
 // Barriers first, then the record: a step that comes late must find its barrier as long as anybody
 // could send it. True if there is more to do.
 asio::awaitable<bool> Sagas::trim_some() {
-  auto asking =
-      log_.ended_before(std::chrono::seconds(settings_.saga.barriers_keep_s), trimmed_at_once_max);
+  auto asking = log_.ended_before(owner_, std::chrono::seconds(settings_.saga.barriers_keep_s),
+                                  trimmed_at_once_max);
   const auto ended = co_await std::move(asking);
   if (!ended) {
     health_.failed(log_name, ended.failure());
     co_return false;
   }
   if (!ended.value().empty()) {
-    for (Participant* participant : participants_) {
-      auto trimming = participant->trim_steps(ended.value());
-      const auto trimmed = co_await std::move(trimming);
-      if (!trimmed) {
-        health_.failed(participant->name(), trimmed.failure());
-        co_return false;
-      }
-    }
+    auto trimming = trim_barriers(ended.value());
+    const bool trimmed = co_await std::move(trimming);
+    if (!trimmed) co_return false;
     auto noting = log_.barriers_trimmed(ended.value());
     co_await std::move(noting);
   }
   auto forgetting = log_.trim(std::chrono::seconds(settings_.saga.keep_s));
   const auto forgotten = co_await std::move(forgetting);
   co_return forgotten.ok() && ended.value().size() == trimmed_at_once_max;
+}
+
+// Rules 4 and 5 of fences.hpp. All tries of these sagas were sent before the sagas ended, so before
+// they were read from the log: whoever sent them is known by now.
+asio::awaitable<bool> Sagas::trim_barriers(std::vector<std::string> saga_ids) {
+  auto requiring = fences_.require_committed();
+  const bool required = co_await std::move(requiring);
+  if (!required) co_return false;
+  auto first = fences_.raise_everywhere();
+  if (const bool raised = co_await std::move(first); !raised) co_return false;
+  if (unanswered_) {
+    if (!hooks_.begin_generation()) co_return false;
+    unanswered_ = false;
+    auto second = fences_.raise_everywhere();
+    if (const bool raised = co_await std::move(second); !raised) co_return false;
+  }
+  for (Participant* participant : participants_) {
+    auto trimming = participant->trim_steps(saga_ids, fences_.owner());
+    const auto trimmed = co_await std::move(trimming);
+    if (trimmed) continue;
+    health_.failed(participant->name(), trimmed.failure());
+    if (trimmed.failure().kind == FailureKind::fenced) {
+      auto looking = fences_.look(*participant);
+      co_await std::move(looking);
+    }
+    co_return false;
+  }
+  co_return true;
+}
+
+// A coordinator that is gone for good left sagas that ended: their barriers go once it is fenced.
+asio::awaitable<void> Sagas::take_over_owners_of_ended() {
+  auto asking = log_.owners_of_ended(std::chrono::seconds(settings_.saga.barriers_keep_s));
+  const auto owners = co_await std::move(asking);
+  if (!owners) {
+    health_.failed(log_name, owners.failure());
+    co_return;
+  }
+  auto taking = take_over(owners.value());
+  co_await std::move(taking);
 }
 
 // While this process stops: a client who waits is worth another try here; nobody else is.

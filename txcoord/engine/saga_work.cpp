@@ -16,7 +16,8 @@ using protocol::SagaEventKind;
 constexpr std::chrono::milliseconds start_again_pause{200};
 
 bool is_conflict(const Failure& failure) {
-  return failure.kind == FailureKind::deadlock || failure.kind == FailureKind::lock_timeout;
+  return failure.kind == FailureKind::deadlock || failure.kind == FailureKind::lock_timeout ||
+         failure.kind == FailureKind::fenced;
 }
 
 // As the metrics name what a saga turns back for.
@@ -211,6 +212,14 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
     for (const Step& step : batch) step_failed(step, away);
     co_return;
   }
+  if (!fences_.raised(target.participant)) {
+    // Before the first step there of what was adopted: its former owner may still send its own.
+    auto raising = fences_.ensure(*participant);
+    const auto raised = co_await std::move(raising);
+    std::erase_if(batch, [](const Step& step) { return step.saga->gone; });
+    if (!raised) co_return batch_not_sent(batch, raised.failure());
+    if (batch.empty()) co_return;
+  }
   crash_.reach("saga", target.name, "before");
   StepRequest request;
   request.step = target.barrier;
@@ -250,6 +259,22 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
     co_await std::move(other);
     co_return;
   }
+  metrics_.retry(to_string(failure.kind));
+  unanswered_ = unanswered_ || failure.outcome_unknown;
+  if (failure.kind == FailureKind::fenced) {
+    // Of an earlier generation of this process: tried again. Else this process stops.
+    auto looking = fences_.look(*participant);
+    co_await std::move(looking);
+  }
+  for (const Step& step : batch) step_failed(step, failure);
+}
+
+// The fence could not be raised: nothing was asked of the participant.
+void Sagas::batch_not_sent(const std::vector<Step>& batch, Failure failure) {
+  if (batch.empty()) return;
+  failure.outcome_unknown = false;
+  const StepTarget& target = target_of(batch.front().name);
+  health_.failed(target.participant, failure);
   metrics_.retry(to_string(failure.kind));
   for (const Step& step : batch) step_failed(step, failure);
 }

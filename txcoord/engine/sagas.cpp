@@ -36,13 +36,14 @@ void stop_on_defect(const std::exception_ptr& error) {
 }  // namespace
 
 Sagas::Sagas(asio::any_io_executor io, const Settings& settings,
-             std::vector<Participant*> participants, SagaLog& log, Health& health,
+             std::vector<Participant*> participants, SagaLog& log, Health& health, Fences& fences,
              CrashPoints& crash, Metrics& metrics, SagaHooks hooks)
     : io_(io),
       settings_(settings),
       participants_(std::move(participants)),
       log_(log),
       health_(health),
+      fences_(fences),
       crash_(crash),
       metrics_(metrics),
       hooks_(std::move(hooks)),

@@ -24,6 +24,7 @@
 #include "txcoord/base/settings.hpp"
 #include "txcoord/engine/crash_points.hpp"
 #include "txcoord/engine/event_feed.hpp"
+#include "txcoord/engine/fences.hpp"
 #include "txcoord/engine/health.hpp"
 #include "txcoord/engine/saga_steps.hpp"
 #include "txcoord/engine/station.hpp"
@@ -69,6 +70,9 @@ struct SagaHooks {
   // Runs an accepted order through group two-phase commit.
   std::function<asio::awaitable<SubmitResult>(std::shared_ptr<const Operation>)> transact;
   std::function<void(const SubmissionPtr&, SubmitResult)> answer;
+  // From now on open_gid() names another incarnation of this process, so that what was sent before
+  // can be fenced (fences.hpp). False: not now.
+  std::function<bool()> begin_generation;
   // Raises the epochs of those whose lease has run out; returns them.
   std::function<asio::awaitable<Result<std::vector<std::string>>>(std::vector<std::string>)>
       take_over;
@@ -78,7 +82,8 @@ struct SagaHooks {
 class Sagas {
  public:
   Sagas(asio::any_io_executor io, const Settings& settings, std::vector<Participant*> participants,
-        SagaLog& log, Health& health, CrashPoints& crash, Metrics& metrics, SagaHooks hooks);
+        SagaLog& log, Health& health, Fences& fences, CrashPoints& crash, Metrics& metrics,
+        SagaHooks hooks);
 
   bool full() const { return running_.size() >= settings_.saga.running_max; }
   // The outcome comes by hooks.answer: with `accepted`, as soon as the start is durable. An order
@@ -150,16 +155,20 @@ class Sagas {
   void not_started(const RunningSagaPtr& saga, const std::optional<StoredOutcome>& stored);
   void step_answered(const Step& step, const StepReply& reply);
   void step_failed(const Step& step, const Failure& failure);
+  void batch_not_sent(const std::vector<Step>& batch, Failure failure);
   void not_done(const Step& step, std::string words, bool conflict);
 
   // saga_upkeep.cpp
   asio::awaitable<bool> adopt();
-  asio::awaitable<void> take_over();
+  asio::awaitable<void> take_over_owners();
+  asio::awaitable<void> take_over(std::vector<std::string> others);
   void resume(SagaInstance instance);
   bool left_to_others(const RunningSaga& saga) const;
   void give_up_waiting(const RunningSagaPtr& saga);
   asio::awaitable<void> trim();
   asio::awaitable<bool> trim_some();
+  asio::awaitable<bool> trim_barriers(std::vector<std::string> saga_ids);
+  asio::awaitable<void> take_over_owners_of_ended();
 
   void spawn(asio::awaitable<void> work);
 
@@ -168,11 +177,13 @@ class Sagas {
   std::vector<Participant*> participants_;
   SagaLog& log_;
   Health& health_;
+  Fences& fences_;
   CrashPoints& crash_;
   Metrics& metrics_;
   SagaHooks hooks_;
   SagaOwner owner_;
   bool draining_ = false;
+  bool unanswered_ = false;  // a try of this generation may still be on its way
 
   std::unordered_map<std::string, RunningSagaPtr> running_;          // by saga id
   std::unordered_map<std::string, RunningSagaPtr> by_order_;         // the newest of each order

@@ -26,7 +26,10 @@ asio::awaitable<void> Coordinator::start() {
     auto ask = log_.installation();
     const auto installation = co_await std::move(ask);
     if (installation) {
-      auto raise = log_.raise_epoch(identity_.coordinator);
+      // A log that went back may have given this epoch before: the participants know.
+      auto ask_fences = fences_.greatest_epoch(installation.value(), identity_.coordinator);
+      const std::uint64_t known = co_await std::move(ask_fences);
+      auto raise = log_.raise_epoch(identity_.coordinator, known);
       const auto epoch = co_await std::move(raise);
       if (epoch) {
         identity_.installation = installation.value();
@@ -46,6 +49,7 @@ asio::awaitable<void> Coordinator::start() {
   logging::info("epoch raised", {{"coordinator", std::string_view(identity_.coordinator)},
                                  {"epoch", static_cast<std::int64_t>(identity_.epoch)},
                                  {"installation", std::string_view(identity_.installation)}});
+  fences_.own({identity_.installation, identity_.coordinator, identity_.epoch, incarnation_});
   sagas_.own({identity_.coordinator, identity_.epoch});
   started_ = true;
   auto first = renew_lease();

@@ -23,8 +23,8 @@ WITH lease AS (
   ON CONFLICT (id) DO UPDATE SET expires_at = EXCLUDED.expires_at, renewals = l.renewals + 1,
                                  ended_at = NULL, lease_ms = EXCLUDED.lease_ms
   RETURNING id)
-INSERT INTO coordinator_epoch AS e (id, epoch) SELECT id, 1 FROM lease
-ON CONFLICT (id) DO UPDATE SET epoch = e.epoch + 1
+INSERT INTO coordinator_epoch AS e (id, epoch) SELECT id, $3::bigint + 1 FROM lease
+ON CONFLICT (id) DO UPDATE SET epoch = greatest(e.epoch, $3::bigint) + 1
 RETURNING epoch)"};
 
 constexpr Statement renew{"log_renew_lease", R"(
@@ -68,8 +68,12 @@ constexpr Statement take_over_one{
 
 }  // namespace
 
-std::uint64_t raise_epoch(Session& session, const std::string& coordinator, milliseconds lease) {
-  return session.exec(raise_own_epoch, coordinator, lease.count()).at(0).at(0).as<std::uint64_t>();
+std::uint64_t raise_epoch(Session& session, const std::string& coordinator, std::uint64_t above,
+                          milliseconds lease) {
+  return session.exec(raise_own_epoch, coordinator, lease.count(), above)
+      .at(0)
+      .at(0)
+      .as<std::uint64_t>();
 }
 
 LeaseRound renew_lease(Session& session, const std::string& coordinator, milliseconds lease) {

@@ -86,10 +86,14 @@ class PgSagaLog final : public SagaLog {
     });
   }
 
-  Reply<std::vector<std::string>> ended_before(std::chrono::seconds age,
+  Reply<std::vector<std::string>> ended_before(SagaOwner owner, std::chrono::seconds age,
                                                std::size_t limit) override {
-    return side(
-        [age, limit](pg::Session& session) { return saga_sql::ended_before(session, age, limit); });
+    return side([owner = std::move(owner), age, limit](pg::Session& session) {
+      return saga_sql::ended_before(session, owner, age, limit);
+    });
+  }
+  Reply<std::vector<std::string>> owners_of_ended(std::chrono::seconds age) override {
+    return side([age](pg::Session& session) { return saga_sql::owners_of_ended(session, age); });
   }
   Reply<Done> barriers_trimmed(std::vector<std::string> saga_ids) override {
     return side([saga_ids = std::move(saga_ids)](pg::Session& session) {

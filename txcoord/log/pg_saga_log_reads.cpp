@@ -49,9 +49,19 @@ ORDER BY s.saga_id DESC LIMIT $2)"};
 constexpr std::size_t orders_of_correlation_max = 50;
 
 constexpr Statement find_ended{"saga_ended_before", R"(
-SELECT s.saga_id FROM saga_instances s
+SELECT s.saga_id FROM saga_instances s JOIN coordinator_epoch e ON e.id = s.coordinator
 WHERE NOT s.barriers_trimmed AND s.ended_at < clock_timestamp() - $1::bigint * interval '1 second'
+  AND (s.epoch < e.epoch OR (s.coordinator = $3 AND s.epoch = $4))
 ORDER BY s.ended_at LIMIT $2)"};
+
+// Among the oldest: those that live trim theirs.
+constexpr Statement find_owners_of_ended{"saga_owners_of_ended", R"(
+SELECT DISTINCT o.coordinator FROM (
+  SELECT s.coordinator FROM saga_instances s JOIN coordinator_epoch e ON e.id = s.coordinator
+  WHERE NOT s.barriers_trimmed AND s.ended_at < clock_timestamp() - $1::bigint * interval '1 second'
+    AND s.epoch = e.epoch
+  ORDER BY s.ended_at LIMIT 1000) o
+ORDER BY o.coordinator)"};
 
 // In id order: two coordinators may have trimmed the same barriers at once.
 constexpr Statement note_trimmed{"saga_barriers_trimmed", R"(
@@ -159,12 +169,20 @@ std::vector<std::string> orders_of_correlation(Session& session,
   return order_ids;
 }
 
-std::vector<std::string> ended_before(Session& session, std::chrono::seconds age,
-                                      std::size_t limit) {
+std::vector<std::string> ended_before(Session& session, const SagaOwner& owner,
+                                      std::chrono::seconds age, std::size_t limit) {
   std::vector<std::string> ids;
-  for (const auto& row : session.exec(find_ended, age.count(), limit))
+  for (const auto& row :
+       session.exec(find_ended, age.count(), limit, owner.coordinator, owner.epoch))
     ids.push_back(row.at(0).as<std::string>());
   return ids;
+}
+
+std::vector<std::string> owners_of_ended(Session& session, std::chrono::seconds age) {
+  std::vector<std::string> names;
+  for (const auto& row : session.exec(find_owners_of_ended, age.count()))
+    names.push_back(row.at(0).as<std::string>());
+  return names;
 }
 
 Done barriers_trimmed(Session& session, const std::vector<std::string>& saga_ids) {

@@ -26,14 +26,6 @@ namespace {
 using pg::Session;
 using pg::Statement;
 
-// The fence (log_sql::fence()) for a statement that is a transaction of its own: it raises 22012
-// when the epoch $2 is no longer that of $1. Every part of the statement asks it for held.one = 1,
-// so that no plan can leave it out. The commit is flushed whatever the session was set to.
-#define TXC_HELD                                             \
-  "held AS MATERIALIZED (SELECT 1 / count(*) AS one,"        \
-  " set_config('synchronous_commit', 'on', true) AS flushed" \
-  " FROM (SELECT 1 FROM coordinator_epoch WHERE id = $1 AND epoch = $2 FOR SHARE) f)"
-
 // The key, the instance and its first state for each saga whose key is free, in claim order.
 // Returns the ids of these.
 constexpr Statement claim_and_begin{"saga_start", R"(
@@ -121,7 +113,8 @@ WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = t.saga_id AND s.saga_
 
 constexpr Statement adopt_orphans{"saga_adopt", "WITH " TXC_HELD R"(,
 orphans AS (
-  SELECT s.saga_id FROM saga_instances s JOIN coordinator_epoch e ON e.id = s.coordinator
+  SELECT s.saga_id, s.coordinator, s.epoch
+  FROM saga_instances s JOIN coordinator_epoch e ON e.id = s.coordinator
   WHERE s.ended_at IS NULL AND s.epoch < e.epoch
   ORDER BY s.created_at, s.saga_id
   LIMIT $3
@@ -129,7 +122,7 @@ orphans AS (
 UPDATE saga_instances s SET coordinator = $1, epoch = $2
 FROM orphans o, held
 WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = o.saga_id
-RETURNING )" TXC_SAGA_COLUMNS};
+RETURNING )" TXC_SAGA_COLUMNS ", o.coordinator, o.epoch"};
 
 struct StartColumns {
   std::vector<std::string> scopes, keys, fingerprints, kinds, order_ids, correlation_ids, answers,
@@ -256,7 +249,14 @@ Done note_trouble(Session& session, const SagaOwner& owner,
 }
 
 std::vector<SagaInstance> adopt(Session& session, const SagaOwner& owner, std::size_t limit) {
-  auto adopted = read_instances(session.exec(adopt_orphans, owner.coordinator, owner.epoch, limit));
+  const pqxx::result rows = session.exec(adopt_orphans, owner.coordinator, owner.epoch, limit);
+  auto adopted = read_instances(rows);
+  for (std::size_t i = 0; i < adopted.size(); ++i) {
+    const auto row = rows.at(static_cast<pqxx::result::size_type>(i));
+    const auto last = row.size() - 1;
+    adopted[i].adopted_from = {row.at(last - 1).as<std::string>(),
+                               row.at(last).as<std::uint64_t>()};
+  }
   std::ranges::sort(adopted, {}, [](const SagaInstance& saga) {
     return std::tie(saga.created_at, saga.saga_id);
   });

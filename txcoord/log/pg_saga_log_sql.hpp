@@ -44,7 +44,9 @@ std::vector<SagaHistoryEntry> history(pg::Session& session, const std::string& s
 std::vector<std::string> orders_of_correlation(pg::Session& session,
                                                const std::string& correlation_id);
 
-std::vector<std::string> ended_before(pg::Session& session, std::chrono::seconds age,
+std::vector<std::string> owners_of_ended(pg::Session& session, std::chrono::seconds age);
+std::vector<std::string> ended_before(pg::Session& session, const SagaOwner& owner,
+                                      std::chrono::seconds age,
                                       std::size_t limit);
 Done barriers_trimmed(pg::Session& session, const std::vector<std::string>& saga_ids);
 

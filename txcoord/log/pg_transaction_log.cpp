@@ -67,8 +67,10 @@ class PgTransactionLog final : public TransactionLog {
   Reply<Done> decide(protocol::Gid gid, DecisionRecord record) override;
   asio::awaitable<void> release(protocol::Gid gid) override;
 
-  Reply<DecisionOutcome> settle(protocol::Gid gid) override {
-    return side([gid](pg::Session& session) { return log_sql::settle(session, gid); });
+  Reply<DecisionOutcome> settle(LogOwner owner, protocol::Gid gid) override {
+    return fenced([owner = std::move(owner), gid](pg::Session& session) {
+      return log_sql::settle(session, owner, gid);
+    });
   }
   Reply<std::vector<Decision>> decisions(std::vector<protocol::Gid> gids) override {
     return side([gids = std::move(gids)](pg::Session& session) {
@@ -79,31 +81,34 @@ class PgTransactionLog final : public TransactionLog {
     return side(
         [limit](pg::Session& session) { return log_sql::incomplete_decisions(session, limit); });
   }
-  Reply<std::vector<protocol::Gid>> complete(std::vector<protocol::Gid> gids) override {
-    return side([gids = std::move(gids)](pg::Session& session) {
-      return log_sql::complete(session, gids);
-    });
+  Reply<std::vector<protocol::Gid>> complete(LogOwner owner,
+                                             std::vector<protocol::Gid> gids) override {
+    return fenced(
+        [owner = std::move(owner), gids = std::move(gids)](pg::Session& session) {
+          return log_sql::complete(session, owner, gids);
+        });
   }
-  Reply<Done> record_heuristic(protocol::Gid gid, std::string participant,
+  Reply<Done> record_heuristic(LogOwner owner, protocol::Gid gid, std::string participant,
                                std::string detail) override {
-    return side([gid, participant = std::move(participant),
-                 detail = std::move(detail)](pg::Session& session) {
-      return log_sql::record_heuristic(session, gid, participant, detail);
+    return fenced([owner = std::move(owner), gid, participant = std::move(participant),
+                   detail = std::move(detail)](pg::Session& session) {
+      return log_sql::record_heuristic(session, owner, gid, participant, detail);
     });
   }
-  Reply<DecisionOutcome> write_decision_again(protocol::Gid gid,
+  Reply<DecisionOutcome> write_decision_again(LogOwner owner, protocol::Gid gid,
                                               std::vector<std::string> participants,
                                               std::vector<std::string> order_ids) override {
-    return side([gid, participants = std::move(participants),
-                 order_ids = std::move(order_ids)](pg::Session& session) {
-      return log_sql::write_decision_again(session, gid, participants, order_ids);
+    return fenced([owner = std::move(owner), gid, participants = std::move(participants),
+                   order_ids = std::move(order_ids)](pg::Session& session) {
+      return log_sql::write_decision_again(session, owner, gid, participants, order_ids);
     });
   }
   Reply<std::string> installation() override { return side(&log_sql::installation); }
-  Reply<std::uint64_t> raise_epoch(std::string coordinator) override {
-    return side([coordinator = std::move(coordinator), lease = lease_](pg::Session& session) {
-      return log_sql::raise_epoch(session, coordinator, lease);
-    });
+  Reply<std::uint64_t> raise_epoch(std::string coordinator, std::uint64_t above) override {
+    return side(
+        [coordinator = std::move(coordinator), above, lease = lease_](pg::Session& session) {
+          return log_sql::raise_epoch(session, coordinator, above, lease);
+        });
   }
   Reply<LeaseRound> renew_lease(std::string coordinator) override {
     return leases_.run(
@@ -189,6 +194,14 @@ class PgTransactionLog final : public TransactionLog {
   template <class F>
   Reply<std::invoke_result_t<F, pg::Session&>> side(F work) {
     return side_.run(std::move(work), side_ms_max_);
+  }
+
+  template <class F>
+  Reply<std::invoke_result_t<F, pg::Session&>> fenced(F work) {
+    auto running = side_.run(std::move(work), side_ms_max_);
+    auto result = co_await std::move(running);
+    if (!result) co_return log_sql::commit_failure(result.failure());
+    co_return std::move(result);
   }
 
   milliseconds claim_ms_max_, decide_ms_max_, side_ms_max_, renew_ms_max_, lease_;

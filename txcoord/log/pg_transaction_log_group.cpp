@@ -212,26 +212,46 @@ Failure decision_failure(Failure failure) {
   return commit_failure(std::move(failure));
 }
 
-DecisionOutcome settle(Session& session, const protocol::Gid& gid) {
-  const std::string text = protocol::format(gid);
-  // I3: waits for a decision in flight; a decision that comes later fails on this row. Two
-  // statements: the second sees what the first waited for.
-  session.exec(write_tombstone, text, gid.coordinator, gid.epoch);
-  const pqxx::result found = session.exec(read_decision, text);
-  if (found.empty()) throw std::runtime_error("settle: the decision was trimmed meanwhile");
-  return outcome_from(found);
+// What stands under the gid once `write` has tried to put an outcome there. I3: the primary key waits
+// for a decision in flight, and one that comes later fails on this row. Two statements: the second
+// sees what the first waited for.
+//
+// I11: decisions are trimmed. A process that was stopped for longer than they are kept would find
+// nothing, and write an outcome for what was decided, done and forgotten. By then its epoch was
+// raised, since only who took its work over has completed it. So the fence stands in the string that
+// commits: while it holds nobody has taken over, and what was read is there.
+template <class Write>
+DecisionOutcome prove(Session& session, const LogOwner& owner, const std::string& gid,
+                      Write write) {
+  session.exec_simple("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+  try {
+    write();
+    const pqxx::result found = session.exec(read_decision, gid);
+    if (found.empty()) throw std::runtime_error("the decision was trimmed meanwhile");
+    const DecisionOutcome outcome = outcome_from(found);
+    session.exec_simple("SET LOCAL synchronous_commit = on;" +
+                        fence(session, owner.coordinator, owner.epoch) + "COMMIT");
+    return outcome;
+  } catch (...) {
+    roll_back(session);
+    throw;
+  }
 }
 
-DecisionOutcome write_decision_again(Session& session, const protocol::Gid& gid,
+DecisionOutcome settle(Session& session, const LogOwner& owner, const protocol::Gid& gid) {
+  const std::string text = protocol::format(gid);
+  return prove(session, owner, text,
+               [&] { session.exec(write_tombstone, text, gid.coordinator, gid.epoch); });
+}
+
+DecisionOutcome write_decision_again(Session& session, const LogOwner& owner,
+                                     const protocol::Gid& gid,
                                      const std::vector<std::string>& participants,
                                      const std::vector<std::string>& order_ids) {
   const std::string text = protocol::format(gid);
-  // I3: the same primary key as every other outcome of this gid. Two statements, as in settle().
-  session.exec(restore_decision, text, gid.coordinator, gid.epoch, participants, order_ids);
-  const pqxx::result found = session.exec(read_decision, text);
-  if (found.empty())
-    throw std::runtime_error("write_decision_again: the decision was trimmed meanwhile");
-  return outcome_from(found);
+  return prove(session, owner, text, [&] {
+    session.exec(restore_decision, text, gid.coordinator, gid.epoch, participants, order_ids);
+  });
 }
 
 }  // namespace txcoord::log_sql

@@ -53,19 +53,22 @@ ORDER BY decided_at)"};
 
 // In gid order: after a take-over two coordinators may complete the same decisions at once. A
 // tombstone is complete from its birth, so it would pass for done: it is told by its outcome.
-constexpr Statement complete_decisions{"log_complete_decisions", R"(
-WITH open AS (
-  SELECT gid FROM decisions WHERE gid = ANY ($1::text[]) AND completed_at IS NULL
+constexpr Statement complete_decisions{"log_complete_decisions", "WITH " TXC_HELD R"(,
+open AS (
+  SELECT gid FROM decisions WHERE gid = ANY ($3::text[]) AND completed_at IS NULL
   ORDER BY gid FOR UPDATE),
 done AS (
-  UPDATE decisions d SET completed_at = clock_timestamp() FROM open WHERE d.gid = open.gid)
-SELECT gid FROM decisions WHERE gid = ANY ($1::text[]) AND outcome = 'abort')"};
+  UPDATE decisions d SET completed_at = clock_timestamp() FROM open, held
+  WHERE held.one = 1 AND held.flushed = 'on' AND d.gid = open.gid)
+SELECT gid FROM decisions, held
+WHERE held.one = 1 AND gid = ANY ($3::text[]) AND outcome = 'abort')"};
 
-constexpr Statement note_heuristic{"log_note_heuristic", R"(
-WITH note AS (
-  INSERT INTO heuristic_outcomes (gid, participant, detail) VALUES ($1, $2, $3)
+constexpr Statement note_heuristic{"log_note_heuristic", "WITH " TXC_HELD R"(,
+note AS (
+  INSERT INTO heuristic_outcomes (gid, participant, detail)
+  SELECT $3::text, $4::text, $5::text FROM held WHERE held.one = 1 AND held.flushed = 'on'
   ON CONFLICT (gid, participant) DO UPDATE SET detail = EXCLUDED.detail)
-UPDATE decisions SET heuristic = true WHERE gid = $1)"};
+UPDATE decisions SET heuristic = true FROM held WHERE held.one = 1 AND gid = $3::text)"};
 
 constexpr Statement read_installation{"log_read_installation",
                                       "SELECT installation FROM txc_installation"};
@@ -160,16 +163,19 @@ std::vector<protocol::Gid> unapplied(Session& session, const std::string& order_
   return gids;
 }
 
-std::vector<protocol::Gid> complete(Session& session, const std::vector<protocol::Gid>& gids) {
+std::vector<protocol::Gid> complete(Session& session, const LogOwner& owner,
+                                    const std::vector<protocol::Gid>& gids) {
   std::vector<protocol::Gid> aborted;
-  for (const auto& row : session.exec(complete_decisions, texts(gids)))
+  for (const auto& row :
+       session.exec(complete_decisions, owner.coordinator, owner.epoch, texts(gids)))
     aborted.push_back(gid_of(row.at(0)));
   return aborted;
 }
 
-Done record_heuristic(Session& session, const protocol::Gid& gid, const std::string& participant,
-                      const std::string& detail) {
-  session.exec(note_heuristic, protocol::format(gid), participant, detail);
+Done record_heuristic(Session& session, const LogOwner& owner, const protocol::Gid& gid,
+                      const std::string& participant, const std::string& detail) {
+  session.exec(note_heuristic, owner.coordinator, owner.epoch, protocol::format(gid), participant,
+               detail);
   return {};
 }
 

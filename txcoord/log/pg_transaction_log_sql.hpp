@@ -35,8 +35,9 @@ void decide(pg::Session& session, const protocol::Gid& gid, const Operations& op
 // What a failure of decide() says about the commit: fenced, certainly not committed, or unknown.
 Failure decision_failure(Failure failure);
 
-DecisionOutcome settle(pg::Session& session, const protocol::Gid& gid);
-DecisionOutcome write_decision_again(pg::Session& session, const protocol::Gid& gid,
+DecisionOutcome settle(pg::Session& session, const LogOwner& owner, const protocol::Gid& gid);
+DecisionOutcome write_decision_again(pg::Session& session, const LogOwner& owner,
+                                     const protocol::Gid& gid,
                                      const std::vector<std::string>& participants,
                                      const std::vector<std::string>& order_ids);
 
@@ -47,8 +48,9 @@ std::vector<Decision> incomplete_decisions(pg::Session& session, std::size_t lim
 std::vector<Decision> list_decisions(pg::Session& session, const std::string& state,
                                      std::size_t limit);
 std::vector<protocol::Gid> unapplied(pg::Session& session, const std::string& order_id);
-std::vector<protocol::Gid> complete(pg::Session& session, const std::vector<protocol::Gid>& gids);
-Done record_heuristic(pg::Session& session, const protocol::Gid& gid,
+std::vector<protocol::Gid> complete(pg::Session& session, const LogOwner& owner,
+                                    const std::vector<protocol::Gid>& gids);
+Done record_heuristic(pg::Session& session, const LogOwner& owner, const protocol::Gid& gid,
                       const std::string& participant, const std::string& detail);
 
 std::string installation(pg::Session& session);
@@ -60,7 +62,8 @@ Done set_degraded_mode(pg::Session& session, const std::string& participant,
 
 // --- coordinators and their leases (pg_leases.cpp) -----------------------------------------------
 
-std::uint64_t raise_epoch(pg::Session& session, const std::string& coordinator, milliseconds lease);
+std::uint64_t raise_epoch(pg::Session& session, const std::string& coordinator, std::uint64_t above,
+                          milliseconds lease);
 LeaseRound renew_lease(pg::Session& session, const std::string& coordinator, milliseconds lease);
 Done end_lease(pg::Session& session, const std::string& coordinator);
 Coordinators coordinators(pg::Session& session);

@@ -21,10 +21,7 @@
 namespace txcoord {
 
 // Who writes: the owner of what it starts and adopts.
-struct SagaOwner {
-  std::string coordinator;
-  std::uint64_t epoch = 0;
-};
+using SagaOwner = LogOwner;
 
 struct SagaStart {
   std::string saga_id;  // uuid v7
@@ -71,6 +68,7 @@ struct SagaInstance {
   std::optional<UtcTime> next_retry_at, stuck_since, ended_at;
   std::string last_error;
   UtcTime created_at{}, updated_at{};
+  LogOwner adopted_from;  // set by adopt(): who may still have messages on their way
 };
 
 struct SagaHistoryEntry {
@@ -117,9 +115,14 @@ class SagaLog {
       std::string correlation_id) = 0;
 
   // --- housekeeping ----------------------------------------------------------------------------
-  // Sagas that ended more than `age` ago and whose barriers still stand: for trim_steps().
-  virtual asio::awaitable<Result<std::vector<std::string>>> ended_before(std::chrono::seconds age,
-                                                                         std::size_t limit) = 0;
+  // Sagas that ended more than `age` ago and whose barriers still stand: for trim_steps(). Those of
+  // `owner` itself and of fenced epochs: only its owner knows what a living one may still send.
+  virtual asio::awaitable<Result<std::vector<std::string>>> ended_before(
+      SagaOwner owner, std::chrono::seconds age, std::size_t limit) = 0;
+  // Coordinators that own some of the oldest of those, in an epoch that is not fenced: when nobody
+  // runs them any more, recovery may have to take them over.
+  virtual asio::awaitable<Result<std::vector<std::string>>> owners_of_ended(
+      std::chrono::seconds age) = 0;
   virtual asio::awaitable<Result<Done>> barriers_trimmed(std::vector<std::string> saga_ids) = 0;
   // Deletes instances, with their history, whose barriers are gone and that ended before `keep`.
   virtual asio::awaitable<Result<Done>> trim(std::chrono::seconds keep) = 0;

@@ -21,6 +21,13 @@
 
 namespace txcoord {
 
+// Who writes. What names it commits only while the epoch is still its coordinator's (I11): else the
+// failure `fenced`, and certainly nothing was written.
+struct LogOwner {
+  std::string coordinator;
+  std::uint64_t epoch = 0;
+};
+
 enum class DecisionOutcome : std::uint8_t { commit, abort };  // abort: a tombstone
 
 // What the log keeps of an operation under its key.
@@ -114,7 +121,8 @@ class TransactionLog {
   virtual asio::awaitable<void> release(protocol::Gid gid) = 0;
   // Proves an outcome by writing its absence (a tombstone), then reading what is there (I3).
   // Waits for a decision in flight; after it returns abort, that decision can never commit.
-  virtual asio::awaitable<Result<DecisionOutcome>> settle(protocol::Gid gid) = 0;
+  // `fenced` says nothing of the outcome: it may have been committed, completed and trimmed.
+  virtual asio::awaitable<Result<DecisionOutcome>> settle(LogOwner owner, protocol::Gid gid) = 0;
 
   // --- recovery --------------------------------------------------------------------------------
   // Decisions and tombstones among these gids.
@@ -126,20 +134,24 @@ class TransactionLog {
   // Every branch of these gids is committed: durable, and only then answered. Returns those of them
   // under which the log says abort: nothing is completed there, it is a heuristic outcome.
   virtual asio::awaitable<Result<std::vector<protocol::Gid>>> complete(
-      std::vector<protocol::Gid> gids) = 0;
+      LogOwner owner, std::vector<protocol::Gid> gids) = 0;
   // The prepared state of a decided branch was lost: recorded, never silent.
-  virtual asio::awaitable<Result<Done>> record_heuristic(protocol::Gid gid, std::string participant,
+  virtual asio::awaitable<Result<Done>> record_heuristic(LogOwner owner, protocol::Gid gid,
+                                                         std::string participant,
                                                          std::string detail) = 0;
   // For a commit decision that was lost with the log's last moments (identity()), and that a
   // sibling's witness proves: writes it again, unless an outcome stands there. Returns what stands.
   virtual asio::awaitable<Result<DecisionOutcome>> write_decision_again(
-      protocol::Gid gid, std::vector<std::string> participants,
+      LogOwner owner, protocol::Gid gid, std::vector<std::string> participants,
       std::vector<std::string> order_ids) = 0;
 
   // --- coordinators ----------------------------------------------------------------------------
   virtual asio::awaitable<Result<std::string>> installation() = 0;
-  // Raises this coordinator's epoch (fencing its earlier incarnations) and starts its lease.
-  virtual asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string coordinator) = 0;
+  // Raises this coordinator's epoch (fencing its earlier incarnations) and starts its lease. The
+  // new epoch is above `above` too: what the participants' fences know, should the log have gone
+  // back.
+  virtual asio::awaitable<Result<std::uint64_t>> raise_epoch(std::string coordinator,
+                                                             std::uint64_t above = 0) = 0;
   // Renews, then reads, in one session: a log that can be read and not written gives a failure.
   virtual asio::awaitable<Result<LeaseRound>> renew_lease(std::string coordinator) = 0;
   // Gives the lease up at clean shutdown: it may be taken over at once.

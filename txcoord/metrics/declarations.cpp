@@ -66,6 +66,8 @@ constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
     {"txcoord_build_info", gauge, "version,revision", "Always 1; which build this is."},
     {"txcoord_participant_errors_total", counter, "participant",
      "Orders that failed because this database or its service was away or did not answer."},
+    {"txcoord_fence_refusals_total", counter, "participant",
+     "Writes refused here because their owner was fenced: a process that was stopped and woke."},
     {"txcoord_database_up", gauge, "database", "1 while the database answers this coordinator."},
     {"txcoord_ready", gauge, "", "1 while /readyz would answer 200."},
     {"process_start_time_seconds", gauge, "", "When this process started, in Unix time."},

@@ -42,6 +42,7 @@ enum class Family : std::uint8_t {
   db_pool_wait_seconds,
   build_info,
   participant_errors_total,
+  fence_refusals_total,
   database_up,
   ready,
   process_start_time_seconds,

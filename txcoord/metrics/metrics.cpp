@@ -76,6 +76,7 @@ class Metrics::Impl {
   Children<prometheus::Gauge> build_info{registry, Family::build_info};
 
   Children<prometheus::Counter> participant_errors{registry, Family::participant_errors_total};
+  Children<prometheus::Counter> fence_refusals{registry, Family::fence_refusals_total};
   SeenGauges database_up{registry, Family::database_up};
   SeenGauges ready{registry, Family::ready};
   SeenGauges process_start{registry, Family::process_start_time_seconds};
@@ -88,8 +89,10 @@ class Metrics::Impl {
   // A series that appears only at its first event hides that event from rate(): the ones that
   // alerts are written on exist from the start.
   void start_at_zero() {
-    for (const std::string_view participant : detail::participant_labels)
+    for (const std::string_view participant : detail::participant_labels) {
       participant_errors.at({participant});
+      fence_refusals.at({participant});
+    }
     for (const std::string_view action : detail::action_labels) recovery_actions.at({action});
     for (const std::string_view participant : {"payment", "shipping"}) orders_due.at({participant});
     for (const std::string_view cause : detail::cause_labels) retries.at({cause});
@@ -185,6 +188,10 @@ void Metrics::database_up(std::string_view name, bool up) {
 void Metrics::participant_errors(std::string_view participant, std::size_t operations) {
   impl_->participant_errors.at({bounded(detail::participant_labels, participant)})
       .Increment(static_cast<double>(operations));
+}
+
+void Metrics::fence_refusal(std::string_view participant) {
+  impl_->fence_refusals.at({bounded(detail::participant_labels, participant)}).Increment();
 }
 
 void Metrics::ready(bool ready) { impl_->ready.set({}, ready ? 1 : 0); }

@@ -56,6 +56,7 @@ class Metrics {
   void database_not_seen(std::string_view name);
   void database_up(std::string_view name, bool up);
   void participant_errors(std::string_view participant, std::size_t operations);
+  void fence_refusal(std::string_view participant);
   void ready(bool ready);
   // recovery
   void recovery_action(std::string_view action);  // commit rollback takeover heuristic
