@@ -37,7 +37,31 @@ std::size_t count(const JsonReader& reader, std::string_view member) {
   return static_cast<std::size_t>(value);
 }
 
+// The elements of a batch, each of which must name its own member of the question.
+std::vector<JsonReader> named(const JsonReader& reader, std::string_view batch,
+                              std::string_view name, const std::vector<std::string>& ids) {
+  auto objects = reader.objects(batch);
+  if (objects.size() != ids.size()) reader.refuse(batch, "are of another number than was asked");
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (objects[i].text(name) != ids[i]) objects[i].refuse(name, "is not the one that was asked");
+  return objects;
+}
+
 }  // namespace
+
+std::vector<std::string> order_ids_of(const Operations& operations) {
+  std::vector<std::string> ids;
+  ids.reserve(operations.size());
+  for (const auto& operation : operations) ids.push_back(operation->order_id);
+  return ids;
+}
+
+std::vector<std::string> saga_ids_of(const StepRequest& request) {
+  std::vector<std::string> ids;
+  ids.reserve(request.calls.size());
+  for (const StepCall& call : request.calls) ids.push_back(call.saga_id);
+  return ids;
+}
 
 void write_gid(JsonWriter& out, const protocol::Gid& gid) { out.field("gid", format(gid)); }
 
@@ -92,20 +116,22 @@ Operations read_operations(const JsonReader& reader) {
   return operations;
 }
 
-void write_votes(JsonWriter& out, const protocol::Votes& votes) {
+void write_votes(JsonWriter& out, const protocol::Votes& votes,
+                 const std::vector<std::string>& order_ids) {
   out.key("votes").begin_array();
-  for (const protocol::Vote& vote : votes) {
-    out.begin_object()
-        .field("answer", word_of(vote.answer, all(answers)))
-        .field("final", vote.final);
+  for (std::size_t i = 0; i < votes.size(); ++i) {
+    const protocol::Vote& vote = votes[i];
+    out.begin_object();
+    if (i < order_ids.size()) out.field("order_id", order_ids[i]);
+    out.field("answer", word_of(vote.answer, all(answers))).field("final", vote.final);
     out.field_if("reason", vote.reason).field_if("detail", vote.detail).end_object();
   }
   out.end_array();
 }
 
-protocol::Votes read_votes(const JsonReader& reader) {
+protocol::Votes read_votes(const JsonReader& reader, const std::vector<std::string>& order_ids) {
   protocol::Votes votes;
-  const auto objects = reader.objects("votes");
+  const auto objects = named(reader, "votes", "order_id", order_ids);
   votes.reserve(objects.size());
   for (const JsonReader& object : objects)
     votes.push_back({object.one_of("answer", all(answers)), object.flag("final"),
@@ -215,18 +241,23 @@ StepRequest read_steps(const JsonReader& reader) {
   return request;
 }
 
-void write_replies(JsonWriter& out, const std::vector<StepReply>& replies) {
+void write_replies(JsonWriter& out, const std::vector<StepReply>& replies,
+                   const std::vector<std::string>& saga_ids) {
   out.key("replies").begin_array();
-  for (const StepReply& reply : replies) {
-    out.begin_object().field("status", word_of(reply.status, all(statuses)));
+  for (std::size_t i = 0; i < replies.size(); ++i) {
+    const StepReply& reply = replies[i];
+    out.begin_object();
+    if (i < saga_ids.size()) out.field("saga_id", saga_ids[i]);
+    out.field("status", word_of(reply.status, all(statuses)));
     out.field_if("reason", reply.reason).field_if("detail", reply.detail).end_object();
   }
   out.end_array();
 }
 
-std::vector<StepReply> read_replies(const JsonReader& reader) {
+std::vector<StepReply> read_replies(const JsonReader& reader,
+                                    const std::vector<std::string>& saga_ids) {
   std::vector<StepReply> replies;
-  const auto objects = reader.objects("replies");
+  const auto objects = named(reader, "replies", "saga_id", saga_ids);
   replies.reserve(objects.size());
   for (const JsonReader& object : objects)
     replies.push_back({object.one_of("status", all(statuses)), object.text_or_empty("reason"),
@@ -263,20 +294,13 @@ std::string failure_body(const Failure& failure) {
   return out.take();
 }
 
-Failure read_failure(int status, std::string_view body) {
-  constexpr std::string_view what = "a participant's failure";
-  try {
-    const auto parsed = parse_our_json(what, body);
-    const JsonReader reader(what, parsed);
-    return {reader.one_of("failure", all(failures)), reader.flag("outcome_unknown"),
-            reader.text_or_empty("sqlstate"), reader.text_or_empty("detail")};
-  } catch (const JsonReadError&) {
-    FailureKind kind = FailureKind::error;
-    if (status == 503) kind = FailureKind::unavailable;
-    if (status == 504) kind = FailureKind::timeout;
-    // Whoever answered is not the participant: what became of the call is not known.
-    return {kind, true, "", "the answer is no participant's: status " + std::to_string(status)};
-  }
+Failure read_failure(int status, const JsonReader& reader) {
+  Failure failure{reader.one_of("failure", all(failures)), reader.flag("outcome_unknown"),
+                  reader.text_or_empty("sqlstate"), reader.text_or_empty("detail")};
+  const bool fits =
+      failure.kind == FailureKind::error ? status >= 400 : status == failure_status(failure.kind);
+  if (!fits) reader.refuse("failure", "does not fit the status");
+  return failure;
 }
 
 }  // namespace txcoord::remote

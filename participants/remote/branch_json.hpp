@@ -21,8 +21,11 @@ void write_mask(JsonWriter& out, std::string_view name, const OperationMask& mas
 void write_texts(JsonWriter& out, std::string_view name, const std::vector<std::string>& texts);
 void write_operations(JsonWriter& out, const Operations& operations, std::string_view participant);
 Operations read_operations(const JsonReader& reader);
-void write_votes(JsonWriter& out, const protocol::Votes& votes);
-protocol::Votes read_votes(const JsonReader& reader);
+// Votes and replies name what they are for, so that no other batch's are taken for them: as many as
+// were asked for, each with its order's, or its saga's, id, in the order of the question.
+void write_votes(JsonWriter& out, const protocol::Votes& votes,
+                 const std::vector<std::string>& order_ids);
+protocol::Votes read_votes(const JsonReader& reader, const std::vector<std::string>& order_ids);
 void write_gauges(JsonWriter& out, const ParticipantGauges& gauges);
 ParticipantGauges read_gauges(const JsonReader& reader);
 void write_log_point(JsonWriter& out, const protocol::LogPoint& point);
@@ -37,14 +40,18 @@ void write_fences(JsonWriter& out, const std::vector<FenceOwner>& fences);
 std::vector<FenceOwner> read_fences(const JsonReader& reader);
 void write_steps(JsonWriter& out, const StepRequest& request, std::string_view participant);
 StepRequest read_steps(const JsonReader& reader);
-void write_replies(JsonWriter& out, const std::vector<StepReply>& replies);
-std::vector<StepReply> read_replies(const JsonReader& reader);
+void write_replies(JsonWriter& out, const std::vector<StepReply>& replies,
+                   const std::vector<std::string>& saga_ids);
+std::vector<StepReply> read_replies(const JsonReader& reader,
+                                    const std::vector<std::string>& saga_ids);
+std::vector<std::string> order_ids_of(const Operations& operations);
+std::vector<std::string> saga_ids_of(const StepRequest& request);
 
 // A failure as a whole problem document, and the status that goes with it.
 std::string failure_body(const Failure& failure);
 int failure_status(FailureKind kind);
-// Of an answer that was not 200. What is no failure of this protocol (a proxy's page, another
-// program's 404) is `error`; 503 and 504 of whoever stands in between are what they say.
-Failure read_failure(int status, std::string_view body);
+// Of an answer that was not 200. Throws JsonReadError for what is no failure of this protocol:
+// another program's page, a word that is not known, a status that says something else.
+Failure read_failure(int status, const JsonReader& reader);
 
 }  // namespace txcoord::remote

@@ -2,17 +2,18 @@
 #include "participants/remote/http_link.hpp"
 
 #include <algorithm>
-#include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <deque>
+#include <optional>
 #include <stdexcept>
 
 namespace txcoord::remote {
@@ -23,10 +24,14 @@ using Clock = std::chrono::steady_clock;
 namespace beast_http = boost::beast::http;
 
 struct Connection {
-  explicit Connection(const asio::any_io_executor& io) : socket(io), resolver(io), watch(io) {}
+  explicit Connection(const asio::any_io_executor& io) : socket(io), watch(io) {}
+
+  void close() {
+    boost::system::error_code ignored;
+    socket.close(ignored);
+  }
 
   tcp::socket socket;
-  tcp::resolver resolver;
   asio::steady_timer watch;  // cuts the exchange under way at its deadline
   boost::beast::flat_buffer buffer;
   Clock::time_point used{};
@@ -58,15 +63,49 @@ void watch(const ConnectionPtr& connection, Clock::time_point deadline) {
       [connection, exchange = ++connection->exchange](const boost::system::error_code& error) {
         if (error || connection->exchange != exchange) return;
         connection->late = true;
-        boost::system::error_code ignored;
-        connection->resolver.cancel();
-        connection->socket.close(ignored);
+        connection->close();
       });
 }
 
 void unwatch(Connection& connection) {
   ++connection.exchange;
   connection.watch.cancel();
+}
+
+enum class Idle : std::uint8_t { quiet, closed, bytes };
+
+// What an idle connection has to read: nothing, its end, or what nobody has asked for.
+Idle look_at(Connection& connection) {
+  if (connection.buffer.size() > 0) return Idle::bytes;
+  boost::system::error_code error;
+  connection.socket.non_blocking(true, error);
+  if (error) return Idle::closed;
+  char byte = 0;
+  const std::size_t seen =
+      connection.socket.receive(asio::buffer(&byte, 1), asio::socket_base::message_peek, error);
+  if (error == asio::error::would_block || error == asio::error::try_again) return Idle::quiet;
+  return error || seen == 0 ? Idle::closed : Idle::bytes;
+}
+
+using Parser = beast_http::response_parser<beast_http::string_body>;
+
+bool interim(const Parser& parser) { return parser.get().result_int() / 100 == 1; }
+
+std::string media_type(const Parser& parser) {
+  constexpr auto field = beast_http::field::content_type;
+  if (parser.get().count(field) != 1) return {};
+  const auto value = parser.get()[field];
+  std::string type(value.data(), value.size());
+  type.resize(std::min(type.find(';'), type.size()));
+  while (type.ends_with(' ') || type.ends_with('\t')) type.pop_back();
+  for (char& c : type)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return type;
+}
+
+bool encoded(const Parser& parser) {
+  const auto coding = parser.get()[beast_http::field::content_encoding];
+  return !coding.empty() && !boost::beast::iequals(coding, "identity");
 }
 
 }  // namespace
@@ -112,7 +151,10 @@ Url parse_url(std::string_view text) {
 }
 
 struct HttpLink::Impl {
-  Impl(asio::any_io_executor executor, LinkLimits all) : io(std::move(executor)), limits(all) {}
+  Impl(asio::any_io_executor executor, const Url& url, LinkLimits all, Resolve resolve)
+      : io(executor),
+        limits(all),
+        names(std::move(executor), url.host, url.port, {}, std::move(resolve)) {}
 
   struct Waiter {
     explicit Waiter(const asio::any_io_executor& executor) : wake(executor) {}
@@ -122,6 +164,8 @@ struct HttpLink::Impl {
 
   asio::any_io_executor io;
   LinkLimits limits;
+  NameLookup names;
+  std::uint64_t out_of_step = 0;
   std::deque<ConnectionPtr> idle;  // most recently used last
   std::deque<std::shared_ptr<Waiter>> waiters;
   std::size_t open = 0;
@@ -169,73 +213,126 @@ struct HttpLink::Impl {
     co_return std::move(waiter->connection);
   }
 
-  asio::awaitable<boost::system::error_code> connect(Connection& connection, const Url& url) {
-    boost::system::error_code error;
-    auto token = asio::redirect_error(asio::use_awaitable, error);
-    connection.buffer.clear();
-    const auto endpoints = co_await connection.resolver.async_resolve(url.host, url.port, token);
-    if (error) co_return error;
-    co_await asio::async_connect(connection.socket, endpoints, token);
-    if (error) co_return error;
-    boost::system::error_code ignored;
-    connection.socket.set_option(tcp::no_delay(true), ignored);
-    connection.socket.set_option(asio::socket_base::keep_alive(true), ignored);
-    co_return error;
+  // What is wrong; empty: it is connected. Each address gets its share of the time: a silent one
+  // keeps the next from being tried no longer than that.
+  asio::awaitable<std::string> connect(ConnectionPtr connection, Clock::time_point deadline) {
+    connection->buffer.clear();
+    auto finding = names.find(deadline);
+    const Addresses found = co_await std::move(finding);
+    std::string why = found.error;
+    std::size_t left = found.endpoints.size();
+    for (const tcp::endpoint& endpoint : found.endpoints) {
+      const auto now = Clock::now();
+      watch(connection, now + (deadline - now) / static_cast<int>(left--));
+      boost::system::error_code error;
+      auto token = asio::redirect_error(asio::use_awaitable, error);
+      co_await connection->socket.async_connect(endpoint, token);
+      // A watch that fired between the last step and here has closed the socket.
+      if (!error && !connection->late) {
+        boost::system::error_code ignored;
+        connection->socket.set_option(tcp::no_delay(true), ignored);
+        connection->socket.set_option(asio::socket_base::keep_alive(true), ignored);
+        co_return std::string();
+      }
+      why = connection->late ? "not connected in time" : error.message();
+      connection->close();
+    }
+    names.not_there();
+    co_return why;
+  }
+
+  // One whole message, without the interim ones before it; or what is wrong.
+  asio::awaitable<std::string> read_answer(ConnectionPtr connection,
+                                           std::optional<Parser>& parser) {
+    for (std::size_t interims = 0;; ++interims) {
+      parser.emplace();
+      parser->body_limit(limits.answer_bytes_max);
+      boost::system::error_code error;
+      auto token = asio::redirect_error(asio::use_awaitable, error);
+      co_await beast_http::async_read(connection->socket, connection->buffer, *parser, token);
+      if (error || connection->late) co_return error ? error.message() : "late";
+      if (!interim(*parser)) break;
+      if (parser->get().result() == beast_http::status::switching_protocols)
+        co_return "it switched to another protocol";
+      if (interims == limits.interim_answers_max) co_return "too many interim answers";
+    }
+    if (look_at(*connection) == Idle::bytes) {
+      ++out_of_step;
+      co_return "bytes came after it";
+    }
+    co_return std::string();
   }
 };
 
-HttpLink::HttpLink(asio::any_io_executor io, Url url, LinkLimits limits)
-    : url_(std::move(url)), impl_(std::make_shared<Impl>(std::move(io), limits)) {}
+HttpLink::HttpLink(asio::any_io_executor io, Url url, LinkLimits limits, Resolve resolve)
+    : url_(std::move(url)),
+      impl_(std::make_shared<Impl>(std::move(io), url_, limits, std::move(resolve))) {}
 HttpLink::~HttpLink() = default;
 
 std::size_t HttpLink::connections() const { return impl_->open; }
+std::uint64_t HttpLink::out_of_step() const { return impl_->out_of_step; }
 
 asio::awaitable<Exchange> HttpLink::post(std::string path, std::string body, HttpHeaders headers,
                                          std::chrono::milliseconds time_max) {
   using Kind = Exchange::Kind;
   const auto impl = impl_;
-  const Url url = url_;
+  const std::string request = request_text(url_, path, body, headers);
   const auto deadline = Clock::now() + time_max;
   auto waiting = impl->wait(deadline);
   const ConnectionPtr connection = co_await std::move(waiting);
-  if (connection == nullptr) co_return Exchange{Kind::not_sent, 0, {}, "no connection became free"};
+  Exchange exchange;
+  exchange.error = "no connection became free";
+  if (connection == nullptr) co_return exchange;
 
-  boost::system::error_code error;
   const auto ended = [&](Kind kind, const std::string& why) {
     const bool late = connection->late;
     unwatch(*connection);
-    boost::system::error_code ignored;
-    connection->socket.close(ignored);
+    connection->close();
     impl->give_back(connection);
-    if (late && kind == Kind::no_answer) kind = Kind::late;
-    return Exchange{kind, 0, {}, late ? "no answer in time" : why};
+    exchange.kind = late && kind == Kind::no_answer ? Kind::late : kind;
+    exchange.error = late && kind == Kind::no_answer ? "no answer in time" : why;
   };
+  // Whoever closed an idle one, or spoke on it unasked, has read nothing of this request.
+  if (connection->socket.is_open()) {
+    const Idle idle = look_at(*connection);
+    if (idle == Idle::bytes) ++impl->out_of_step;
+    if (idle != Idle::quiet) connection->close();
+  }
   if (!connection->socket.is_open()) {
-    watch(connection, std::min(deadline, Clock::now() + impl->limits.connect_max));
-    auto connecting = impl->connect(*connection, url);
-    error = co_await std::move(connecting);
-    // A watch that fired between the last step and here has closed the socket.
-    if (error || connection->late) co_return ended(Kind::not_sent, error.message());
+    auto connecting =
+        impl->connect(connection, std::min(deadline, Clock::now() + impl->limits.connect_max));
+    std::string wrong = co_await std::move(connecting);
+    if (wrong.empty() && look_at(*connection) == Idle::bytes) {
+      ++impl->out_of_step;
+      wrong = "bytes came before the request was sent";
+    }
+    if (!wrong.empty()) {
+      ended(Kind::not_sent, wrong);
+      co_return exchange;
+    }
   }
   watch(connection, deadline);
-  const std::string request = request_text(url, path, body, headers);
+  boost::system::error_code error;
   auto token = asio::redirect_error(asio::use_awaitable, error);
   co_await asio::async_write(connection->socket, asio::buffer(request), token);
-  if (error) co_return ended(Kind::no_answer, error.message());
-
-  beast_http::response_parser<beast_http::string_body> parser;
-  parser.body_limit(impl->limits.answer_bytes_max);
-  co_await beast_http::async_read(connection->socket, connection->buffer, parser, token);
-  if (error || connection->late) co_return ended(Kind::no_answer, error.message());
-  unwatch(*connection);
-  Exchange exchange{Kind::answered,
-                    static_cast<int>(parser.get().result_int()),
-                    std::move(parser.get().body()),
-                    {}};
-  if (!parser.get().keep_alive()) {
-    boost::system::error_code ignored;
-    connection->socket.close(ignored);
+  std::string wrong = error.message();
+  std::optional<Parser> parser;
+  if (!error) {
+    auto reading = impl->read_answer(connection, parser);
+    wrong = co_await std::move(reading);
   }
+  if (error || !wrong.empty()) {
+    ended(Kind::no_answer, wrong);
+    co_return exchange;
+  }
+  unwatch(*connection);
+  exchange.kind = Kind::answered;
+  exchange.status = static_cast<int>(parser->get().result_int());
+  exchange.media_type = media_type(*parser);
+  exchange.encoded = encoded(*parser);
+  exchange.body = std::move(parser->get().body());
+  exchange.error.clear();
+  if (!parser->get().keep_alive()) connection->close();
   impl->give_back(connection);
   co_return exchange;
 }

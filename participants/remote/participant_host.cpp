@@ -15,6 +15,8 @@ constexpr std::string_view what = "a participant's call";
 constexpr std::chrono::milliseconds sweep_every{500};
 // Of one call: a group at its largest, and room.
 constexpr std::size_t operations_max = 10'000;
+// Ended branches that are remembered: at a thousand groups a second, for a quarter of a minute.
+constexpr std::size_t ended_max = 16'384;
 
 template <class Write>
 std::string object(Write write) {
@@ -28,11 +30,36 @@ HostAnswer refused(int status, std::string detail) {
   return {status, failure_body({FailureKind::error, false, "", std::move(detail)})};
 }
 
-OperationMask read_mask(const JsonReader& reader, std::string_view member) {
-  return reader.flags(member);
+[[noreturn]] void fail(FailureKind kind, std::string detail) {
+  throw CallFailed{{kind, false, "", std::move(detail)}};
 }
 
 }  // namespace
+
+// The sweep leaves the branch alone, and a second call for the same gid is refused. (The port
+// allows none; a client that does not keep to it learns so.) However the call ends, the branch is
+// free again, and that it was given up meanwhile is not forgotten.
+class ParticipantHost::Visit {
+ public:
+  // Its branch must be there.
+  Visit(ParticipantHost& host, const BranchKey& key) : host_(host), key_(key) {
+    OpenBranch& branch = host_.open_.at(key_);
+    if (branch.busy) fail(FailureKind::error, "another call for this gid is under way");
+    branch.busy = true;
+  }
+  ~Visit() {
+    const auto found = host_.open_.find(key_);
+    if (found == host_.open_.end()) return;
+    found->second.busy = false;
+    found->second.used = Clock::now();
+  }
+  Visit(const Visit&) = delete;
+  Visit& operator=(const Visit&) = delete;
+
+ private:
+  ParticipantHost& host_;
+  const BranchKey& key_;
+};
 
 ParticipantHost::ParticipantHost(asio::any_io_executor io,
                                  std::map<std::string, Hosted, std::less<>> hosted,
@@ -43,11 +70,13 @@ ParticipantHost::ParticipantHost(asio::any_io_executor io,
       clock_(io_) {}
 
 asio::awaitable<HostAnswer> ParticipantHost::handle(std::string_view participant,
-                                                    std::string_view call, std::string_view body) {
+                                                    std::string_view call, std::string_view body,
+                                                    std::string_view request_id) {
   // What is caught is answered after the handler: nothing is awaited in it.
   HostAnswer reply;
+  Identity identity{std::string(call), {}, std::string(request_id)};
   try {
-    auto answering = answer(participant, call, body);
+    auto answering = answer(participant, call, body, identity);
     reply = co_await std::move(answering);
   } catch (const JsonReadError& unreadable) {
     reply = refused(400, unreadable.what());
@@ -59,15 +88,18 @@ asio::awaitable<HostAnswer> ParticipantHost::handle(std::string_view participant
         {{"participant", participant}, {"call", call}, {"error", std::string_view(defect.what())}});
     reply = {500, failure_body({FailureKind::error, true, "", "a defect here"})};
   }
+  reply.body = answer_text(identity, reply.body);
   co_return reply;
 }
 
 asio::awaitable<HostAnswer> ParticipantHost::answer(std::string_view participant,
-                                                    std::string_view call, std::string_view body) {
+                                                    std::string_view call, std::string_view body,
+                                                    Identity& identity) {
   const auto found = hosted_.find(participant);
   if (found == hosted_.end()) co_return refused(404, "no such participant here");
   const auto parsed = parse_our_json(what, body);
   const JsonReader reader(what, parsed);
+  identity = identity_of_request(reader, participant, call, identity.request_id);
   bool known = true;
   auto branch = branch_call(found->second, call, reader, known);
   std::string text = co_await std::move(branch);
@@ -153,9 +185,11 @@ asio::awaitable<std::string> ParticipantHost::branch_call(const Hosted& hosted,
   }
   if (call == "run-step") {
     auto gid = read_gid(reader);
-    auto calling = participant.run_step(std::move(gid), read_steps(reader));
+    auto steps = read_steps(reader);
+    const auto saga_ids = saga_ids_of(steps);
+    auto calling = participant.run_step(std::move(gid), std::move(steps));
     const auto replies = value_or_throw(co_await std::move(calling));
-    co_return object([&](JsonWriter& out) { write_replies(out, replies); });
+    co_return object([&](JsonWriter& out) { write_replies(out, replies, saga_ids); });
   }
   if (call == "trim-steps") {
     auto calling = participant.trim_steps(reader.texts("saga_ids"), read_owner(reader));
@@ -166,69 +200,62 @@ asio::awaitable<std::string> ParticipantHost::branch_call(const Hosted& hosted,
   co_return std::string();
 }
 
-// A branch is entered for the length of one call: the sweep leaves it alone, and a second call for
-// the same gid is refused. (The port allows none; a client that does not keep to it learns so.)
-ParticipantHost::OpenBranch& ParticipantHost::enter(const BranchKey& key) {
-  OpenBranch& branch = open_[key];
-  if (branch.busy)
-    throw CallFailed{{FailureKind::error, false, "", "another call for this gid is under way"}};
-  branch.busy = true;
-  return branch;
+void ParticipantHost::check_new(const BranchKey& key) const {
+  if (stopping_) fail(FailureKind::unavailable, "the participant is stopping");
+  if (open_.contains(key)) fail(FailureKind::error, "this gid was voted on before");
+  if (ended_.contains(key)) fail(FailureKind::error, "this gid was ended or released before");
 }
 
 asio::awaitable<std::string> ParticipantHost::vote(const Hosted& hosted, const JsonReader& reader) {
   const BranchKey key{std::string(hosted.participant->name()), read_gid(reader)};
   auto operations = read_operations(reader);
   if (operations.size() > operations_max) reader.refuse("operations", "holds too many");
-  if (stopping_)
-    throw CallFailed{{FailureKind::unavailable, false, "", "the participant is stopping"}};
-  if (open_.contains(key))
-    throw CallFailed{{FailureKind::error, false, "", "this gid was voted on before"}};
-  enter(key);
+  check_new(key);
+  const auto order_ids = order_ids_of(operations);
+  open_[key].order_ids = order_ids;
+  const Visit visit(*this, key);
   auto superseding = release_superseded(key.first, key.second);
   co_await std::move(superseding);
   auto voting = hosted.participant->vote(key.second, std::move(operations));
   auto votes = co_await std::move(voting);
   // A vote that failed has left nothing open.
   if (!votes) {
-    open_.erase(key);
+    end(key);
     throw CallFailed{votes.failure()};
   }
-  if (open_[key].given_up) {
-    auto releasing = hosted.participant->release(key.second);
-    co_await std::move(releasing);
-    open_.erase(key);
-    throw CallFailed{{FailureKind::timeout, false, "", "it was released while it voted"}};
-  }
-  open_[key] = {Clock::now()};
-  co_return object([&](JsonWriter& out) { write_votes(out, votes.value()); });
+  auto ending = end_if_given_up(hosted, key);
+  co_await std::move(ending);
+  co_return object([&](JsonWriter& out) { write_votes(out, votes.value(), order_ids); });
 }
 
 asio::awaitable<std::string> ParticipantHost::judge(const Hosted& hosted,
                                                     const JsonReader& reader) {
   const BranchKey key{std::string(hosted.participant->name()), read_gid(reader)};
-  auto candidates = read_mask(reader, "candidates");
-  if (!open_.contains(key))
-    throw CallFailed{{FailureKind::error, false, "", "this gid has no open branch here"}};
-  enter(key);
+  auto candidates = reader.flags("candidates");
+  if (!open_.contains(key)) fail(FailureKind::error, "this gid has no open branch here");
+  const auto order_ids = open_.at(key).order_ids;
+  const Visit visit(*this, key);
+  if (candidates.size() != order_ids.size())
+    reader.refuse("candidates", "are of another number than the operations");
   auto judging = hosted.participant->judge(key.second, std::move(candidates));
   auto votes = co_await std::move(judging);
-  open_[key] = {Clock::now()};
+  auto ending = end_if_given_up(hosted, key);
+  co_await std::move(ending);
   const auto judged = value_or_throw(std::move(votes));
-  co_return object([&](JsonWriter& out) { write_votes(out, judged); });
+  co_return object([&](JsonWriter& out) { write_votes(out, judged, order_ids); });
 }
 
 asio::awaitable<std::string> ParticipantHost::prepare(const Hosted& hosted,
                                                       const JsonReader& reader) {
   const BranchKey key{std::string(hosted.participant->name()), read_gid(reader)};
-  auto survivors = read_mask(reader, "survivors");
+  auto survivors = reader.flags("survivors");
   // Once: whether it was prepared before, released, or never voted on.
-  if (!open_.contains(key))
-    throw CallFailed{{FailureKind::error, false, "", "this gid has no open branch here"}};
-  enter(key);
+  if (!open_.contains(key)) fail(FailureKind::error, "this gid has no open branch here");
+  const Visit visit(*this, key);
   auto preparing = hosted.participant->prepare(key.second, std::move(survivors));
   auto done = co_await std::move(preparing);
-  open_.erase(key);
+  // A release that came meanwhile has nothing to end: a yes is kept, and a no has left nothing.
+  end(key);
   value_or_throw(std::move(done));
   co_return "{}";
 }
@@ -237,17 +264,37 @@ asio::awaitable<std::string> ParticipantHost::release(const Hosted& hosted,
                                                       const JsonReader& reader) {
   const BranchKey key{std::string(hosted.participant->name()), read_gid(reader)};
   const auto found = open_.find(key);
-  if (found == open_.end()) co_return "{}";
-  // Its caller no longer waits for the vote: whenever that gets its locks, it gives them back.
+  if (found == open_.end()) {
+    end(key);  // its vote may still be on its way
+    co_return "{}";
+  }
+  // Its caller no longer waits for the call under way: that ends the branch.
   if (found->second.busy) {
     found->second.given_up = true;
     co_return "{}";
   }
-  enter(key);
+  const Visit visit(*this, key);
   auto releasing = hosted.participant->release(key.second);
   co_await std::move(releasing);
-  open_.erase(key);
+  end(key);
   co_return "{}";
+}
+
+asio::awaitable<void> ParticipantHost::end_if_given_up(const Hosted& hosted, const BranchKey& key) {
+  if (!open_.at(key).given_up) co_return;
+  auto releasing = hosted.participant->release(key.second);
+  co_await std::move(releasing);
+  end(key);
+  fail(FailureKind::timeout, "it was released while it was under way");
+}
+
+void ParticipantHost::end(const BranchKey& key) {
+  open_.erase(key);
+  if (ended_.insert(key).second) ended_in_order_.push_back(key);
+  while (ended_in_order_.size() > ended_max) {
+    ended_.erase(ended_in_order_.front());
+    ended_in_order_.pop_front();
+  }
 }
 
 asio::awaitable<void> ParticipantHost::sweep() {
@@ -290,7 +337,7 @@ asio::awaitable<void> ParticipantHost::release_all(std::vector<BranchKey> keys,
                    {"why", why}});
     auto releasing = hosted_.find(key.first)->second.participant->release(key.second);
     co_await std::move(releasing);
-    open_.erase(key);
+    end(key);
   }
 }
 

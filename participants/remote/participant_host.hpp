@@ -7,15 +7,18 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "participants/participant.hpp"
 #include "participants/payment/card_settlement.hpp"
+#include "participants/remote/identity.hpp"
 #include "participants/services.hpp"
 #include "txcoord/base/json_reader.hpp"
 
@@ -43,9 +46,10 @@ class ParticipantHost {
   ParticipantHost(asio::any_io_executor io, std::map<std::string, Hosted, std::less<>> hosted,
                   std::chrono::milliseconds branch_open_max);
 
-  // Never throws; a body that cannot be read is the failure `error` with status 400.
+  // Never throws; a body that cannot be read is the failure `error` with status 400. Every answer
+  // repeats what was asked; `request_id` is the header's, for callers whose bodies have none.
   asio::awaitable<HostAnswer> handle(std::string_view participant, std::string_view call,
-                                     std::string_view body);
+                                     std::string_view body, std::string_view request_id = {});
 
   // Releases what stays open; runs until stop().
   asio::awaitable<void> sweep();
@@ -60,19 +64,24 @@ class ParticipantHost {
   using BranchKey = std::pair<std::string, protocol::Gid>;  // participant, gid
   struct OpenBranch {
     Clock::time_point used;
-    bool busy = false;      // a call on it is under way: the sweep leaves it alone
-    bool given_up = false;  // released while its vote was under way: ends with it
+    std::vector<std::string> order_ids;  // of its operations
+    bool busy = false;                   // a call on it is under way: the sweep leaves it alone
+    bool given_up = false;               // released while a call was under way: ends with it
   };
+  // A branch while one call on it is under way.
+  class Visit;
 
   asio::awaitable<HostAnswer> answer(std::string_view participant, std::string_view call,
-                                     std::string_view body);
+                                     std::string_view body, Identity& identity);
   asio::awaitable<std::string> branch_call(const Hosted& hosted, std::string_view call,
                                            const JsonReader& reader, bool& known);
   asio::awaitable<std::string> vote(const Hosted& hosted, const JsonReader& reader);
   asio::awaitable<std::string> judge(const Hosted& hosted, const JsonReader& reader);
   asio::awaitable<std::string> prepare(const Hosted& hosted, const JsonReader& reader);
   asio::awaitable<std::string> release(const Hosted& hosted, const JsonReader& reader);
-  OpenBranch& enter(const BranchKey& key);
+  void check_new(const BranchKey& key) const;
+  asio::awaitable<void> end_if_given_up(const Hosted& hosted, const BranchKey& key);
+  void end(const BranchKey& key);
   asio::awaitable<void> release_all(std::vector<BranchKey> keys, std::string_view why);
   asio::awaitable<void> release_superseded(const std::string& participant,
                                            const protocol::Gid& gid);
@@ -81,6 +90,10 @@ class ParticipantHost {
   std::map<std::string, Hosted, std::less<>> hosted_;
   std::chrono::milliseconds branch_open_max_;
   std::map<BranchKey, OpenBranch> open_;
+  // Branches that have ended here, or were given up before they came, oldest first: a vote that was
+  // held up on its way, or sent twice, does not open them again.
+  std::set<BranchKey> ended_;
+  std::deque<BranchKey> ended_in_order_;
   asio::steady_timer clock_;
   bool stopping_ = false;
 };

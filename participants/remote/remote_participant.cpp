@@ -3,7 +3,12 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <map>
+#include <vector>
 
 #include "participants/remote/branch_json.hpp"
 
@@ -13,14 +18,9 @@ namespace {
 template <class T>
 using Reply = asio::awaitable<Result<T>>;
 
-// A list of this many votes, replies or gids: anything else is no answer to what was asked.
-template <class T>
-Result<std::vector<T>> of_size(Result<std::vector<T>> read, std::size_t size, CallRules rules) {
-  if (read.ok() && read.value().size() != size)
-    return Failure{FailureKind::error, rules.unknown_if_silent, "",
-                   "the participant answered for another number of operations"};
-  return read;
-}
+// Of a release that nobody waits for: tries, and the pause after the first, which doubles.
+constexpr int releases_max = 5;
+constexpr std::chrono::milliseconds releases_pause_min{200};
 
 class RemoteParticipant final : public Participant {
  public:
@@ -41,21 +41,19 @@ class RemoteParticipant final : public Participant {
     out.begin_object();
     write_gid(out, gid);
     write_operations(out, operations, name_);
-    const CallRules rules{deadlines_.vote, false, false};
+    const CallRules rules{deadlines_.vote, false, true};
+    auto order_ids = order_ids_of(operations);
     auto calling = timed("vote", "vote", finish(out), gid, rules);
     const auto answer = co_await std::move(calling);
-    auto votes = of_size(read_answer(answer, rules, read_votes), operations.size(), rules);
-    // Who did not hear the vote may have a branch there that waits for locks, or holds them. Nobody
-    // waits for this: the service is slow as it is, and releases it by itself after a while.
-    const bool unheard = !votes && (votes.failure().kind == FailureKind::timeout ||
-                                    votes.failure().kind == FailureKind::unavailable);
-    if (unheard) {
-      auto executor = co_await asio::this_coro::executor;
-      const CallRules once{deadlines_.finish, true, false};
-      auto releasing = give_up(service_, name_, gid_body(gid), format(gid), once);
-      asio::co_spawn(executor, std::move(releasing), asio::detached);
+    auto votes = read_answer(
+        answer, rules, [&](const JsonReader& reader) { return read_votes(reader, order_ids); });
+    if (votes) {
+      asked_[gid] = std::move(order_ids);
+      co_return votes;
     }
-    co_return votes;
+    if (!votes.failure().outcome_unknown) co_return votes;
+    auto executor = co_await asio::this_coro::executor;
+    co_return given_up(executor, gid, votes.failure());
   }
 
   Reply<protocol::Votes> judge(protocol::Gid gid, OperationMask candidates) override {
@@ -63,10 +61,14 @@ class RemoteParticipant final : public Participant {
     out.begin_object();
     write_gid(out, gid);
     write_mask(out, "candidates", candidates);
-    const CallRules rules{deadlines_.vote, true, false};
+    const CallRules rules{deadlines_.vote, true, true};
     auto calling = ask("judge", finish(out), gid, rules);
     const auto answer = co_await std::move(calling);
-    co_return of_size(read_answer(answer, rules, read_votes), candidates.size(), rules);
+    auto votes = read_answer(
+        answer, rules, [&](const JsonReader& reader) { return read_votes(reader, asked_[gid]); });
+    if (votes) co_return votes;
+    auto executor = co_await asio::this_coro::executor;
+    co_return given_up(executor, gid, votes.failure());
   }
 
   Reply<Done> prepare(protocol::Gid gid, OperationMask survivors) override {
@@ -74,13 +76,21 @@ class RemoteParticipant final : public Participant {
     out.begin_object();
     write_gid(out, gid);
     write_mask(out, "survivors", survivors);
+    asked_.erase(gid);
     const CallRules rules{deadlines_.prepare, false, true};
     auto calling = timed("prepare", "prepare", finish(out), gid, rules);
     const auto answer = co_await std::move(calling);
-    co_return read_answer(answer, rules, nothing);
+    auto done = read_answer(answer, rules, nothing);
+    if (!done && (done.failure().outcome_unknown || !answered(done.failure()))) {
+      // Where it never came, the branch is still open. Where it did, this finds nothing to end.
+      auto executor = co_await asio::this_coro::executor;
+      given_up(executor, gid, done.failure());
+    }
+    co_return done;
   }
 
   asio::awaitable<void> release(protocol::Gid gid) override {
+    asked_.erase(gid);
     const CallRules rules{deadlines_.finish, true, false};
     auto calling = ask("release", gid_body(gid), gid, rules);
     // Unanswered: the service releases it by itself after a while.
@@ -173,9 +183,11 @@ class RemoteParticipant final : public Participant {
     write_gid(out, gid);
     write_steps(out, request, name_);
     const CallRules rules{deadlines_.vote + deadlines_.prepare, false, true};
+    const auto saga_ids = saga_ids_of(request);
     auto calling = timed("step", "run-step", finish(out), gid, rules);
     const auto answer = co_await std::move(calling);
-    co_return of_size(read_answer(answer, rules, read_replies), request.calls.size(), rules);
+    co_return read_answer(answer, rules,
+                          [&](const JsonReader& reader) { return read_replies(reader, saga_ids); });
   }
 
   Reply<Done> trim_steps(std::vector<std::string> saga_ids,
@@ -196,7 +208,10 @@ class RemoteParticipant final : public Participant {
     rules.may_lack_it = true;
     return rules;
   }
-  static Done nothing(const JsonReader&) { return {}; }
+  static Done nothing(const JsonReader& reader) {
+    read_done(reader);
+    return {};
+  }
   static std::string finish(JsonWriter& out) { return out.end_object().take(); }
   static std::string gid_body(const protocol::Gid& gid) {
     JsonWriter out;
@@ -210,21 +225,49 @@ class RemoteParticipant final : public Participant {
     return finish(out);
   }
 
+  static bool answered(const Failure& failure) {
+    return failure.kind != FailureKind::unavailable && failure.kind != FailureKind::timeout;
+  }
+
+  // Who was not heard may have a branch open that waits for locks, or holds them. Nobody waits for
+  // its end: the service is slow as it is, and releases it by itself after a while. That the
+  // failure's outcome is unknown is settled by this; of a PREPARE the caller knows better.
+  Failure given_up(const asio::any_io_executor& executor, const protocol::Gid& gid,
+                   Failure failure) {
+    asked_.erase(gid);
+    auto releasing = give_up(service_, name_, gid, deadlines_.finish);
+    asio::co_spawn(executor, std::move(releasing), asio::detached);
+    failure.outcome_unknown = false;
+    return failure;
+  }
+
   // Outlives this participant, if it must.
   static asio::awaitable<void> give_up(std::shared_ptr<RemoteService> service, std::string name,
-                                       std::string body, std::string correlation, CallRules rules) {
-    auto calling =
-        service->call(std::move(name), "release", std::move(body), std::move(correlation), rules);
-    co_await std::move(calling);
+                                       protocol::Gid gid, std::chrono::milliseconds time_max) {
+    const CallRules rules{time_max, true, false};
+    auto executor = co_await asio::this_coro::executor;
+    asio::steady_timer pause(executor);
+    std::chrono::milliseconds next = releases_pause_min;
+    for (int tries = 1;; ++tries, next *= 2) {
+      Question question{name, "release", format(gid), format(gid)};
+      auto calling = service->call(std::move(question), gid_body(gid), rules);
+      const auto released = co_await std::move(calling);
+      if (released || tries == releases_max) co_return;
+      pause.expires_after(next);
+      boost::system::error_code ignored;
+      auto token = asio::redirect_error(asio::use_awaitable, ignored);
+      co_await pause.async_wait(token);
+    }
   }
 
   asio::awaitable<Result<boost::json::value>> ask(const char* call, std::string body,
                                                   std::string correlation, CallRules rules) {
-    return service_->call(name_, call, std::move(body), std::move(correlation), rules);
+    return service_->call({name_, call, {}, std::move(correlation)}, std::move(body), rules);
   }
   asio::awaitable<Result<boost::json::value>> ask(const char* call, std::string body,
                                                   const protocol::Gid& gid, CallRules rules) {
-    return ask(call, std::move(body), format(gid), rules);
+    const std::string text = format(gid);
+    return service_->call({name_, call, text, text}, std::move(body), rules);
   }
 
   // What a branch's phase takes from here, the way there and back included.
@@ -252,6 +295,8 @@ class RemoteParticipant final : public Participant {
   std::shared_ptr<RemoteService> service_;
   ParticipantDeadlines deadlines_;
   Metrics* metrics_;
+  // The orders of each open branch: what a judge's votes must name. As many as there are groups.
+  std::map<protocol::Gid, std::vector<std::string>> asked_;
 };
 
 }  // namespace

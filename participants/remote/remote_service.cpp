@@ -1,8 +1,6 @@
 // See remote_service.hpp.
 #include "participants/remote/remote_service.hpp"
 
-#include <boost/json/parse.hpp>
-
 #include "participants/remote/branch_json.hpp"
 #include "txcoord/base/ids.hpp"
 #include "txcoord/base/logging.hpp"
@@ -12,12 +10,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Failure silence(const Exchange& exchange, CallRules rules, const Url& url) {
-  const bool sent = exchange.kind != Exchange::Kind::not_sent;
-  const bool late = exchange.kind == Exchange::Kind::late;
-  return {late ? FailureKind::timeout : FailureKind::unavailable, sent && rules.unknown_if_silent,
-          "", "the service at " + url.authority() + ": " + exchange.error};
-}
+// How often a service that is not understood is complained of.
+constexpr std::chrono::seconds complaint_pause{5};
 
 }  // namespace
 
@@ -31,8 +25,8 @@ std::string_view state_word(BreakerState state) {
 }
 
 RemoteService::RemoteService(asio::any_io_executor io, Url url, std::string token,
-                             LinkLimits limits)
-    : link_(std::move(io), std::move(url), limits), token_(std::move(token)) {}
+                             LinkLimits limits, Resolve resolve)
+    : link_(std::move(io), std::move(url), limits, std::move(resolve)), token_(std::move(token)) {}
 
 void RemoteService::tell(BreakerState before) {
   const BreakerState now = breaker_.state();
@@ -42,7 +36,9 @@ void RemoteService::tell(BreakerState before) {
     logging::debug("a service is probed", {{"service", std::string_view(where)}});
   } else {
     logging::warn("a service's circuit breaker",
-                  {{"service", std::string_view(where)}, {"state", state_word(now)}});
+                  {{"service", std::string_view(where)},
+                   {"state", state_word(now)},
+                   {"last_silence", std::string_view(last_silence_)}});
   }
   for (const OnBreaker& hook : on_breaker_) hook(now);
 }
@@ -54,63 +50,111 @@ bool RemoteService::allowed() {
   return allow;
 }
 
-void RemoteService::note(const Exchange& exchange) {
+void RemoteService::note(const Heard& heard, const Question& question) {
   const BreakerState before = breaker_.state();
-  if (exchange.kind == Exchange::Kind::answered) {
+  if (heard.kind == Heard::Kind::answer || heard.kind == Heard::Kind::failure) {
     breaker_.answered();
   } else {
+    last_silence_ = heard.failure.message;
     breaker_.failed(Clock::now());
   }
   tell(before);
+  if (heard.kind != Heard::Kind::silence || Clock::now() - complained_ < complaint_pause) return;
+  complained_ = Clock::now();
+  const std::string where = link_.url().authority();
+  logging::warn("a service's answer is not understood, and counts as none",
+                {{"service", std::string_view(where)},
+                 {"participant", std::string_view(question.participant)},
+                 {"call", std::string_view(question.call)},
+                 {"correlation_id", std::string_view(question.correlation)},
+                 {"error", std::string_view(heard.failure.message)}});
 }
 
-asio::awaitable<Exchange> RemoteService::exchange(const std::string& path, const std::string& body,
-                                                  const std::string& correlation, CallRules rules) {
+// An answer is believed when all of it is as the protocol says: the status, the media type, the
+// form, and that it repeats the question. Whoever stands in between says none of that together.
+RemoteService::Heard RemoteService::hear(const Exchange& exchange, const Identity& identity) {
+  using Kind = Heard::Kind;
+  const auto silence = [&exchange](std::string why) {
+    const bool late = exchange.status == 504;  // whoever stands in between waited in vain
+    return Heard{
+        Kind::silence,
+        {},
+        {late ? FailureKind::timeout : FailureKind::unavailable, false, "", std::move(why)}};
+  };
+  switch (exchange.kind) {
+    case Exchange::Kind::not_sent:
+      return {Kind::not_sent, {}, {FailureKind::unavailable, false, "", exchange.error}};
+    case Exchange::Kind::late:
+      return {Kind::late, {}, {FailureKind::timeout, false, "", exchange.error}};
+    case Exchange::Kind::no_answer: return silence(exchange.error);
+    case Exchange::Kind::answered: break;
+  }
+  const std::string status = "status " + std::to_string(exchange.status);
+  const bool success = exchange.status == 200;
+  if (exchange.media_type != (success ? answer_media_type : failure_media_type) || exchange.encoded)
+    return silence("the answer is no participant's: " + status + ", " +
+                   (exchange.encoded ? "compressed" : "of another media type"));
+  try {
+    constexpr std::string_view what = "a participant's answer";
+    boost::json::value answer = parse_our_json(what, exchange.body);
+    const JsonReader reader(what, answer);
+    std::string why;
+    if (!repeats(reader, identity, success, why)) return silence(status + ": " + why);
+    if (!success)
+      return {Kind::failure, {}, read_failure(exchange.status, reader), exchange.status};
+    if (reader.has("failure")) return silence(status + ": it says that it failed");
+    return {Kind::answer, std::move(answer), {}};
+  } catch (const JsonReadError& unreadable) {
+    return silence(status + ": " + unreadable.what());
+  }
+}
+
+asio::awaitable<RemoteService::Heard> RemoteService::ask(const Question& question,
+                                                         const std::string& body, CallRules rules) {
+  const Identity identity{question.call, question.gid, uuid_v7()};
+  std::string path(protocol_path);
+  path.append(question.participant).append("/").append(question.call);
   HttpHeaders headers;
-  headers.emplace_back("X-Correlation-ID", correlation);
-  headers.emplace_back(request_id_header, uuid_v7());
+  headers.emplace_back("X-Correlation-ID", question.correlation);
+  headers.emplace_back(request_id_header, identity.request_id);
   headers.emplace_back(timeout_header, std::to_string(rules.time_max.count()));
   if (!token_.empty()) headers.emplace_back("Authorization", "Bearer " + token_);
-  auto posting = link_.post(path, body, std::move(headers), rules.time_max + answer_margin);
-  Exchange made = co_await std::move(posting);
-  note(made);
-  co_return made;
+  auto posting = link_.post(std::move(path), request_text(identity, question.participant, body),
+                            std::move(headers), rules.time_max + answer_margin);
+  const Exchange made = co_await std::move(posting);
+  Heard heard = hear(made, identity);
+  note(heard, question);
+  co_return heard;
 }
 
-asio::awaitable<Result<boost::json::value>> RemoteService::call(std::string participant,
-                                                                std::string name, std::string body,
-                                                                std::string correlation,
+asio::awaitable<Result<boost::json::value>> RemoteService::call(Question question, std::string body,
                                                                 CallRules rules) {
+  using Kind = Heard::Kind;
+  const std::string service = "the service at " + link_.url().authority();
   if (!allowed()) {
-    co_return Failure{FailureKind::unavailable, false, "",
-                      "the service at " + link_.url().authority() +
-                          " did not answer lately: its circuit breaker is open"};
+    co_return Failure{
+        FailureKind::unavailable, false, "",
+        service + " did not answer lately: its circuit breaker is open (" + last_silence_ + ")"};
   }
-  std::string path(protocol_path);
-  path.append(participant).append("/").append(name);
-  auto trying = exchange(path, body, correlation, rules);
-  Exchange made = co_await std::move(trying);
+  auto trying = ask(question, body, rules);
+  Heard heard = co_await std::move(trying);
   // A late answer is not asked for again: the caller's time is up.
-  const bool again = rules.repeatable && made.kind != Exchange::Kind::answered &&
-                     made.kind != Exchange::Kind::late;
-  if (again && allowed()) {
-    auto once_more = exchange(path, body, correlation, rules);
-    made = co_await std::move(once_more);
+  const bool unheard = heard.kind == Kind::not_sent || heard.kind == Kind::silence;
+  bool may_be_done = heard.kind == Kind::silence || heard.kind == Kind::late;
+  if (rules.repeatable && unheard && allowed()) {
+    auto once_more = ask(question, body, rules);
+    heard = co_await std::move(once_more);
+    // What the second try says of itself says nothing of the first.
+    may_be_done = may_be_done || heard.kind == Kind::silence || heard.kind == Kind::late;
   }
-  if (made.kind != Exchange::Kind::answered) co_return silence(made, rules, link_.url());
-  if (made.status != 200) {
-    Failure failure = read_failure(made.status, made.body);
-    if (rules.may_lack_it && made.status == 404 && failure.kind == FailureKind::error)
-      failure = {FailureKind::not_found, false, "", "the service has no such call"};
-    co_return failure;
-  }
-  boost::system::error_code error;
-  boost::json::value answer = boost::json::parse(made.body, error);
-  if (error) {
-    co_return Failure{FailureKind::error, rules.unknown_if_silent, "",
-                      "the answer of the service at " + link_.url().authority() + " is no JSON"};
-  }
-  co_return answer;
+  if (heard.kind == Kind::answer) co_return std::move(heard.answer);
+  Failure failure = std::move(heard.failure);
+  if (rules.may_lack_it && heard.kind == Kind::failure && heard.status == 404 &&
+      failure.kind == FailureKind::error)
+    co_return Failure{FailureKind::not_found, false, "", "the service has no such call"};
+  if (heard.kind != Kind::failure) failure.message = service + ": " + failure.message;
+  if (may_be_done && rules.unknown_if_silent) failure.outcome_unknown = true;
+  co_return failure;
 }
 
 }  // namespace txcoord::remote

@@ -25,7 +25,10 @@ std::string text_body(std::string_view member, const std::string& text) {
   return body_of([&](JsonWriter& out) { out.field(member, text); });
 }
 
-Done nothing(const JsonReader&) { return {}; }
+Done nothing(const JsonReader& reader) {
+  read_done(reader);
+  return {};
+}
 
 class Remote {
  public:
@@ -38,7 +41,8 @@ class Remote {
   template <class Read>
   auto ask(std::string call, std::string body, Read read) const
       -> Reply<std::invoke_result_t<Read, const JsonReader&>> {
-    auto calling = service_->call(participant_, call, std::move(body), call, rules_);
+    Question question{participant_, call, {}, call};
+    auto calling = service_->call(std::move(question), std::move(body), rules_);
     const auto answer = co_await std::move(calling);
     co_return read_answer(answer, rules_, read);
   }

@@ -10,7 +10,7 @@ import psycopg.sql
 
 from service import Failure, Sessions, classify
 
-BRANCHES_MAX = 256
+BRANCHES_MAX, ENDED_MAX = 256, 10000
 CALLS = frozenset(("vote", "judge", "prepare", "release", "commit", "rollback", "witness", "list-prepared",
                    "trim-witnesses", "gauges", "log-seen", "note-log-seen", "run-step", "trim-steps", "raise-fence",
                    "fences"))
@@ -90,6 +90,11 @@ def read_mask(mask, operations):
     return mask
 
 
+def named(name, ids, answers):
+    """Each with what it is for: no other batch can be taken for this one."""
+    return [{name: identity, **answer} for identity, answer in zip(ids, answers)]
+
+
 def decide(session, statement):
     """PREPARE and COMMIT of a failed transaction are no errors but a ROLLBACK: what the server says is looked at."""
     try:
@@ -123,6 +128,9 @@ class Branch:
     def __init__(self, operations):
         self.operations, self.session, self.rows, self.open_since = operations, None, None, None
 
+    def votes(self, judged):
+        return {"votes": named("order_id", [operation["order_id"] for operation in self.operations], judged)}
+
 
 class PgParticipant:
     NAME = OWN_CALLS = None  # the service's: its name in URLs and gids, and its calls beside those above
@@ -135,13 +143,14 @@ class PgParticipant:
         self.call_names = CALLS | self.OWN_CALLS
         self.open_seconds_max = branch_open_ms_max / 1000
         self.branches, self.guard = {}, threading.Lock()  # the guard is never held over a statement
+        self.ended = {}  # gids, oldest first: a vote that was held up, or sent twice, opens none of them again
 
     # --- branches -------------------------------------------------------------------------------
     def vote(self, body, until):
         gid = read_gid(body)
         branch = Branch([self.read_operation(operation) for operation in read(body, "operations", list)])
         with self.guard:
-            if gid in self.branches:
+            if gid in self.branches or gid in self.ended:
                 raise Failure("error", "a gid votes once")
             if len(self.branches) >= BRANCHES_MAX:
                 raise Failure("unavailable", "too many open branches")
@@ -157,14 +166,21 @@ class PgParticipant:
                 if self.branches.get(gid) is not branch:
                     raise Failure("error", "released while it was voted on")
                 branch.open_since = time.monotonic()
-            return {"votes": votes}
+            return branch.votes(votes)
         except BaseException:
             with self.guard:
                 if self.branches.get(gid) is branch:
-                    del self.branches[gid]
+                    self.take_out(gid)
             if branch.session:
                 self.voting.give(branch.session)
             raise
+
+    def take_out(self, gid):
+        """The branch, or None; the guard is held. Whatever it was, it is over."""
+        self.ended[gid] = None
+        while len(self.ended) > ENDED_MAX:
+            del self.ended[next(iter(self.ended))]
+        return self.branches.pop(gid, None)
 
     def open_branch(self, gid, take):
         with self.guard:
@@ -172,13 +188,13 @@ class PgParticipant:
             if branch is None or branch.open_since is None:
                 raise Failure("error", "no open branch of this gid")
             if take:  # before anything is sent: a gid is prepared once
-                del self.branches[gid]
+                self.take_out(gid)
             return branch
 
     def judge(self, body, until):
         branch = self.open_branch(read_gid(body), take=False)
         candidates = read_mask(read(body, "candidates", list), branch.operations)
-        return {"votes": self.judge_operations(branch.operations, branch.rows, candidates)}
+        return branch.votes(self.judge_operations(branch.operations, branch.rows, candidates))
 
     def prepare(self, body, until):
         gid, survivors = read_gid(body), read(body, "survivors", list)
@@ -202,7 +218,7 @@ class PgParticipant:
 
     def release(self, body, until):
         with self.guard:  # a vote that is under way finds itself gone, and ends by itself
-            branch = self.branches.pop(read_gid(body), None)
+            branch = self.take_out(read_gid(body))
         if branch and branch.open_since is not None and branch.session:
             self.voting.give(branch.session)
         return {}
@@ -338,8 +354,8 @@ class PgParticipant:
         refusals = [call.get("refuse_as", "") for call in calls]
         forgets = bool(undoes or body.get("must_succeed"))
         with self.voting.session(until) as session:
-            return {"replies": self.fenced(session, owner, lambda: self.step(
-                session, sagas, step, undoes, operations, refusals, forgets))}
+            return {"replies": named("saga_id", sagas, self.fenced(session, owner, lambda: self.step(
+                session, sagas, step, undoes, operations, refusals, forgets)))}
 
     def step(self, session, sagas, step, undoes, operations, refusals, forgets):
         replies = self.answered(session, sagas, step, undoes)

@@ -261,6 +261,20 @@ def no_second_branch(service, shop):
     expect(gid not in service.listed() and shop.state(other) is None, "there is a second branch")
 
 
+@rule("4 once")
+def no_vote_after_its_end(service, shop):
+    """A vote that comes after its release, or once more after its branch has ended, gets an error: it was held up."""
+    gid = service.gid()
+    service.do("release", gid=gid)
+    fails(service.ask("vote", gid=gid, operations=[shop.place()]), "error")
+    gid = service.committed(shop.place())
+    fails(service.ask("vote", gid=gid, operations=[shop.place()]), "error")
+    gid = service.gid()
+    service.vote(gid, [shop.place()])
+    service.do("release", gid=gid)
+    fails(service.ask("vote", gid=gid, operations=[shop.place()]), "error")
+
+
 # --- promise 5: a bound on what is open ---------------------------------------------------------
 @rule("5 a bound on what is open")
 def open_branch_is_released(service, shop):

@@ -1,8 +1,9 @@
 """The rules of the wire: who may call, what is read, what is ignored, and how a failure is told."""
 import json
 import secrets
+import uuid
 
-from kit import answers, expect, fails, rule
+from kit import answers, done, expect, fails, repeats, rule
 
 OPERATION_MEMBERS = ("kind", "order_id", "correlation_id", "created_at", "transaction_id", "place")
 MEMBERS = {  # of each call, what it cannot do without
@@ -27,6 +28,89 @@ def unknown_members_are_ignored(service, shop):
     service.do("prepare", gid=gid, survivors=[True], hint=1)
     service.do("commit", gid=gid, hint=None)
     expect(shop.state(made) == shop.placed, f"a reader sees {shop.state(made)}")
+
+
+@rule("Identity")
+def answers_repeat_their_question(service, shop):
+    """An answer repeats call, gid and request_id of the body, a failure's too, whatever a header says."""
+    gid = service.gid()
+    for call, status in (("witness", 200), ("commit", 404), ("list-prepared", 200), ("witness", 400)):
+        identity = {"call": call, "request_id": secrets.token_hex(16)}
+        about = {"installation": service.installation} if call == "list-prepared" else {"gid": gid}
+        if status == 400:
+            about["gid"] = "gid"
+        sent = service.headers(**{"X-Request-ID": "of a proxy"})
+        answer = service.send("POST", service.path(call), service.text_of(call, identity["request_id"], about), sent)
+        expect(answer.status == status, f"{call} answered {answer}")
+        repeats(answer, **identity, **({"gid": about["gid"]} if "gid" in about else {}))
+
+
+@rule("Identity")
+def older_callers_are_answered(service, shop):
+    """A body without identity is answered with the call of the path and the header's X-Request-ID."""
+    gid = service.gid()
+    for call in ("witness", "commit"):
+        sent = service.headers()
+        answer = service.send("POST", service.path(call), json.dumps({"gid": gid}).encode(), sent)
+        repeats(answer, call=call, request_id=sent["X-Request-ID"], gid=gid)
+
+
+@rule("Identity")
+def done_is_said(service, shop):
+    """What has nothing to tell answers `done`, and nothing of another kind."""
+    gid = service.gid()
+    service.vote(gid, [shop.place()])
+    done(service.do("release", gid=gid))
+    gid = service.gid()
+    service.vote(gid, [shop.place()])
+    done(service.do("prepare", gid=gid, survivors=[True]))
+    done(service.do("commit", gid=gid))
+    done(service.do("trim-witnesses", gids=[service.gid()]))
+    done(service.do("trim-steps", saga_ids=[]))
+
+
+@rule("Identity")
+def batches_name_their_members(service, shop):
+    """Each vote repeats its order_id, each reply its saga_id, in the order of the question."""
+    operations, gid = [shop.place() for _ in range(3)], service.gid()
+    orders = [operation["order_id"] for operation in operations]
+    for votes in (service.vote(gid, operations), service.judge(gid, [True, False, True])):
+        expect([vote.get("order_id") for vote in votes] == orders, f"asked for {orders}, got {votes}")
+    sagas = [str(uuid.uuid4()) for _ in range(3)]
+    replies = service.run_step(shop.do_step[0], *((saga, shop.step()) for saga in sagas))
+    expect([reply.get("saga_id") for reply in replies] == sagas, f"asked for {sagas}, got {replies}")
+
+
+@rule("Identity")
+def a_foreign_call_is_refused(service, shop):
+    """A body that names another call or participant than the path is an error, and nothing is done."""
+    gid = service.prepared(shop.place())
+    for wrong in ({"call": "witness"}, {"participant": "warehouse"}, {"call": 7}):
+        body = {"participant": service.participant, "call": "commit", "request_id": "r", "gid": gid, **wrong}
+        answer = service.send("POST", service.path("commit"), json.dumps(body).encode(), service.headers())
+        fails(answer, "error")
+    expect(gid in service.listed() and not service.witness(gid), "it was committed by a foreign call")
+
+
+@rule("Calls")
+def the_media_type_is_asked_for(service, shop):
+    """A body that is not said to be application/json is an error, and nothing is done."""
+    gid = service.prepared(shop.place())
+    for wrong in ("text/plain", "application/x-www-form-urlencoded"):
+        headers = service.headers(**{"Content-Type": wrong})
+        answer = service.send("POST", service.path("commit"), service.text_of("commit", "r", {"gid": gid}), headers)
+        fails(answer, "error")
+    expect(gid in service.listed() and not service.witness(gid), "it was committed by a form")
+
+
+@rule("Calls")
+def a_member_named_twice(service, shop):
+    """A body that names a member twice is an error, at any depth, and nothing is done."""
+    gid, other = service.prepared(shop.place()), service.gid()
+    for text in (f'{{"gid": "{other}", "gid": "{gid}"}}', f'{{"gid": "{gid}", "gid": "{gid}"}}',
+                 f'{{"gid": "{gid}", "more": [{{"a": 1, "a": 1}}]}}'):
+        fails(service.send("POST", service.path("commit"), text.encode(), service.headers()), "error")
+    expect(gid in service.listed() and not service.witness(gid), "it was committed")
 
 
 @rule("Calls")

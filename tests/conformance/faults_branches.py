@@ -83,6 +83,10 @@ class WitnessOfItsOwn(Shipping):
 
 @fault("no_second_branch")
 class WitnessOfAnother(Shipping):
+    def vote(self, body, until):
+        self.ended.clear()
+        return super().vote(body, until)
+
     def write_witness(self, session, gid):
         session.execute(branches.WITNESS + " ON CONFLICT DO NOTHING", (gid,))
 
@@ -168,7 +172,25 @@ class NeverReleasesByItself(Shipping):
 class VotesAgain(Shipping):
     def vote(self, body, until):
         self.release(body, until)
+        self.ended.clear()
         return super().vote(body, until)
+
+
+@fault("no_vote_after_its_end")
+class OpensWhatHasEnded(Shipping):
+    def vote(self, body, until):
+        self.ended.clear()
+        return super().vote(body, until)
+
+
+@fault("requests_sent_twice")
+class TheSecondVoteEndsTheFirst(Shipping):
+    def vote(self, body, until):
+        try:
+            return super().vote(body, until)
+        except Failure:
+            self.release(body, until)
+            raise
 
 
 @fault("prepare_twice")

@@ -94,7 +94,19 @@ class Service:
 
     def ask(self, call, timeout_ms=TIMEOUT_MS, **body):
         """The Answer, whatever it is."""
-        return self.send("POST", self.path(call), json.dumps(body).encode(), self.headers(timeout_ms))
+        headers = self.headers(timeout_ms)
+        return self.send("POST", self.path(call), self.text_of(call, headers["X-Request-ID"], body), headers)
+
+    def text_of(self, call, request_id, body):
+        """A request's body, with its identity."""
+        return json.dumps({"participant": self.participant, "call": call, "request_id": request_id, **body}).encode()
+
+    def bytes_of(self, call, request_id, body):
+        """A whole request, for those who send it themselves."""
+        text = self.text_of(call, request_id, body)
+        headers = {"Host": self.host, **self.headers(**{"X-Request-ID": request_id}), "Content-Length": len(text)}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"POST {self.prefix}{self.path(call)} HTTP/1.1\r\n{lines}\r\n".encode() + text
 
     def do(self, call, **body):
         """The body of a 200."""
@@ -192,6 +204,18 @@ def checked_votes(votes, count, call):
 
 def answers(votes):
     return [vote["answer"] for vote in votes]
+
+
+def done(body):
+    """An answer that says that it was done, and nothing else."""
+    others = set(body) & {"votes", "replies", "gids", "present", "found", "rows", "failure", "error", "status"}
+    expect(body.get("done") is True and not others, f"expected done, got {body}")
+
+
+def repeats(answer, **identity):
+    """An answer, of a success or of a failure, that repeats these members."""
+    seen = {name: answer.member(name) for name in identity}
+    expect(seen == identity, f"asked {identity}, answered {seen} ({answer.status})")
 
 
 def statuses(replies):

@@ -27,6 +27,7 @@ KINDS = {"57014": "timeout", "55P03": "lock_timeout", "40P01": "deadlock", "4000
          "53": "unavailable", "22": "poison", "23": "poison"}
 ECHOED = ("X-Correlation-ID", "X-Request-ID")
 BODY_BYTES_MAX = 8 << 20
+IDENTITY_MAX = 128     # of what is repeated
 CONNECTIONS_MAX = 256  # a thread each
 CALLS_MAX = 64         # under way at once; the others wait
 TIMEOUT_MS, TIMEOUT_MS_MAX = 3000, 30000
@@ -117,14 +118,28 @@ class Sessions:
             self.give(session)
 
 
+def each_once(members):
+    """An object that names a member twice is none: two readers could each believe another one."""
+    made = dict(members)
+    if len(made) < len(members):
+        raise ValueError("a member is named twice")
+    return made
+
+
+def no_number(text):
+    raise ValueError(text)
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """One connection, kept alive. A subclass has `participant`, `token`, `log_calls`, `calls` and `stopping`."""
     protocol_version, timeout, wbufsize, disable_nagle_algorithm = "HTTP/1.1", 30, -1, True
 
     def do_POST(self):
         started = time.monotonic()
+        # Every answer repeats what it is for; until the body is read, that is what path and header say.
+        self.identity = {"call": self.path.rpartition("/")[2], "request_id": self.headers.get("X-Request-ID", "")}
         try:
-            answer, status = self.perform(self.read_body(), started), 200
+            answer, status = self.perform(self.read_body(), started) or {"done": True}, 200
         except Failure as failure:
             answer, status = failure.body, failure.status
         except psycopg.Error as error:
@@ -133,18 +148,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             answer = Failure("error", f"a request that cannot be read: {type(error).__name__}", 400).body
             status = 400
-        self.reply(status, answer)
+        self.reply(status, {**self.identity, **answer})
         if self.log_calls or status in (401, 500):  # the others are the caller's to report
             line = {"call": self.path[:128], "status": status, "ms": round(1000 * (time.monotonic() - started)),
                     **{name: self.headers.get(name, "")[:128] for name in ECHOED}}
             sys.stderr.write(json.dumps(line) + "\n")
 
     def read_body(self):
-        length = self.headers.get("Content-Length", "")
+        lengths = self.headers.get_all("Content-Length", [])
+        length = lengths[0] if len(lengths) == 1 else ""
         if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > BODY_BYTES_MAX:
             self.close_connection = True  # where this request ends is not known
-            raise Failure("error", "a body needs a Content-Length, of a size that is taken", 413)
-        return self.rfile.read(int(length))
+            raise Failure("error", "a body needs one Content-Length, of a size that is taken", 413)
+        text = self.rfile.read(int(length))
+        if len(text) < int(length):
+            self.close_connection = True
+            raise Failure("error", "the body is cut off", 400)
+        return text
 
     def perform(self, text, started):
         wanted = f"Bearer {self.token}".encode()
@@ -155,14 +175,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Failure("error", "no such call", 404)
         if self.headers.get_content_type() != "application/json":
             raise Failure("error", "the body must be application/json", 415)
-        body = json.loads(text)
+        body = json.loads(text, object_pairs_hook=each_once, parse_constant=no_number)
         if not isinstance(body, dict):
             raise Failure("error", "the body must be an object", 400)
+        self.identify(body, call)
         timeout_ms = min(int(self.headers.get("Txcoord-Timeout-Ms", TIMEOUT_MS)), TIMEOUT_MS_MAX)
         with self.calls:
             if self.stopping.is_set():
                 raise Failure("unavailable", "the service is stopping")
             return getattr(self.participant, call.replace("-", "_"))(body, started + timeout_ms / 1000)
+
+    def identify(self, body, call):
+        """What the answer repeats. The body counts: a proxy may write headers anew, and an older caller has no more."""
+        for name, here in (("call", call), ("participant", self.participant.NAME)):
+            if body.get(name, here) != here:
+                raise Failure("error", f"{name} is not the one of the path", 400)
+        self.identity.update({name: body[name] for name in ("request_id", "gid")
+                              if isinstance(body.get(name), str) and len(body[name]) <= IDENTITY_MAX})
 
     def do_GET(self):
         path = self.path.partition("?")[0]

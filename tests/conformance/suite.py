@@ -16,6 +16,7 @@ import cases_promises  # noqa: F401  (its rules register themselves, as do the n
 import cases_branches  # noqa: F401
 import cases_steps  # noqa: F401
 import cases_services  # noqa: F401
+import cases_sync  # noqa: F401
 import cases_wire  # noqa: F401
 from fixtures import FIXTURES
 from kit import RULES, Broken, NotHere, Service

@@ -205,6 +205,7 @@ class TwoVersions(unittest.TestCase):
         process.start()
 
     def there_and_back(self):
+        # Participants before coordinators, and back in the opposite order: docs/rolling.md.
         everyone = [*self.stack.services.values(), *self.pair]
         for process in everyone:
             process.binary = OTHER
@@ -213,17 +214,19 @@ class TwoVersions(unittest.TestCase):
         load = Load([coordinator.port for coordinator in self.pair], Shop(self.pair[0].port), clients=12,
                     seed=self.seed, modes=Modes.ALL)
         try:
-            for binary in (harness.BINARY, OTHER):
-                for process in everyone:
-                    flows(load)
-                    self.change(process, binary)
-            flows(load)
-            # And once the hard way: each takes up what the other version left.
-            for coordinator, binary in zip(self.pair, (harness.BINARY, OTHER)):
+            for process in everyone:
+                flows(load)
+                self.change(process, harness.BINARY)
+            # Once the hard way: each takes up what the other version left.
+            for coordinator, binary in zip(self.pair, (OTHER, harness.BINARY)):
+                flows(load)
                 coordinator.kill()
                 flows(load)
                 coordinator.binary = binary
                 coordinator.start()
+            for process in reversed(everyone):
+                flows(load)
+                self.change(process, OTHER)
             flows(load)
         finally:
             memory = load.stop(30)

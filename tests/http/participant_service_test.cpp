@@ -31,6 +31,8 @@ protocol::Gid gid_number(std::uint64_t seq) {
   return *gid;
 }
 
+std::string gid_body(const protocol::Gid& gid) { return R"({"gid":")" + format(gid) + R"("})"; }
+
 std::shared_ptr<const Operation> cancel() {
   auto operation = std::make_shared<Operation>();
   operation->kind = OperationKind::cancel;
@@ -248,6 +250,99 @@ TEST_CASE("a vote whose caller did not hear it is given up: it keeps no lock whe
   rig.script.let_go("payment.vote");
   rig.until([&] { return count(rig.script.trace, "payment.release done") == 1; });
   rig.until([&] { return rig.host.open_branches() == 0; });
+}
+
+TEST_CASE("a judge whose caller did not wait for it is given up: it keeps no lock when it ends") {
+  Rig rig;
+  const auto gid = gid_number(1);
+  REQUIRE(rig.wait(rig.participant->vote(gid, {cancel()})).ok());
+  rig.script.hold("payment.judge");
+  const auto judged = rig.wait(rig.participant->judge(gid, {true}));
+  REQUIRE_FALSE(judged.ok());
+  CHECK(judged.failure().kind == FailureKind::timeout);
+  // The release reaches the service while the judge is still under way there.
+  rig.until(
+      [&] { return rig.wait(rig.host.handle("payment", "release", gid_body(gid))).status == 200; });
+  CHECK(count(rig.script.trace, "payment.release") == 0);
+  rig.script.let_go("payment.judge");
+  rig.until([&] { return count(rig.script.trace, "payment.release done") == 1; });
+  rig.until([&] { return rig.host.open_branches() == 0; });
+}
+
+TEST_CASE("a release during a PREPARE ends nothing that is prepared") {
+  Rig rig;
+  const auto gid = gid_number(1);
+  REQUIRE(rig.wait(rig.participant->vote(gid, {cancel()})).ok());
+  rig.script.hold("payment.prepare");
+  const auto prepared = rig.wait(rig.participant->prepare(gid, {true}));
+  REQUIRE_FALSE(prepared.ok());
+  CHECK(prepared.failure().outcome_unknown);
+  rig.script.let_go("payment.prepare");
+  rig.until([&] { return rig.host.open_branches() == 0; });
+  CHECK(rig.fake.prepared == std::set{gid});
+  CHECK(count(rig.script.trace, "payment.release") == 0);
+}
+
+TEST_CASE("a vote that comes after its release, or once more after its end, opens no branch") {
+  Rig rig;
+  rig.wait(rig.participant->release(gid_number(1)));
+  CHECK_FALSE(rig.wait(rig.participant->vote(gid_number(1), {cancel()})).ok());
+  REQUIRE(rig.wait(rig.participant->vote(gid_number(2), {cancel()})).ok());
+  REQUIRE(rig.wait(rig.participant->prepare(gid_number(2), {true})).ok());
+  CHECK_FALSE(rig.wait(rig.participant->vote(gid_number(2), {cancel()})).ok());
+  CHECK(rig.host.open_branches() == 0);
+  CHECK(count(rig.script.trace, "payment.vote") == 1);
+}
+
+TEST_CASE("every answer repeats its question, a failure's too, and older callers' by the header") {
+  Rig rig;
+  const auto gid = gid_number(1);
+  const auto answered = [&](const char* call, const std::string& body, const char* header) {
+    return rig.wait(rig.host.handle("payment", call, body, header)).body;
+  };
+  const std::string text = format(gid);
+  const std::string asked = R"({"call":"witness","request_id":"r1","gid":")" + text + R"("})";
+  CHECK(answered("witness", asked, "of the header")
+            .starts_with(R"({"call":"witness","request_id":"r1","gid":")" + text + R"(")"));
+  CHECK(answered("commit", gid_body(gid), "r2")
+            .starts_with(R"({"call":"commit","request_id":"r2","gid":")" + text + R"(")"));
+  CHECK(answered("commit", "{", "r3").starts_with(R"({"call":"commit","request_id":"r3","title")"));
+  CHECK(answered("release", gid_body(gid), "r4").ends_with(R"("done":true})"));
+}
+
+TEST_CASE("a request for another call, or another participant, than its path says is refused") {
+  Rig rig;
+  const std::string gid = format(gid_number(1));
+  REQUIRE(rig.wait(rig.participant->vote(gid_number(1), {cancel()})).ok());
+  const auto prepare = [&](const std::string& more) {
+    return rig
+        .wait(rig.host.handle("payment", "prepare",
+                              R"({"gid":")" + gid + R"(","survivors":[true])" + more + "}"))
+        .status;
+  };
+  CHECK(prepare(R"(,"call":"judge")") == 400);
+  CHECK(prepare(R"(,"participant":"order")") == 400);
+  CHECK(prepare(R"(,"survivors":[true])") == 400);  // named twice
+  CHECK(rig.fake.prepared.empty());
+  CHECK(prepare(R"(,"call":"prepare","participant":"payment")") == 200);
+}
+
+TEST_CASE("a call whose body is not said to be JSON is refused before it is read") {
+  Rig rig;
+  const std::string body = gid_body(gid_number(1));
+  const auto status = [&](std::string_view media_type) {
+    http::Request request;
+    request.method = "POST";
+    request.target = "/participant/v1/payment/witness";
+    request.content_type = media_type;
+    request.request_id = "r1";
+    request.body = body;
+    return rig.wait(rig.api.handle(request)).status;
+  };
+  CHECK(status("application/json") == 200);
+  CHECK(status("Application/JSON; charset=utf-8") == 200);
+  for (const char* other : {"", "text/plain", "application/x-www-form-urlencoded", "text/json"})
+    CHECK(status(other) == 415);
 }
 
 TEST_CASE("five calls without an answer open the breaker, and a probe's answer closes it") {

@@ -51,4 +51,16 @@ TEST_CASE("a text that is no JSON, or no object, is told as such") {
   const auto nothing = [](const JsonReader&) {};
   CHECK(error_of("{", nothing) == "a test: it is no JSON");
   CHECK(error_of("[]", nothing) == "a test: it is no object");
+  CHECK(error_of("{} {}", nothing) == "a test: it is no JSON");
+  CHECK(error_of("{} \n", nothing) == "no error");
+  CHECK(error_of(std::string(40, '['), nothing) == "a test: it is no JSON");
+}
+
+TEST_CASE("a member that is named twice is refused, at any depth: two readers could differ") {
+  const auto nothing = [](const JsonReader&) {};
+  const std::string twice = "a test: it names a member twice";
+  CHECK(error_of(R"({"a":1,"a":1})", nothing) == twice);
+  CHECK(error_of(R"({"a":[{"b":{"c":1,"d":2,"c":3}}]})", nothing) == twice);
+  CHECK(error_of(R"({"a":1,"\u0061":2})", nothing) == twice);
+  CHECK(error_of(R"({"a":{"a":1},"b":[{"a":1},{"a":1}]})", nothing) == "no error");
 }

@@ -1,8 +1,10 @@
 // See json_reader.hpp.
 #include "txcoord/base/json_reader.hpp"
 
+#include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/monotonic_resource.hpp>
-#include <boost/json/parse.hpp>
+#include <boost/json/value_stack.hpp>
+#include <limits>
 
 namespace txcoord {
 
@@ -35,15 +37,62 @@ bool find_path(const json::value& value, const json::object& sought, std::string
   return false;
 }
 
+// Builds the tree as Boost.JSON's own handler does, and counts the members that are named: an
+// object keeps the last of two with one name, and says nothing.
+struct CountingHandler {
+  using Error = json::error_code;
+  using Text = json::string_view;
+  static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
+  static constexpr std::size_t max_object_size = unlimited, max_array_size = unlimited,
+                               max_key_size = unlimited, max_string_size = unlimited;
+
+  json::value_stack stack;
+  std::size_t named = 0;
+
+  bool on_document_begin(Error&) { return true; }
+  bool on_document_end(Error&) { return true; }
+  bool on_object_begin(Error&) { return true; }
+  bool on_object_end(std::size_t members, Error&) { return stack.push_object(members), true; }
+  bool on_array_begin(Error&) { return true; }
+  bool on_array_end(std::size_t elements, Error&) { return stack.push_array(elements), true; }
+  bool on_key_part(Text part, std::size_t, Error&) { return stack.push_chars(part), true; }
+  bool on_key(Text part, std::size_t, Error&) { return ++named, stack.push_key(part), true; }
+  bool on_string_part(Text part, std::size_t, Error&) { return stack.push_chars(part), true; }
+  bool on_string(Text part, std::size_t, Error&) { return stack.push_string(part), true; }
+  bool on_number_part(Text, Error&) { return true; }
+  bool on_int64(std::int64_t number, Text, Error&) { return stack.push_int64(number), true; }
+  bool on_uint64(std::uint64_t number, Text, Error&) { return stack.push_uint64(number), true; }
+  bool on_double(double number, Text, Error&) { return stack.push_double(number), true; }
+  bool on_bool(bool flag, Error&) { return stack.push_bool(flag), true; }
+  bool on_null(Error&) { return stack.push_null(), true; }
+  bool on_comment_part(Text, Error&) { return true; }
+  bool on_comment(Text, Error&) { return true; }
+};
+
+// Of all objects in the value.
+std::size_t members_of(const json::value& value) {
+  std::size_t count = 0;
+  if (const json::object* const object = value.if_object()) {
+    count = object->size();
+    for (const auto& member : *object) count += members_of(member.value());
+  } else if (const json::array* const elements = value.if_array()) {
+    for (const json::value& element : *elements) count += members_of(element);
+  }
+  return count;
+}
+
 }  // namespace
 
 json::value parse_our_json(std::string_view what, std::string_view text) {
-  boost::system::error_code error;
+  json::basic_parser<CountingHandler> parser{json::parse_options()};
+  CountingHandler& handler = parser.handler();
   // One block that goes as a whole: most of the time would else go to small allocations.
-  json::value parsed =
-      json::parse(json::string_view(text.data(), text.size()), error,
-                  json::make_shared_resource<json::monotonic_resource>(text.size()));
-  if (error) refuse_at(what, "", "is no JSON");
+  handler.stack.reset(json::make_shared_resource<json::monotonic_resource>(text.size()));
+  boost::system::error_code error;
+  const std::size_t used = parser.write_some(false, text.data(), text.size(), error);
+  if (error || used < text.size()) refuse_at(what, "", "is no JSON");
+  json::value parsed = handler.stack.release();
+  if (members_of(parsed) != handler.named) refuse_at(what, "", "names a member twice");
   return parsed;
 }
 

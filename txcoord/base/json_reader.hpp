@@ -34,7 +34,8 @@ std::string_view word_of(T value, std::span<const Word<T>> words) {
   throw std::logic_error("a value without a word");
 }
 
-// The whole text as JSON; throws JsonReadError. Depth is bounded by Boost.JSON (32).
+// The whole text as JSON; throws JsonReadError, also when an object names a member twice (two
+// readers could each believe another one of them). Depth is bounded by Boost.JSON (32).
 boost::json::value parse_our_json(std::string_view what, std::string_view text);
 
 // An object's members. The value outlives the reader, and does not move. It costs what it reads: a

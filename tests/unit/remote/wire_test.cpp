@@ -34,6 +34,22 @@ auto read_text(const std::string& text, Read read) {
   return read(JsonReader("a test", parsed));
 }
 
+auto votes_for(std::vector<std::string> order_ids) {
+  return [order_ids = std::move(order_ids)](const JsonReader& reader) {
+    return read_votes(reader, order_ids);
+  };
+}
+
+auto replies_for(std::vector<std::string> saga_ids) {
+  return [saga_ids = std::move(saga_ids)](const JsonReader& reader) {
+    return read_replies(reader, saga_ids);
+  };
+}
+
+Failure failure_of(int status, const std::string& body) {
+  return read_text(body, [&](const JsonReader& reader) { return read_failure(status, reader); });
+}
+
 Operation full_operation() {
   Operation operation;
   operation.kind = OperationKind::place;
@@ -128,7 +144,9 @@ TEST_CASE("votes, steps and their replies, gauges and log points are read as the
   const protocol::Votes votes = {{},
                                  {protocol::Answer::no, false, "OUT_OF_STOCK", "2 left"},
                                  {protocol::Answer::retry, true, "", "rows are missing"}};
-  CHECK(read_text(written([&](JsonWriter& out) { write_votes(out, votes); }), read_votes) == votes);
+  const std::vector<std::string> orders = {"o1", "o2", "o3"};
+  CHECK(read_text(written([&](JsonWriter& out) { write_votes(out, votes, orders); }),
+                  votes_for(orders)) == votes);
 
   StepRequest request;
   request.step = "release";
@@ -146,8 +164,9 @@ TEST_CASE("votes, steps and their replies, gauges and log points are read as the
 
   const std::vector<StepReply> replies = {
       {}, {StepStatus::barred, "", ""}, {StepStatus::refused, "CARD_DECLINED", "by the bank"}};
-  const auto heard =
-      read_text(written([&](JsonWriter& out) { write_replies(out, replies); }), read_replies);
+  const std::vector<std::string> sagas = {"s1", "s2", "s3"};
+  const auto heard = read_text(
+      written([&](JsonWriter& out) { write_replies(out, replies, sagas); }), replies_for(sagas));
   REQUIRE(heard.size() == 3);
   CHECK(heard[1].status == StepStatus::barred);
   CHECK(heard[2].reason == "CARD_DECLINED");
@@ -179,7 +198,7 @@ TEST_CASE("each failure comes out as it went in, with its own status") {
                              FailureKind::busy, FailureKind::fenced, FailureKind::error);
   const bool unknown = GENERATE(true, false);
   const Failure read =
-      read_failure(failure_status(kind), failure_body({kind, unknown, "40P01", "words \"x\""}));
+      failure_of(failure_status(kind), failure_body({kind, unknown, "40P01", "words \"x\""}));
   CHECK(read.kind == kind);
   CHECK(read.outcome_unknown == unknown);
   CHECK(read.sqlstate == "40P01");
@@ -204,39 +223,68 @@ TEST_CASE("members that a newer version added are passed over, in requests and i
   CHECK(step.calls[0].saga_id == "saga-1");
 
   const protocol::Votes votes = {{}, {protocol::Answer::no, true, "OUT_OF_STOCK", "2 left"}};
-  CHECK(read_text(with_future_members(written([&](JsonWriter& out) { write_votes(out, votes); })),
-                  read_votes) == votes);
+  const std::vector<std::string> orders = {"o1", "o2"};
+  CHECK(read_text(
+            with_future_members(written([&](JsonWriter& out) { write_votes(out, votes, orders); })),
+            votes_for(orders)) == votes);
   const std::vector<StepReply> replies = {{StepStatus::refused, "CARD_DECLINED", "by the bank"}};
-  CHECK(
-      read_text(with_future_members(written([&](JsonWriter& out) { write_replies(out, replies); })),
-                read_replies)
-          .at(0)
-          .reason == "CARD_DECLINED");
+  const std::string heard =
+      written([&](JsonWriter& out) { write_replies(out, replies, {"saga-1"}); });
+  CHECK(read_text(with_future_members(heard), replies_for({"saga-1"})).at(0).reason ==
+        "CARD_DECLINED");
   const auto busy =
-      read_failure(409, with_future_members(failure_body({FailureKind::busy, false, "", ""})));
+      failure_of(409, with_future_members(failure_body({FailureKind::busy, false, "", ""})));
   CHECK(busy.kind == FailureKind::busy);
 }
 
 TEST_CASE("a word that this version does not know is no answer: nobody acts on a guess") {
-  CHECK_THROWS_MATCHES(read_text(R"({"votes":[{"answer":"perhaps","final":true}]})", read_votes),
+  CHECK_THROWS_MATCHES(read_text(R"({"votes":[{"order_id":"o","answer":"perhaps","final":true}]})",
+                                 votes_for({"o"})),
                        JsonReadError, MessageMatches(ContainsSubstring("answer")));
-  CHECK_THROWS_AS(read_text(R"({"replies":[{"status":"later"}]})", read_replies), JsonReadError);
-  const Failure newer = read_failure(409, R"({"failure":"quota","outcome_unknown":false})");
-  CHECK(newer.kind == FailureKind::error);
-  CHECK(newer.outcome_unknown);
+  CHECK_THROWS_AS(
+      read_text(R"({"replies":[{"saga_id":"s","status":"later"}]})", replies_for({"s"})),
+      JsonReadError);
+  CHECK_THROWS_AS(failure_of(409, R"({"failure":"quota","outcome_unknown":false})"), JsonReadError);
+}
+
+TEST_CASE("a batch of another question is no answer: reordered, foreign, short, long, or unnamed") {
+  const protocol::Votes votes = {{}, {protocol::Answer::no, true, "OUT_OF_STOCK", ""}};
+  const std::string heard = written([&](JsonWriter& out) {
+    write_votes(out, votes, {"o1", "o2"});
+  });
+  CHECK(read_text(heard, votes_for({"o1", "o2"})).size() == 2);
+  for (const std::vector<std::string>& asked :
+       {std::vector<std::string>{"o2", "o1"}, {"o1", "o3"}, {"o1"}, {"o1", "o2", "o3"}, {}})
+    CHECK_THROWS_AS(read_text(heard, votes_for(asked)), JsonReadError);
+  CHECK_THROWS_AS(read_text(R"({"votes":[{"answer":"yes","final":true}]})", votes_for({"o1"})),
+                  JsonReadError);
+
+  const std::vector<StepReply> replies = {{}, {StepStatus::barred, "", ""}};
+  const std::string done = written([&](JsonWriter& out) {
+    write_replies(out, replies, {"s1", "s2"});
+  });
+  CHECK(read_text(done, replies_for({"s1", "s2"})).size() == 2);
+  for (const std::vector<std::string>& asked :
+       {std::vector<std::string>{"s2", "s1"}, {"s1"}, {"s1", "s2", "s3"}})
+    CHECK_THROWS_AS(read_text(done, replies_for(asked)), JsonReadError);
 }
 
 TEST_CASE("a reason that this version does not know is passed on as it is") {
   const auto votes =
-      read_text(R"({"votes":[{"answer":"no","final":true,"reason":"TOO_HEAVY"}]})", read_votes);
+      read_text(R"({"votes":[{"order_id":"o","answer":"no","final":true,"reason":"TOO_HEAVY"}]})",
+                votes_for({"o"}));
   CHECK(votes.at(0).reason == "TOO_HEAVY");
 }
 
-TEST_CASE("the answer of whoever stands in between is no participant's word: nothing is known") {
-  CHECK(read_failure(503, "<html>").kind == FailureKind::unavailable);
-  CHECK(read_failure(504, "").kind == FailureKind::timeout);
-  CHECK(read_failure(404, "<html>").kind == FailureKind::error);
-  CHECK(read_failure(502, "<html>").outcome_unknown);
+TEST_CASE("a failure of another program, or under another status, is no failure of the protocol") {
+  CHECK_THROWS_AS(failure_of(503, R"({"error":"upstream"})"), JsonReadError);
+  CHECK_THROWS_AS(failure_of(404, R"({"failure":"not_found"})"), JsonReadError);
+  const std::string busy = failure_body({FailureKind::busy, false, "", ""});
+  CHECK(failure_of(409, busy).kind == FailureKind::busy);
+  CHECK_THROWS_AS(failure_of(503, busy), JsonReadError);
+  const std::string defect = failure_body({FailureKind::error, false, "", ""});
+  CHECK(failure_of(401, defect).kind == FailureKind::error);
+  CHECK_THROWS_AS(failure_of(302, defect), JsonReadError);
 }
 
 TEST_CASE("views are read as they were written, what is absent included") {
