@@ -12,6 +12,9 @@
 //  3. Claims come before the locks of the business rows, in the order of the key: who waits for a
 //     claim holds nothing but claims that sort before it, and branches of groups claim nothing. So
 //     no cycle is possible.
+// A row that somebody else holds stays with the calls that need it: they are answered `retry`, their
+// claims are given back, and the rest of the batch commits. A claim cannot skip (ON CONFLICT waits):
+// its wait is short, and whoever calls halves the batch when it fails with lock_timeout.
 // A business refusal is kept in its row and so is final. That of a compensation, or of a step that
 // must succeed, is not kept: it needs a person, and is asked again until it can be done (I8).
 #include <algorithm>
@@ -77,11 +80,17 @@ struct StepWork {
   std::shared_ptr<std::atomic<bool>> sent = std::make_shared<std::atomic<bool>>(false);
 
   std::vector<StepReply> operator()(pg::Session& session) {
-    session.exec_simple("BEGIN");
+    return with_lock_mode(request.lock_mode,
+                          [&](LockMode mode) { return run(session, mode); });
+  }
+
+ private:
+  std::vector<StepReply> run(pg::Session& session, LockMode mode) {
+    begin_bounded(session);
     try {
       std::vector<StepReply> replies(request.calls.size());
       const std::vector<std::size_t> fresh = claim(session, replies);
-      if (!fresh.empty()) perform(session, fresh, replies);
+      if (!fresh.empty()) perform(session, fresh, replies, mode);
       // A COMMIT outside of a transaction is no error: what was lost must not be called done.
       if (!session.in_transaction())
         throw std::logic_error("step: its transaction is gone before COMMIT");
@@ -94,7 +103,6 @@ struct StepWork {
     }
   }
 
- private:
   bool compensates() const { return !request.undoes.empty(); }
 
   // Claims every call's row, answers those that were answered before, and gives the others.
@@ -156,7 +164,7 @@ struct StepWork {
   }
 
   void perform(pg::Session& session, const std::vector<std::size_t>& fresh,
-               std::vector<StepReply>& replies) {
+               std::vector<StepReply>& replies, LockMode mode) {
     Operations operations;
     OperationMask candidates;
     for (const std::size_t i : fresh) {
@@ -164,7 +172,7 @@ struct StepWork {
       candidates.push_back(request.calls[i].refuse_as.empty());
     }
     std::shared_ptr<const LockedRows> rows = logic->without_locks(operations);
-    if (!rows) rows = logic->lock(session, operations, preliminary);
+    if (!rows) rows = logic->lock(session, operations, preliminary, mode);
     for (std::size_t k = 0; k < fresh.size(); ++k) {
       if (candidates[k] && rows->undone_already(*operations[k])) candidates[k] = false;
     }
