@@ -87,6 +87,17 @@ TEST_CASE("order and shipping: a held row is neither missing nor waited for", "[
   CHECK(votes[0].answer == Answer::retry);
   CHECK(votes[0].busy == "order/" + first->order_id);
   CHECK(votes[1].answer == Answer::yes);
+
+  HeldRig<ShippingParts> shipments("shipping", &shipping);
+  for (const auto& placed : {first, second}) {
+    placed->place.address.prefecture = "東京都";
+    placed->place.shipment_id = uuid_v7();
+  }
+  shipments.branch.committed({first, second});
+  shipments.hold("SELECT FROM shipments WHERE order_id = '" + first->order_id + "' FOR UPDATE");
+  const auto shipped = shipments.branch.vote(shipments.branch.next_gid(), cancels);
+  CHECK(shipped[0].busy == "shipping/" + first->order_id);
+  CHECK(shipped[1].answer == Answer::yes);
 }
 
 TEST_CASE("a step whose row is held gives its claim back, and the rest of its batch is done",
