@@ -75,15 +75,16 @@ Submissions Quarantine::obtained(const Submission& submission) {
 
 Submissions Quarantine::expire(SteadyTime now, bool all) {
   Submissions expired;
-  std::erase_if(rows_, [&](auto& entry) {
-    Row& row = entry.second;
+  for (auto& [key, row] : rows_) {
     std::erase_if(row.waiting, [&](SubmissionPtr& waiting) {
       if (!all && waiting->give_up_at > now) return false;
       expired.push_back(std::move(waiting));
       --waiting_;
       return true;
     });
-    return row.waiting.empty() && now - row.struck_at > quiet_after;
+  }
+  std::erase_if(rows_, [now](const auto& entry) {
+    return entry.second.waiting.empty() && now - entry.second.struck_at > quiet_after;
   });
   return expired;
 }
