@@ -15,6 +15,10 @@ asio::awaitable<Result<PreliminaryPtr>> BranchLogic::before_vote(
 
 std::unique_ptr<LockedRows> BranchLogic::without_locks(const Operations&) const { return nullptr; }
 
+std::string begin_bounded() {
+  return "BEGIN; SET LOCAL lock_timeout = " + std::to_string(contended_wait_max.count());
+}
+
 void roll_back(pg::Session& session) noexcept {
   try {
     if (session.in_transaction()) session.exec_simple("ROLLBACK");

@@ -2,10 +2,13 @@
 // group locks, how its operations are judged from them, and how the survivors are applied.
 //
 // Rules for an implementation:
-//  - lock() takes every lock that apply() will need: parent rows only, in immutable key order,
-//    FOR NO KEY UPDATE; children are read in the NEXT statement (a subselect beside the lock is
-//    stale). apply() may wait for no lock that the vote did not take: no foreign keys to rows not
+//  - lock() takes every lock that apply() will need: parent rows in immutable key order, FOR NO KEY
+//    UPDATE, then the children that will change, in the NEXT statement (a subselect beside the lock
+//    is stale). apply() may wait for no lock that the vote did not take: no foreign keys to rows not
 //    locked, unique ids made by us.
+//  - A row that somebody else holds stays with the operations that need it. Under LockMode::skip a
+//    held row comes back as no row, exactly like one that does not exist: whether it exists is read
+//    afterwards without a lock. There and not locked is vote_busy(), never a refusal (I10).
 //  - A later operation counts what an earlier candidate with yes takes, never what it gives back.
 //  - A missing row of an order that another service may already call confirmed is
 //    Answer::retry, recorded nowhere (I9); a state that can never allow it is a final no.
@@ -51,8 +54,11 @@ class BranchLogic {
   virtual std::unique_ptr<LockedRows> without_locks(const Operations& operations) const;
 
   // Inside the branch's transaction, on a worker thread; blocks. Throws what libpqxx throws.
+  // With LockMode::wait the caller has bounded the wait (lock_timeout), and calls again with skip
+  // when it ran out (55P03).
   virtual std::unique_ptr<LockedRows> lock(pg::Session& session, const Operations& operations,
-                                           const PreliminaryPtr& preliminary) const = 0;
+                                           const PreliminaryPtr& preliminary,
+                                           LockMode mode) const = 0;
 
   // Inside the branch's transaction, on a worker thread: writes the survivors set-wise, a few
   // statements for the group. `gid` is the global transaction's, as text (orders.transaction_id).
@@ -62,6 +68,24 @@ class BranchLogic {
                      const OperationMask& survivors, const LockedRows& rows,
                      const std::string& gid) const = 0;
 };
+
+// BEGIN for a branch or a step: no lock is waited for longer than contended_wait_max, neither the
+// rows under LockMode::wait nor what apply() should never have to wait for.
+std::string begin_bounded();
+
+// Runs `work(mode)`; when a lock was waited for too long under LockMode::wait, once more with skip.
+// `work` leaves no transaction open when it throws.
+template <class Work>
+auto with_lock_mode(LockMode mode, Work work) {
+  if (mode == LockMode::wait) {
+    try {
+      return work(LockMode::wait);
+    } catch (const pqxx::sql_error& error) {
+      if (error.sqlstate() != std::string_view("55P03")) throw;
+    }
+  }
+  return work(LockMode::skip);
+}
 
 // ROLLBACK if a transaction is open; never throws: a session that cannot is closed by its pool.
 void roll_back(pg::Session& session) noexcept;

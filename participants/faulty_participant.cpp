@@ -99,20 +99,22 @@ void FaultyParticipant::refuse_some(const ParticipantFaults& faults, StepRequest
 }
 
 asio::awaitable<Result<protocol::Votes>> FaultyParticipant::vote(protocol::Gid gid,
-                                                                 Operations operations) {
-  if (!faults_) return inner_.vote(std::move(gid), std::move(operations));
-  return faulty_vote(*faults_, std::move(gid), std::move(operations));
+                                                                 Operations operations,
+                                                                 LockMode lock_mode) {
+  if (!faults_) return inner_.vote(std::move(gid), std::move(operations), lock_mode);
+  return faulty_vote(*faults_, std::move(gid), std::move(operations), lock_mode);
 }
 
 asio::awaitable<Result<protocol::Votes>> FaultyParticipant::faulty_vote(ParticipantFaults faults,
                                                                         protocol::Gid gid,
-                                                                        Operations operations) {
+                                                                        Operations operations,
+                                                                        LockMode lock_mode) {
   auto waiting = pause(faults.delay);
   co_await std::move(waiting);
   const Fate fate = draw(faults);
   if (fate == Fate::unavailable) co_return down_failure();
   if (fate == Fate::not_sent) co_return fault(FailureKind::error, false);
-  auto voting = inner_.vote(gid, operations);
+  auto voting = inner_.vote(gid, operations, lock_mode);
   auto votes = co_await std::move(voting);
   if (!votes) co_return votes.failure();
   if (fate == Fate::answer_lost) {

@@ -31,7 +31,8 @@ class FaultyParticipant final : public Participant {
 
   std::string_view name() const override { return inner_.name(); }
   bool touches(const Operation& operation) const override { return inner_.touches(operation); }
-  asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations) override;
+  asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations,
+                                                LockMode lock_mode = LockMode::skip) override;
   asio::awaitable<Result<protocol::Votes>> judge(protocol::Gid gid,
                                                  OperationMask candidates) override;
   asio::awaitable<Result<Done>> prepare(protocol::Gid gid, OperationMask survivors) override;
@@ -68,7 +69,7 @@ class FaultyParticipant final : public Participant {
   void refuse_some(const ParticipantFaults& faults, StepRequest& request);
 
   asio::awaitable<Result<protocol::Votes>> faulty_vote(ParticipantFaults faults, protocol::Gid gid,
-                                                       Operations operations);
+                                                       Operations operations, LockMode lock_mode);
   asio::awaitable<Result<Done>> faulty_prepare(ParticipantFaults faults, protocol::Gid gid,
                                                OperationMask survivors);
   asio::awaitable<Result<Done>> faulty_finish(ParticipantFaults faults, protocol::Gid gid,

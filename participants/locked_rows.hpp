@@ -32,5 +32,7 @@ protocol::Vote vote_yes();
 // A refusal; `final`: no other operation of the group can have caused it.
 protocol::Vote vote_no(std::string reason, std::string detail, bool final);
 protocol::Vote vote_retry(std::string detail);
+// Retry: somebody else holds this row, named as in row_keys.hpp.
+protocol::Vote vote_busy(std::string row_key);
 
 }  // namespace txcoord

@@ -107,6 +107,22 @@ bool all_make_rows(const Operations& operations, MadeIn made_in) {
   return true;
 }
 
+// Which of the wanted rows are there, though they came back from the locks as no rows: somebody else
+// holds them. `existing` reads the ids that are there, without a lock.
+template <class State>
+std::set<std::string> held_rows(pg::Session& session, const pg::Statement& existing,
+                                const std::vector<std::string>& wanted,
+                                const std::map<std::string, State>& locked) {
+  std::vector<std::string> missing;
+  for (const std::string& id : wanted)
+    if (!locked.contains(id)) missing.push_back(id);
+  std::set<std::string> held;
+  if (missing.empty()) return held;
+  for (const pqxx::row& row : session.exec(existing, missing))
+    held.insert(row[0].as<std::string>());
+  return held;
+}
+
 // When a row or an event is said to have been written. A group's carry the request's time, in all
 // databases the same; the steps of a saga come one after the other, each at its own time.
 inline std::string written_at(const Operation& operation) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -29,6 +30,14 @@ using Operations = std::vector<std::shared_ptr<const Operation>>;  // in group o
 // One bit for each operation of the group, same order.
 using OperationMask = std::vector<bool>;
 
+// How a vote, or a step, meets a row that somebody else holds. Either way an operation whose row
+// stays held gets `retry` and names the row (Vote::busy), and the others are judged without it.
+enum class LockMode : std::uint8_t {
+  skip,  // waits for no row
+  wait,  // waits for each row for at most contended_wait_max: for rows that many want at once
+};
+inline constexpr std::chrono::milliseconds contended_wait_max{150};
+
 // One saga's call of a step. The operation's kind says what is to be done here.
 struct StepCall {
   std::string saga_id;
@@ -45,12 +54,13 @@ struct StepRequest {
   // Past the point of no return: a refusal needs a person, and is not remembered. Nor is that of a
   // compensation.
   bool must_succeed = false;
+  LockMode lock_mode = LockMode::skip;
 };
 enum class StepStatus : std::uint8_t {
   done,     // now, or by an earlier try of the same step; a compensation that had nothing to undo
   refused,  // a business refusal, now or by an earlier try: nothing was done
   barred,   // its compensation came first: nothing was done, and never will be
-  retry,    // rows are missing that will come: nothing was done, ask again
+  retry,    // rows are missing that will come, or held by somebody else: nothing was done, ask again
 };
 struct StepReply {
   StepStatus status = StepStatus::done;
@@ -77,8 +87,8 @@ class Participant {
 
   // Opens the branch's transaction, locks the parent rows in key order, judges in group order.
   // One vote for each operation; operations that do not touch this participant get yes.
-  virtual asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid,
-                                                        Operations operations) = 0;
+  virtual asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations,
+                                                        LockMode lock_mode = LockMode::skip) = 0;
 
   // Judges again, from the rows locked by vote, as if only the candidates were in the group.
   virtual asio::awaitable<Result<protocol::Votes>> judge(protocol::Gid gid,

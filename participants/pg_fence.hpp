@@ -45,12 +45,12 @@ std::vector<FenceOwner> list(pg::Session& session, const std::string& installati
 // done. An owner that the fence does not know yet, or knows from an earlier epoch, raises it here:
 // a coordinator of an earlier version raises none itself.
 template <class Work>
-auto transaction(pg::Session& session, const FenceOwner& owner, Work work)
-    -> std::optional<decltype(work())> {
+auto transaction(pg::Session& session, const FenceOwner& owner, Work work,
+                 std::string_view begin = "BEGIN") -> std::optional<decltype(work())> {
   for (int tries = 0; tries < 2; ++tries) {
     std::exception_ptr refusal;
     bool at_commit = false;
-    session.exec_simple("BEGIN");
+    session.exec_simple(begin);
     try {
       auto result = work();
       // A COMMIT outside of a transaction is no error: what was lost must not be called done.

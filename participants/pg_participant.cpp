@@ -32,14 +32,17 @@ double seconds_since(steady_clock::time_point start) {
 // session can be used again.
 std::shared_ptr<const LockedRows> begin_and_lock(pg::Session& session, const BranchLogic& logic,
                                                  const Operations& operations,
-                                                 const PreliminaryPtr& preliminary) {
-  session.exec_simple("BEGIN");
-  try {
-    return logic.lock(session, operations, preliminary);
-  } catch (...) {
-    roll_back(session);
-    throw;
-  }
+                                                 const PreliminaryPtr& preliminary,
+                                                 LockMode lock_mode) {
+  return with_lock_mode(lock_mode, [&](LockMode mode) -> std::shared_ptr<const LockedRows> {
+    session.exec_simple(begin_bounded());
+    try {
+      return logic.lock(session, operations, preliminary, mode);
+    } catch (...) {
+      roll_back(session);
+      throw;
+    }
+  });
 }
 
 struct PrepareWork {
@@ -60,7 +63,7 @@ struct PrepareWork {
   // be a transaction of its own and prepare a branch that holds nothing but the witness (I1).
   Done operator()(pg::Session& session) const {
     try {
-      if (begin) session.exec_simple("BEGIN");
+      if (begin) session.exec_simple(begin_bounded());
       logic->apply(session, operations, survivors, *rows, gid);
       if (!session.in_transaction())
         throw std::logic_error("branch: its transaction is gone before PREPARE");
@@ -92,7 +95,8 @@ std::string_view PgParticipant::name() const { return logic_->name(); }
 bool PgParticipant::touches(const Operation& operation) const { return logic_->touches(operation); }
 
 asio::awaitable<Result<protocol::Votes>> PgParticipant::vote(protocol::Gid gid,
-                                                             Operations operations) {
+                                                             Operations operations,
+                                                             LockMode lock_mode) {
   const auto start = steady_clock::now();
   const auto until = start + deadlines_.vote;
   if (branches_.size() >= branches_max)
@@ -100,9 +104,9 @@ asio::awaitable<Result<protocol::Votes>> PgParticipant::vote(protocol::Gid gid,
   if (branches_.contains(gid))
     co_return own_failure(FailureKind::error, "a gid votes once: " + format(gid));
   // The entry stands from the first message on, so that no second vote of this gid can slip in.
-  branches_.emplace(gid, Branch{{}, operations, nullptr});
+  branches_.emplace(gid, Branch{{}, operations, nullptr, lock_mode});
 
-  Branch branch{{}, operations, logic_->without_locks(operations)};
+  Branch branch{{}, operations, logic_->without_locks(operations), lock_mode};
   if (!branch.rows) {
     auto locking = lock_branch(gid, branch, until);
     std::optional<Failure> failure = co_await std::move(locking);
@@ -130,8 +134,8 @@ asio::awaitable<std::optional<Failure>> PgParticipant::lock_branch(const protoco
   branch.lease = std::move(lease).value();
 
   auto work = [logic = logic_, operations = branch.operations,
-               rows = preliminary.value()](pg::Session& session) {
-    return begin_and_lock(session, *logic, operations, rows);
+               rows = preliminary.value(), mode = branch.lock_mode](pg::Session& session) {
+    return begin_and_lock(session, *logic, operations, rows, mode);
   };
   const auto deadline = left_until(until);
   auto locking = branch.lease.run(std::move(work), deadline);

@@ -41,7 +41,8 @@ class PgParticipant final : public Participant {
 
   std::string_view name() const override;
   bool touches(const Operation& operation) const override;
-  asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations) override;
+  asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations,
+                                                LockMode lock_mode = LockMode::skip) override;
   asio::awaitable<Result<protocol::Votes>> judge(protocol::Gid gid,
                                                  OperationMask candidates) override;
   asio::awaitable<Result<Done>> prepare(protocol::Gid gid, OperationMask survivors) override;
@@ -72,6 +73,7 @@ class PgParticipant final : public Participant {
     pg::Lease lease;  // empty: judged without locks, BEGIN goes with the prepare
     Operations operations;
     std::shared_ptr<const LockedRows> rows;
+    LockMode lock_mode = LockMode::skip;
   };
 
   asio::awaitable<std::optional<Failure>> lock_branch(const protocol::Gid& gid, Branch& branch,

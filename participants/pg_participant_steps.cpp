@@ -12,6 +12,9 @@
 //  3. Claims come before the locks of the business rows, in the order of the key: who waits for a
 //     claim holds nothing but claims that sort before it, and branches of groups claim nothing. So
 //     no cycle is possible.
+// A row that somebody else holds stays with the calls that need it: they are answered `retry`, their
+// claims are given back, and the rest of the batch commits. A claim cannot skip (ON CONFLICT waits):
+// its wait is short, and whoever calls halves the batch when it fails with lock_timeout.
 // A business refusal is kept in its row and so is final. That of a compensation, or of a step that
 // must succeed, is not kept: it needs a person, and is asked again until it can be done (I8).
 //
@@ -89,17 +92,23 @@ struct StepWork {
 
   // Nothing: its owner is fenced.
   std::optional<std::vector<StepReply>> operator()(pg::Session& session) {
-    return fence_sql::transaction(session, fence_owner(gid), [&] {
-      *sent = false;
-      std::vector<StepReply> replies(request.calls.size());
-      const std::vector<std::size_t> fresh = claim(session, replies);
-      if (!fresh.empty()) perform(session, fresh, replies);
-      *sent = true;
-      return replies;
-    });
+    return with_lock_mode(request.lock_mode,
+                          [&](LockMode mode) { return run(session, mode); });
   }
 
  private:
+  std::optional<std::vector<StepReply>> run(pg::Session& session, LockMode mode) {
+    const auto work = [&] {
+      *sent = false;
+      std::vector<StepReply> replies(request.calls.size());
+      const std::vector<std::size_t> fresh = claim(session, replies);
+      if (!fresh.empty()) perform(session, fresh, replies, mode);
+      *sent = true;
+      return replies;
+    };
+    return fence_sql::transaction(session, fence_owner(gid), work, begin_bounded());
+  }
+
   bool compensates() const { return !request.undoes.empty(); }
 
   // Claims every call's row, answers those that were answered before, and gives the others.
@@ -161,7 +170,7 @@ struct StepWork {
   }
 
   void perform(pg::Session& session, const std::vector<std::size_t>& fresh,
-               std::vector<StepReply>& replies) {
+               std::vector<StepReply>& replies, LockMode mode) {
     Operations operations;
     OperationMask candidates;
     for (const std::size_t i : fresh) {
@@ -169,7 +178,7 @@ struct StepWork {
       candidates.push_back(request.calls[i].refuse_as.empty());
     }
     std::shared_ptr<const LockedRows> rows = logic->without_locks(operations);
-    if (!rows) rows = logic->lock(session, operations, preliminary);
+    if (!rows) rows = logic->lock(session, operations, preliminary, mode);
     std::map<std::size_t, std::string> undone_for;  // by call: why, where its row says so
     for (std::size_t k = 0; k < fresh.size(); ++k) {
       if (!candidates[k] || !rows->undone_already(*operations[k])) continue;

@@ -5,6 +5,8 @@
 # <state>/bench.json.
 #   ./run bench --apart [--rounds N] [--seconds S] …: all participants in one process beside each as
 # a service (tests/bench/apart.py); the result stays in <state>/apart.json.
+#   ./run bench --coordinators 2 …: a second coordinator, idle and loaded (tests/bench/coordinators.py).
+#   ./run bench --stalls …: a locked row, a stopped coordinator (tests/bench/stalls.py).
 set -euo pipefail
 # shellcheck source=run.d/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -16,14 +18,18 @@ source "$TXC_ROOT/run.d/build.sh"
 source "$TXC_ROOT/run.d/pg.sh"
 
 bench_state="$TXC_STATE/bench"
-if [[ "${1:-}" == --apart ]]; then
-    shift
-    deps_ensure build test
-    [[ -n "${TXCOORD_BIN:-}" ]] || build_preset release txcoord
-    mkdir -p "$TXC_STATE"
-    export TXCOORD_BIN="${TXCOORD_BIN:-$TXC_BUILD/release/txcoord}" TXC_REPORT="$TXC_STATE/apart.json"
-    exec env PYTHONDONTWRITEBYTECODE=1 "$TXC_ROOT/run.d/with-pg.sh" /usr/bin/python3 "$TXC_ROOT/tests/bench/apart.py" "$@"
-fi
+case "${1:-}" in
+    --apart | --coordinators | --stalls)
+        name="${1#--}"
+        [[ "$name" == coordinators ]] || shift
+        deps_ensure build test
+        [[ -n "${TXCOORD_BIN:-}" ]] || build_preset release txcoord
+        mkdir -p "$TXC_STATE"
+        export TXCOORD_BIN="${TXCOORD_BIN:-$TXC_BUILD/release/txcoord}" TXC_REPORT="$TXC_STATE/$name.json"
+        exec env PYTHONDONTWRITEBYTECODE=1 "$TXC_ROOT/run.d/with-pg.sh" /usr/bin/python3 \
+            "$TXC_ROOT/tests/bench/$name.py" "$@"
+        ;;
+esac
 if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then exec /usr/bin/python3 "$TXC_ROOT/tests/bench/bench.py" --help; fi
 
 serve_pid='' one_made=''

@@ -20,19 +20,36 @@ constexpr pg::Statement find_skus{"inventory_find_skus", R"(
 
 // One order of locks for everybody: by sku, which never changes. (Ordering by a mutable column
 // would lock in a stale order.)
-constexpr pg::Statement lock_stock{"inventory_lock_stock", R"(
-  SELECT sku, unit_price, available
-    FROM inventory WHERE sku = ANY($1::text[])
-   ORDER BY sku FOR NO KEY UPDATE)"};
+#define TXC_STOCK_IN_KEY_ORDER                       \
+  "SELECT sku, unit_price, available FROM inventory" \
+  " WHERE sku = ANY($1::text[]) ORDER BY sku FOR NO KEY UPDATE"
+constexpr pg::Statement lock_free_stock{"inventory_lock_free_stock",
+                                        TXC_STOCK_IN_KEY_ORDER " SKIP LOCKED"};
+constexpr pg::Statement lock_stock{"inventory_lock_stock", TXC_STOCK_IN_KEY_ORDER};
+
+// Without a lock: what came back as no row and is there all the same is held by somebody else.
+constexpr pg::Statement existing_stock{"inventory_existing_stock", R"(
+  SELECT sku FROM inventory WHERE sku = ANY($1::text[]))"};
 
 // In the statement after the locks: a subselect beside them would read the snapshot from before.
-constexpr pg::Statement read_reservations{"inventory_read_reservations", R"(
-  SELECT order_id, reservation_id, sku, quantity, status
-    FROM reservations WHERE order_id = ANY($1::uuid[])
+// The reservations are locked too: a person's session may hold one without its stock row, and
+// apply() must not wait for it.
+constexpr pg::Statement lock_reservations{"inventory_lock_reservations", R"(
+  WITH mine AS MATERIALIZED (
+    SELECT order_id, reservation_id, sku, quantity, status
+      FROM reservations WHERE order_id = ANY($1::uuid[])
+       FOR NO KEY UPDATE SKIP LOCKED
+  )
+  SELECT order_id, reservation_id, sku, quantity, status, true AS locked FROM mine
+  UNION ALL
+  SELECT r.order_id, r.reservation_id, r.sku, r.quantity, r.status, false
+    FROM reservations r
+   WHERE r.order_id = ANY($1::uuid[])
+     AND NOT EXISTS (SELECT FROM mine m WHERE m.reservation_id = r.reservation_id)
    ORDER BY order_id, sku)"};
 
 // Waits for no lock that the vote did not take: reservation ids are ours, the reservations that
-// move belong to locked stock rows, and there is no foreign key. $15 is empty unless some of the
+// move are locked, and there is no foreign key. $15 is empty unless some of the
 // reservations expire: unnest() fills up with nulls.
 constexpr pg::Statement apply_group{"inventory_apply", R"(
   WITH placed AS (
@@ -133,7 +150,7 @@ bool InventoryBranch::touches(const Operation& operation) const {
 
 std::unique_ptr<LockedRows> InventoryBranch::lock(pg::Session& session,
                                                   const Operations& operations,
-                                                  const PreliminaryPtr&) const {
+                                                  const PreliminaryPtr&, LockMode mode) const {
   std::set<std::string> skus;
   std::vector<std::string> moving;
   for (const auto& operation : operations) {
@@ -146,16 +163,25 @@ std::unique_ptr<LockedRows> InventoryBranch::lock(pg::Session& session,
   }
 
   auto rows = std::make_unique<LockedStock>();
+  const pg::Statement& locking = mode == LockMode::wait ? lock_stock : lock_free_stock;
   for (const auto& row :
-       session.exec(lock_stock, std::vector<std::string>(skus.begin(), skus.end()))) {
+       session.exec(locking, std::vector<std::string>(skus.begin(), skus.end()))) {
     rows->stock.emplace(row[0].as<std::string>(),
                         StockRow{row[1].as<Money>(), row[2].as<std::int64_t>()});
+    skus.erase(row[0].as<std::string>());
+  }
+  if (!skus.empty()) {
+    const std::vector<std::string> missing(skus.begin(), skus.end());
+    for (const auto& row : session.exec(existing_stock, missing))
+      rows->held.insert(row[0].as<std::string>());
   }
   if (!moving.empty()) {
-    for (const auto& row : session.exec(read_reservations, moving)) {
-      rows->reservations[row[0].as<std::string>()].push_back(
-          {row[1].as<std::string>(), row[2].as<std::string>(), row[3].as<std::int64_t>(),
-           reservation_status(row[4].view())});
+    for (const auto& row : session.exec(lock_reservations, moving)) {
+      const auto order = row[0].as<std::string>();
+      rows->reservations[order].push_back({row[1].as<std::string>(), row[2].as<std::string>(),
+                                           row[3].as<std::int64_t>(),
+                                           reservation_status(row[4].view())});
+      if (!row[5].as<bool>()) rows->held_orders.insert(order);
     }
   }
   return rows;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ class LockedStock final : public LockedRows {
   std::map<std::string, StockRow> stock;  // by sku; every row is locked
   std::map<std::string, std::vector<ReservationRow>>
       reservations;  // by order_id, read after the locks
+  // What is there and held by somebody else: stock by sku, reservations by order_id.
+  std::set<std::string> held, held_orders;
 
   // Reasons, for the first item that has one: UNKNOWN_SKU, then PRICE_CHANGED, then OUT_OF_STOCK.
   protocol::Votes judge(const Operations& operations,

@@ -15,12 +15,16 @@ namespace txcoord {
 namespace {
 
 // Locks in key order; the key never changes, so the order is the same in every transaction.
-constexpr pg::Statement lock_orders{"order_lock", R"(
-  SELECT order_id, status, reason
-    FROM orders
-   WHERE order_id = ANY ($1::uuid[])
-   ORDER BY order_id
-     FOR NO KEY UPDATE)"};
+#define TXC_ORDERS_IN_KEY_ORDER                                                        \
+  "SELECT order_id, status, reason FROM orders WHERE order_id = ANY ($1::uuid[])" \
+  " ORDER BY order_id FOR NO KEY UPDATE"
+constexpr pg::Statement lock_free_orders{"order_lock_free_orders",
+                                         TXC_ORDERS_IN_KEY_ORDER " SKIP LOCKED"};
+constexpr pg::Statement lock_orders{"order_lock", TXC_ORDERS_IN_KEY_ORDER};
+
+// Without a lock: what came back as no row and is there all the same is held by somebody else.
+constexpr pg::Statement held_orders{"order_held", R"(
+  SELECT order_id FROM orders WHERE order_id = ANY ($1::uuid[]))"};
 
 // Nothing in these two waits: the ids are new, and made by us. The first is a group's: confirmed
 // at once, under one gid. The second is for sagas and accepted orders: PENDING, or FAILED at once.
@@ -176,16 +180,19 @@ class OrderLogic final : public BranchLogic {
   }
 
   std::unique_ptr<LockedRows> lock(pg::Session& session, const Operations& operations,
-                                   const PreliminaryPtr&) const override {
+                                   const PreliminaryPtr&, LockMode mode) const override {
     std::map<std::string, OrderStatus> statuses;
     std::map<std::string, std::string> reasons;
-    for (const pqxx::row& row :
-         session.exec(lock_orders, orders_to_lock(operations, order_made_in))) {
+    const std::vector<std::string> wanted = orders_to_lock(operations, order_made_in);
+    const pg::Statement& locking = mode == LockMode::wait ? lock_orders : lock_free_orders;
+    for (const pqxx::row& row : session.exec(locking, wanted)) {
       const auto id = row[0].as<std::string>();
       statuses.emplace(id, parse_order_status(row[1].view()));
       if (!row[2].is_null()) reasons.emplace(id, row[2].as<std::string>());
     }
-    return std::make_unique<LockedOrders>(std::move(statuses), std::move(reasons));
+    std::set<std::string> held = held_rows(session, held_orders, wanted, statuses);
+    return std::make_unique<LockedOrders>(std::move(statuses), std::move(reasons),
+                                          std::move(held));
   }
 
   void apply(pg::Session& session, const Operations& operations, const OperationMask& survivors,

@@ -22,10 +22,12 @@ std::optional<OrderStatus> order_made_in(const Operation& operation);
 class LockedOrders final : public LockedRows {
  public:
   LockedOrders() = default;  // nothing locked: enough to judge a group that only places
-  // `reasons`: why they failed or were revoked, of those that were.
+  // `reasons`: why they failed or were revoked, of those that were. `held`: those that are there
+  // and that somebody else holds.
   explicit LockedOrders(std::map<std::string, OrderStatus> statuses,
-                        std::map<std::string, std::string> reasons = {})
-      : statuses_(std::move(statuses)), reasons_(std::move(reasons)) {}
+                        std::map<std::string, std::string> reasons = {},
+                        std::set<std::string> held = {})
+      : statuses_(std::move(statuses)), reasons_(std::move(reasons)), held_(std::move(held)) {}
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;
   bool undone_already(const Operation& operation) const override;
@@ -37,6 +39,7 @@ class LockedOrders final : public LockedRows {
  private:
   std::map<std::string, OrderStatus> statuses_;  // by order_id
   std::map<std::string, std::string> reasons_;
+  std::set<std::string> held_;
 };
 
 }  // namespace txcoord

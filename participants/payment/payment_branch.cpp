@@ -25,17 +25,35 @@ constexpr pg::Statement insert_intents{"payment_insert_intents", R"(
 constexpr pg::Statement find_customers{"payment_find_customers", R"(
   SELECT DISTINCT customer_id FROM payments WHERE order_id = ANY($1::uuid[]))"};
 
-constexpr pg::Statement lock_wallets{"payment_lock_wallets", R"(
-  SELECT customer_id, balance FROM wallets WHERE customer_id = ANY($1::text[])
-   ORDER BY customer_id FOR NO KEY UPDATE)"};
+#define TXC_WALLETS_IN_KEY_ORDER                                                  \
+  "SELECT customer_id, balance FROM wallets WHERE customer_id = ANY($1::text[])" \
+  " ORDER BY customer_id FOR NO KEY UPDATE"
+constexpr pg::Statement lock_free_wallets{"payment_lock_free_wallets",
+                                          TXC_WALLETS_IN_KEY_ORDER " SKIP LOCKED"};
+constexpr pg::Statement lock_wallets{"payment_lock_wallets", TXC_WALLETS_IN_KEY_ORDER};
 
-// In the statement after the locks. Who changes a payment's status holds its wallet row.
-constexpr pg::Statement read_payments{"payment_read_payments", R"(
-  SELECT order_id, payment_id, customer_id, provider_reference, payment_method, amount, status
-    FROM payments WHERE order_id = ANY($1::uuid[]))"};
+// Without a lock: what came back as no row and is there all the same is held by somebody else.
+constexpr pg::Statement existing_wallets{"payment_existing_wallets", R"(
+  SELECT customer_id FROM wallets WHERE customer_id = ANY($1::text[]))"};
 
-// Waits for no lock that the vote did not take: ids are ours, the payments that change belong to
-// locked wallets, and nobody touches an intent of a gid that is still active.
+// In the statement after the locks. Who changes a payment's status holds its wallet row; the
+// payments are locked too, since a person's session may hold one without its wallet.
+constexpr pg::Statement lock_payments{"payment_lock_payments", R"(
+  WITH mine AS MATERIALIZED (
+    SELECT order_id, payment_id, customer_id, provider_reference, payment_method, amount, status
+      FROM payments WHERE order_id = ANY($1::uuid[])
+       FOR NO KEY UPDATE SKIP LOCKED
+  )
+  SELECT mine.*, true AS locked FROM mine
+  UNION ALL
+  SELECT p.order_id, p.payment_id, p.customer_id, p.provider_reference, p.payment_method, p.amount,
+         p.status, false
+    FROM payments p
+   WHERE p.order_id = ANY($1::uuid[])
+     AND NOT EXISTS (SELECT FROM mine m WHERE m.payment_id = p.payment_id))"};
+
+// Waits for no lock that the vote did not take: ids are ours, the payments that change are locked,
+// and nobody touches an intent of a gid that is still active.
 constexpr pg::Statement apply_group{"payment_apply", R"(
   WITH moved AS (
     UPDATE wallets w SET balance = w.balance + d.delta, updated_at = now()
@@ -211,7 +229,8 @@ asio::awaitable<Result<PreliminaryPtr>> PaymentBranch::before_vote(
 }
 
 std::unique_ptr<LockedRows> PaymentBranch::lock(pg::Session& session, const Operations& operations,
-                                                const PreliminaryPtr& preliminary) const {
+                                                const PreliminaryPtr& preliminary,
+                                                LockMode mode) const {
   std::set<std::string> customers;
   std::vector<std::string> cancelled;
   for (const auto& operation : operations) {
@@ -225,12 +244,20 @@ std::unique_ptr<LockedRows> PaymentBranch::lock(pg::Session& session, const Oper
 
   auto rows = std::make_unique<LockedWallets>();
   if (preliminary) rows->cards = dynamic_cast<const CardOutcomes&>(*preliminary).by_payment_id;
+  const pg::Statement& locking = mode == LockMode::wait ? lock_wallets : lock_free_wallets;
   for (const auto& row :
-       session.exec(lock_wallets, std::vector<std::string>(customers.begin(), customers.end()))) {
+       session.exec(locking, std::vector<std::string>(customers.begin(), customers.end()))) {
     rows->balances.emplace(row[0].as<std::string>(), row[1].as<Money>());
+    customers.erase(row[0].as<std::string>());
+  }
+  if (!customers.empty()) {
+    const std::vector<std::string> missing(customers.begin(), customers.end());
+    for (const auto& row : session.exec(existing_wallets, missing))
+      rows->held.insert(row[0].as<std::string>());
   }
   if (!cancelled.empty()) {
-    for (const auto& row : session.exec(read_payments, cancelled)) {
+    for (const auto& row : session.exec(lock_payments, cancelled)) {
+      if (!row[7].as<bool>()) rows->held_orders.insert(row[0].as<std::string>());
       PaymentRow payment;
       payment.payment_id = row[1].as<std::string>();
       payment.customer_id = row[2].as<std::string>();

@@ -4,6 +4,8 @@
 #include <set>
 #include <stdexcept>
 
+#include "participants/row_keys.hpp"
+
 namespace txcoord {
 namespace {
 
@@ -35,8 +37,7 @@ class PaymentJudge {
  private:
   protocol::Vote place_wallet(const PlaceOrder& order) {
     const auto wallet = rows_.balances.find(order.customer_id);
-    if (wallet == rows_.balances.end())
-      return vote_no("UNKNOWN_CUSTOMER", "no such customer", true);
+    if (wallet == rows_.balances.end()) return without_wallet(order.customer_id);
     const Money balance = wallet->second;
     Money& spent = spent_[order.customer_id];
     if (order.total_amount > balance)
@@ -50,9 +51,13 @@ class PaymentJudge {
     return vote_yes();
   }
 
+  protocol::Vote without_wallet(const std::string& customer_id) const {
+    if (rows_.held.contains(customer_id)) return vote_busy(row_key("payment", customer_id));
+    return vote_no("UNKNOWN_CUSTOMER", "no such customer", true);
+  }
+
   protocol::Vote place_card(const PlaceOrder& order) const {
-    if (!rows_.balances.contains(order.customer_id))
-      return vote_no("UNKNOWN_CUSTOMER", "no such customer", true);
+    if (!rows_.balances.contains(order.customer_id)) return without_wallet(order.customer_id);
     const auto card = rows_.cards.find(order.payment_id);
     const CardAnswer answer =
         card == rows_.cards.end() ? CardAnswer::unanswered : card->second.answer;
@@ -71,6 +76,10 @@ class PaymentJudge {
   protocol::Vote cancel(const Operation& operation) {
     const auto payment = rows_.payments.find(operation.order_id);
     if (payment == rows_.payments.end()) return vote_retry("no payment of this order here yet");
+    if (rows_.held_orders.contains(operation.order_id))
+      return vote_busy(row_key("payment", operation.order_id));
+    if (rows_.held.contains(payment->second.customer_id))
+      return vote_busy(row_key("payment", payment->second.customer_id));
     // It came after the wallets to lock were looked up: its wallet row is not locked.
     if (!rows_.balances.contains(payment->second.customer_id)) {
       return vote_retry("a payment appeared during the vote");

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -35,6 +36,8 @@ class LockedWallets final : public LockedRows {
   std::map<std::string, Money> balances;       // by customer_id; every row is locked
   std::map<std::string, PaymentRow> payments;  // by order_id, read after the locks
   std::map<std::string, CardOutcome> cards;    // by payment_id, for the group's card orders
+  // What is there and held by somebody else: wallets by customer_id, payments by order_id.
+  std::set<std::string> held, held_orders;
 
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;

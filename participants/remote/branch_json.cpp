@@ -16,6 +16,8 @@ constexpr std::array<Word<StepStatus>, 4> statuses{{{StepStatus::done, "done"},
                                                     {StepStatus::refused, "refused"},
                                                     {StepStatus::barred, "barred"},
                                                     {StepStatus::retry, "retry"}}};
+constexpr std::array<Word<LockMode>, 2> lock_modes{
+    {{LockMode::skip, "skip"}, {LockMode::wait, "wait"}}};
 constexpr std::array<Word<FailureKind>, 9> failures{{{FailureKind::unavailable, "unavailable"},
                                                      {FailureKind::timeout, "timeout"},
                                                      {FailureKind::deadlock, "deadlock"},
@@ -101,6 +103,15 @@ void write_texts(JsonWriter& out, std::string_view name, const std::vector<std::
   out.end_array();
 }
 
+void write_lock_mode(JsonWriter& out, LockMode mode) {
+  out.field("lock", word_of(mode, all(lock_modes)));
+}
+
+LockMode read_lock_mode(const JsonReader& reader) {
+  if (reader.text_or_empty("lock").empty()) return LockMode::wait;
+  return reader.one_of("lock", all(lock_modes));
+}
+
 void write_operations(JsonWriter& out, const Operations& operations, std::string_view participant) {
   out.key("operations").begin_array();
   for (const auto& operation : operations) write_operation(out, *operation, participant);
@@ -124,7 +135,8 @@ void write_votes(JsonWriter& out, const protocol::Votes& votes,
     out.begin_object();
     if (i < order_ids.size()) out.field("order_id", order_ids[i]);
     out.field("answer", word_of(vote.answer, all(answers))).field("final", vote.final);
-    out.field_if("reason", vote.reason).field_if("detail", vote.detail).end_object();
+    out.field_if("reason", vote.reason).field_if("detail", vote.detail);
+    out.field_if("busy", vote.busy).end_object();
   }
   out.end_array();
 }
@@ -135,7 +147,8 @@ protocol::Votes read_votes(const JsonReader& reader, const std::vector<std::stri
   votes.reserve(objects.size());
   for (const JsonReader& object : objects)
     votes.push_back({object.one_of("answer", all(answers)), object.flag("final"),
-                     object.text_or_empty("reason"), object.text_or_empty("detail")});
+                     object.text_or_empty("reason"), object.text_or_empty("detail"),
+                     object.text_or_empty("busy")});
   return votes;
 }
 
@@ -216,6 +229,7 @@ void write_steps(JsonWriter& out, const StepRequest& request, std::string_view p
   out.field("step", request.step)
       .field("undoes", request.undoes)
       .field("must_succeed", request.must_succeed);
+  write_lock_mode(out, request.lock_mode);
   out.key("calls").begin_array();
   for (const StepCall& call : request.calls) {
     out.begin_object().field("saga_id", call.saga_id).field_if("refuse_as", call.refuse_as);
@@ -231,6 +245,7 @@ StepRequest read_steps(const JsonReader& reader) {
   request.step = reader.text("step");
   request.undoes = reader.text_or_empty("undoes");
   request.must_succeed = reader.flag_or_false("must_succeed");
+  request.lock_mode = read_lock_mode(reader);
   const auto calls = reader.objects("calls");
   request.calls.reserve(calls.size());
   for (const JsonReader& call : calls) {

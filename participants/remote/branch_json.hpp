@@ -19,6 +19,9 @@ void write_gids(JsonWriter& out, const std::vector<protocol::Gid>& gids);  // "g
 std::vector<protocol::Gid> read_gids(const JsonReader& reader);
 void write_mask(JsonWriter& out, std::string_view name, const OperationMask& mask);
 void write_texts(JsonWriter& out, std::string_view name, const std::vector<std::string>& texts);
+void write_lock_mode(JsonWriter& out, LockMode mode);  // "lock"
+// An older caller does not say it, and does not know that rows can be skipped: wait.
+LockMode read_lock_mode(const JsonReader& reader);
 void write_operations(JsonWriter& out, const Operations& operations, std::string_view participant);
 Operations read_operations(const JsonReader& reader);
 // Votes and replies name what they are for, so that no other batch's are taken for them: as many as

@@ -36,10 +36,12 @@ class RemoteParticipant final : public Participant {
     return has_work_at(name_, operation.kind);
   }
 
-  Reply<protocol::Votes> vote(protocol::Gid gid, Operations operations) override {
+  Reply<protocol::Votes> vote(protocol::Gid gid, Operations operations,
+                              LockMode lock_mode) override {
     JsonWriter out;
     out.begin_object();
     write_gid(out, gid);
+    write_lock_mode(out, lock_mode);
     write_operations(out, operations, name_);
     const CallRules rules{deadlines_.vote, false, true};
     auto order_ids = order_ids_of(operations);

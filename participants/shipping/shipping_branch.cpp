@@ -15,12 +15,16 @@ namespace txcoord {
 namespace {
 
 // Locks in the order of order_id, which never changes: the same order in every transaction.
-constexpr pg::Statement lock_shipments{"shipping_lock", R"(
-  SELECT order_id, status
-    FROM shipments
-   WHERE order_id = ANY ($1::uuid[])
-   ORDER BY order_id
-     FOR NO KEY UPDATE)"};
+#define TXC_SHIPMENTS_IN_KEY_ORDER                                               \
+  "SELECT order_id, status FROM shipments WHERE order_id = ANY ($1::uuid[])" \
+  " ORDER BY order_id FOR NO KEY UPDATE"
+constexpr pg::Statement lock_free_shipments{"shipping_lock_free",
+                                            TXC_SHIPMENTS_IN_KEY_ORDER " SKIP LOCKED"};
+constexpr pg::Statement lock_shipments{"shipping_lock", TXC_SHIPMENTS_IN_KEY_ORDER};
+
+// Without a lock: what came back as no row and is there all the same is held by somebody else.
+constexpr pg::Statement held_shipments{"shipping_held", R"(
+  SELECT order_id FROM shipments WHERE order_id = ANY ($1::uuid[]))"};
 
 // Nothing here waits: the three unique columns are made by us, one of each for an order.
 constexpr pg::Statement arrange_shipments{"shipping_arrange", R"(
@@ -94,14 +98,15 @@ class ShippingLogic final : public BranchLogic {
   }
 
   std::unique_ptr<LockedRows> lock(pg::Session& session, const Operations& operations,
-                                   const PreliminaryPtr&) const override {
-    const pqxx::result rows =
-        session.exec(lock_shipments, orders_to_lock(operations, shipment_made_in));
+                                   const PreliminaryPtr&, LockMode mode) const override {
+    const std::vector<std::string> wanted = orders_to_lock(operations, shipment_made_in);
+    const pg::Statement& locking = mode == LockMode::wait ? lock_shipments : lock_free_shipments;
     std::map<std::string, ShipmentStatus> statuses;
-    for (const pqxx::row& row : rows) {
+    for (const pqxx::row& row : session.exec(locking, wanted)) {
       statuses.emplace(row[0].as<std::string>(), parse_shipment_status(row[1].view()));
     }
-    return std::make_unique<LockedShipments>(std::move(statuses));
+    std::set<std::string> held = held_rows(session, held_shipments, wanted, statuses);
+    return std::make_unique<LockedShipments>(std::move(statuses), std::move(held));
   }
 
   void apply(pg::Session& session, const Operations& operations, const OperationMask& survivors,

@@ -25,8 +25,10 @@ std::optional<ShipmentStatus> shipment_made_in(const Operation& operation);
 class LockedShipments final : public LockedRows {
  public:
   LockedShipments() = default;  // nothing locked: enough to judge a group that only places
-  explicit LockedShipments(std::map<std::string, ShipmentStatus> statuses)
-      : statuses_(std::move(statuses)) {}
+  // `held`: those that are there and that somebody else holds.
+  explicit LockedShipments(std::map<std::string, ShipmentStatus> statuses,
+                           std::set<std::string> held = {})
+      : statuses_(std::move(statuses)), held_(std::move(held)) {}
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;
   bool undone_already(const Operation& operation) const override;
@@ -35,6 +37,7 @@ class LockedShipments final : public LockedRows {
 
  private:
   std::map<std::string, ShipmentStatus> statuses_;  // by order_id: one shipment an order
+  std::set<std::string> held_;
 };
 
 }  // namespace txcoord

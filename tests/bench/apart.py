@@ -6,23 +6,11 @@ Started beside five private servers (run.d/with-pg.sh). Prints a table, and <sta
 measurement. Exit 1 when an answer was not 2xx or the audit finds a violation.
 """
 import argparse
-import json
-import os
-import pathlib
-import re
 import statistics
-import subprocess
 import sys
-import time
 
-import psycopg
+from many_orders import PRODUCTS, finish_wrk, harness, load_rows, start_wrk, write_report
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-import stack as harness  # noqa: E402 (the path is set above)
-
-PRODUCTS = {"cold": 1000, "hot": 2}
-WALLETS = 10_000
 SHAPES = ("one process", "services apart")
 
 
@@ -39,7 +27,7 @@ def arguments():
 
 class Bench:
     def __init__(self, options):
-        self.options, self.runs = options, 0
+        self.options = options
         self.stack = harness.Stack(apart=True)
         services = self.stack.services
         self.coordinators = {}
@@ -47,39 +35,10 @@ class Bench:
             self.stack.services = services if shape == "services apart" else {}
             self.coordinators[shape] = self.stack.coordinator(shape.split()[0], {"engine.trim": True})
         self.services = services
-        self.load_rows()
-
-    def load_rows(self):
-        def sql(name, *statements):
-            with psycopg.connect(self.stack.databases[name].dsn, autocommit=True) as session:
-                for statement in statements:
-                    session.execute(statement)
-
-        for variant, products in PRODUCTS.items():
-            sql("inventory",
-                "INSERT INTO inventory (sku, title, category, unit_price, available) SELECT"
-                f" '{variant}-' || n, 'Product', 'bench', 100, 1000000000 FROM generate_series(0, {products - 1}) n",
-                "INSERT INTO stock_ledger (sku, delta, cause) SELECT sku, available, 'LOAD' FROM inventory"
-                f" WHERE sku LIKE '{variant}-%'")
-        sql("payment",
-            "INSERT INTO wallets (customer_id, balance)"
-            f" SELECT 'bench-' || n, 1000000000000 FROM generate_series(0, {WALLETS - 1}) n",
-            "INSERT INTO wallet_ledger (customer_id, delta, cause) SELECT customer_id, balance, 'LOAD' FROM wallets")
-        for name in self.stack.databases:
-            sql(name, "VACUUM ANALYZE")
+        load_rows(self.stack)
 
     def wrk(self, port, variant, connections, seconds):
-        self.runs += 1
-        settings = {"BENCH_RUN": f"run{self.runs}-{int(time.time())}", "BENCH_SKU_PREFIX": f"{variant}-",
-                    "BENCH_PRODUCTS": str(PRODUCTS[variant]), "BENCH_WALLETS": str(WALLETS)}
-        done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency",
-                               "-s", str(ROOT / "tests" / "bench" / "place_orders.lua"), f"http://127.0.0.1:{port}"],
-                              env={**os.environ, **settings}, check=True, text=True, stdout=subprocess.PIPE)
-        result = json.loads(re.search(r"^BENCH (\{.*\})$", done.stdout, flags=re.MULTILINE).group(1))
-        if result["not_2xx"] or not result["answers"]:
-            raise SystemExit(f"bench: answers that were not 2xx: {result}")
-        return {"orders_per_s": result["answers"] / result["seconds"], "p50_ms": result["p50_ms"],
-                "p99_ms": result["p99_ms"]}
+        return finish_wrk(start_wrk(port, variant, connections, seconds))
 
     def measure(self, shape):
         """{measurement: result}; everything is started for it, and ended."""
@@ -129,8 +88,7 @@ def main():
         bench.stack.close()
     print(table(rounds))
     print(report.stdout, end="")
-    pathlib.Path(os.environ["TXC_REPORT"]).write_text(json.dumps({"options": vars(options), "rounds": rounds}, indent=1)
-                                                      + "\n", encoding="utf-8")
+    write_report(options, rounds=rounds)
     return report.returncode
 
 

@@ -23,8 +23,9 @@ class CommitsEarly final : public Participant {
 
   std::string_view name() const override { return inner_->name(); }
   bool touches(const Operation& operation) const override { return inner_->touches(operation); }
-  asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations) override {
-    return inner_->vote(std::move(gid), std::move(operations));
+  asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations,
+                                                LockMode lock_mode) override {
+    return inner_->vote(std::move(gid), std::move(operations), lock_mode);
   }
   asio::awaitable<Result<protocol::Votes>> judge(protocol::Gid gid,
                                                  OperationMask candidates) override {

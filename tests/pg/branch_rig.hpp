@@ -57,13 +57,14 @@ class BranchDriver {
       : io_(io), participant_(participant) {}
 
   Gid next_gid() { return gid_number(++seq_); }
-  Votes vote(const Gid& gid, const Operations& group) {
-    auto votes = try_vote(gid, group);
+  Votes vote(const Gid& gid, const Operations& group, LockMode mode = LockMode::skip) {
+    auto votes = try_vote(gid, group, mode);
     if (!votes) FAIL("vote: " << votes.failure().message);
     return votes.value();
   }
-  Result<Votes> try_vote(const Gid& gid, const Operations& group) {
-    return await(io_, participant_.vote(gid, group));
+  Result<Votes> try_vote(const Gid& gid, const Operations& group,
+                         LockMode mode = LockMode::skip) {
+    return await(io_, participant_.vote(gid, group, mode));
   }
   Result<Done> prepare(const Gid& gid, const OperationMask& survivors) {
     return await(io_, participant_.prepare(gid, survivors));

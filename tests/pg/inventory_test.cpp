@@ -3,6 +3,7 @@
 
 #include <catch2/catch_get_random_seed.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -118,18 +119,50 @@ TEST_CASE("inventory: a SKU may hold every character that SQL and arrays treat s
   for (const auto& sku : skus) CHECK(rig.quantities(sku) == "1 1 0");
 }
 
-TEST_CASE("inventory: an in-doubt branch makes the next vote fail with lock_timeout, not hang",
+TEST_CASE("inventory: a row that an in-doubt branch holds is retry for who needs it, yes for others",
           "[inventory]") {
   InventoryRig rig;
   rig.stock("a", 10);
+  rig.stock("b", 10);
   const auto gid = rig.branch.prepared({place_order({{"a", 1, 100, ""}})});
-  const auto votes = rig.branch.try_vote(rig.branch.next_gid(), {place_order({{"a", 1, 100, ""}})});
-  REQUIRE_FALSE(votes.ok());
-  CHECK(votes.failure().kind == FailureKind::lock_timeout);
-  CHECK_FALSE(votes.failure().outcome_unknown);
+  for (const LockMode mode : {LockMode::skip, LockMode::wait}) {
+    const auto next = rig.branch.next_gid();
+    const auto votes = rig.branch.vote(
+        next,
+        {place_order({{"a", 1, 100, ""}}), place_order({{"b", 1, 100, ""}}),
+         place_order({{"b", 1, 100, ""}, {"a", 1, 100, ""}}), place_order({{"no", 1, 100, ""}})},
+        mode);
+    CHECK(votes[0].answer == Answer::retry);
+    CHECK(votes[0].busy == "inventory/a");
+    CHECK(votes[1].answer == Answer::yes);
+    CHECK(votes[2].busy == "inventory/a");
+    CHECK(votes[3].reason == "UNKNOWN_SKU");
+    rig.branch.release(next);
+  }
   REQUIRE(rig.branch.commit(gid).ok());
   rig.branch.committed({place_order({{"a", 1, 100, ""}})});
   CHECK(rig.quantities("a") == "8 2 0");
+}
+
+TEST_CASE("inventory: a cancel whose stock, or whose reservation, somebody holds is judged later",
+          "[inventory]") {
+  InventoryRig rig;
+  rig.stock("a", 10);
+  rig.stock("b", 10);
+  const auto first = place_order({{"a", 1, 100, ""}});
+  const auto second = place_order({{"b", 1, 100, ""}});
+  rig.branch.committed({first, second});
+  rig.database.run("BEGIN");
+  const std::string held = GENERATE("SELECT FROM inventory WHERE sku = 'a' FOR UPDATE",
+                                    "SELECT FROM reservations WHERE sku = 'a' FOR UPDATE");
+  rig.database.run(held);
+  const auto votes =
+      rig.branch.vote(rig.branch.next_gid(), {operation_on(first->order_id, OperationKind::cancel),
+                                              operation_on(second->order_id, OperationKind::cancel)});
+  CHECK(votes[0].answer == Answer::retry);
+  CHECK_FALSE(votes[0].busy.empty());
+  CHECK(votes[1].answer == Answer::yes);
+  rig.database.run("ROLLBACK");
 }
 
 TEST_CASE("inventory: random groups of places, cancels and ships conserve the stock",

@@ -178,7 +178,8 @@ TEST_CASE("order: a second group waits for the first one's lock and judges what 
 
   // The second's vote is under way while the first is prepared: it must see SHIPPED, not CONFIRMED.
   const auto voting = test::start(
-      rig.io, rig.parts.participant->vote(second, {on(placed->order_id, OperationKind::cancel)}));
+      rig.io, rig.parts.participant->vote(second, {on(placed->order_id, OperationKind::cancel)},
+                                          LockMode::wait));
   rig.io.restart();
   rig.io.poll();
   rig.database.server().wait_for("wait_event_type = 'Lock'");

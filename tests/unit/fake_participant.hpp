@@ -29,9 +29,12 @@ class FakeParticipant final : public Participant {
   std::set<protocol::Gid> prepared, witnesses;
   std::function<void()> on_list;  // what befalls just before the prepared branches are listed
   std::size_t largest_group = 0;
+  LockMode last_lock_mode = LockMode::skip;
   std::string poison_key;  // no group that holds this operation can be prepared
 
-  asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations) override {
+  asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations,
+                                                LockMode lock_mode = LockMode::skip) override {
+    last_lock_mode = lock_mode;
     largest_group = std::max(largest_group, operations.size());
     operations_[gid] = operations;
     auto entering = script_.enter(name_ + ".vote");

@@ -26,7 +26,8 @@ class Recorder final : public Participant {
 
   std::string_view name() const override { return name_; }
   bool touches(const Operation&) const override { return true; }
-  asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid, Operations operations) override {
+  asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid, Operations operations,
+                                                LockMode) override {
     calls.emplace_back("vote");
     co_return protocol::Votes(operations.size());
   }

@@ -47,6 +47,7 @@ void touch_everything(Metrics& metrics) {
   metrics.breaker("payment", 2);
   metrics.degraded_mode("payment", true);
   metrics.orders_due("payment", 3);
+  metrics.quarantined_keys("payment", 1);
   metrics.outbox_lag(0);
   metrics.card_errands_refused(0);
   metrics.http("/v1/orders", "POST", 201, 0.01);

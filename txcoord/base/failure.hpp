@@ -15,7 +15,7 @@ enum class FailureKind : std::uint8_t {
   timeout,       // our own deadline ran out, or 57014 (statement_timeout)
   deadlock,      // 40P01: may be retried whole
   lock_timeout,  // 55P03: may be retried whole
-  poison,        // class 22 or 23: one of the operations can never succeed
+  poison,        // class 22, 23, 44, 54, P0: one of the operations can never succeed
   not_found,     // 42704: no such prepared transaction. Proves nothing by itself
   busy,          // 55000: another session is finishing the same prepared transaction
   fenced,        // our epoch is no longer the coordinator's: stop deciding

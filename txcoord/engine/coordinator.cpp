@@ -13,8 +13,9 @@
 namespace txcoord::engine {
 namespace {
 
-// With more than one live coordinator the contested locks are taken one voter after the other in
-// this order, the log last: no cycle of waits over databases is possible.
+// Where rows are waited for beside another live coordinator, they are taken one voter after the other
+// in this order, the log last: no cycle of waits over databases is possible. Where they are skipped
+// nobody waits, and all are asked at once.
 constexpr std::array<std::string_view, 4> lock_order{"order", "inventory", "payment", "shipping"};
 // Inventory's rows are the hottest: its locks go first.
 constexpr std::array<std::string_view, 4> commit_order{"inventory", "payment", "order", "shipping"};
@@ -58,7 +59,8 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
       forgetter_(io, participants_, log, health_, fences_, crash, metrics, settings.engine.trim),
       queue_({settings.engine.group_operations_max, settings.engine.group_rows_max,
               settings.engine.queue_operations_max, settings.engine.conflict_retries_max}),
-      driver_(io, participants_, log, health_, crash, metrics, make_hooks()),
+      driver_(io, participants_, log, health_, crash, metrics,
+              std::chrono::milliseconds(settings.engine.vote_ms_max), make_hooks()),
       recovery_(io, participants_, log, health_, fences_, forgetter_, crash, metrics,
                 std::chrono::milliseconds(settings.engine.recovery_interval_ms),
                 [this] { return active_gids(); },
@@ -169,14 +171,17 @@ bool Coordinator::may_form() const {
 
 void Coordinator::pump() {
   while (may_form()) {
-    auto request = queue_.form(std::chrono::steady_clock::now());
+    const auto now = std::chrono::steady_clock::now();
+    // A probe of a row that is held would be waited for by everybody in its group.
+    auto request = queue_.form(now, contention_.mode(now) == LockMode::skip);
+    for (const auto& submission : queue_.take_turned_away()) answer_held(submission);
     if (!request) break;
     start_group(std::move(*request));
   }
   metrics_.queue(queue_.size());
 }
 
-protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request) const {
+protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request, LockMode mode) const {
   protocol::GroupPlan plan;
   plan.operations = request.members.size();
   for (const Participant* participant : participants_) {
@@ -186,7 +191,7 @@ protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request) const {
       touches.push_back(participant->touches(*member->operation));
   }
   const auto voters = in_order(participants_, lock_order);
-  if (alone_ && settings_.engine.asking_groups_max == 1) {
+  if (mode == LockMode::skip || (alone_ && settings_.engine.asking_groups_max == 1)) {
     auto& everybody = plan.vote_stages.emplace_back(voters);
     everybody.push_back(protocol::log_voter);
   } else {
@@ -203,10 +208,12 @@ protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request) const {
 
 void Coordinator::start_group(GroupRequest request) {
   const protocol::Gid gid = next_gid();
-  auto plan = plan_for(request);
+  const LockMode mode = contention_.mode(std::chrono::steady_clock::now());
+  auto plan = plan_for(request, mode);
   auto group = std::make_shared<Group>(gid, std::move(request), std::move(plan));
   if (const auto& log = leases_.log())
     group->log_at_start = {log->system_identifier, log->timeline, log->lsn};
+  group->lock_mode = mode;
   metrics_.group(group->operations.size());
   gate_.insert(group);
   ++lanes_used_;
@@ -223,6 +230,10 @@ void Coordinator::refuse_queued(bool all, SubmitStatus status, std::string_view 
     result.status = status;
     result.reason = status == SubmitStatus::overloaded ? "OVERLOADED" : "PARTICIPANT_UNAVAILABLE";
     result.detail = why;
+    if (!all && !submission->held_row.empty()) {
+      answer_held(submission);
+      continue;
+    }
     answer(submission, std::move(result));
   }
 }
@@ -232,12 +243,51 @@ void Coordinator::refuse_queued(bool all, SubmitStatus status, std::string_view 
 void Coordinator::reply(const GroupPtr& group) {
   const auto& verdicts = group->core.verdicts();
   const bool judged = group->core.cause() == protocol::AbortCause::none;
+  if (judged) learn_held_rows(*group);
   for (std::size_t i = 0; i < verdicts.size(); ++i) {
     const auto& member = group->request.members[i];
     const bool later = judged && verdicts[i].fate == protocol::Fate::retry;
-    if (later && queue_again(member, verdicts[i])) continue;
-    answer(member, result_of(*group, i));
+    if (later && !verdicts[i].busy.empty()) {
+      set_aside(*group, member, verdicts[i].busy);
+    } else if (!later || !queue_again(member, verdicts[i])) {
+      answer(member, result_of(*group, i));
+    }
   }
+}
+
+// Which rows the group did not get, and which it got: what waits for the latter comes next.
+void Coordinator::learn_held_rows(const Group& group) {
+  const auto& verdicts = group.core.verdicts();
+  std::size_t asked = 0, held = 0;
+  for (std::size_t i = 0; i < verdicts.size(); ++i) {
+    const bool busy = !verdicts[i].busy.empty();
+    if (!busy && verdicts[i].fate != protocol::Fate::retry)
+      queue_.obtained(*group.request.members[i]);
+    if (group.request.members[i]->probe) continue;
+    ++asked;
+    if (busy) ++held;
+  }
+  if (group.lock_mode == LockMode::skip)
+    contention_.judged(asked, held, std::chrono::steady_clock::now());
+}
+
+// Its claim is taken back with the group; its key stays in flight.
+void Coordinator::set_aside(const Group& group, const SubmissionPtr& submission,
+                            const std::string& row) {
+  const auto now = std::chrono::steady_clock::now();
+  metrics_.retry("row_held");
+  const bool waited = group.lock_mode == LockMode::wait;
+  if (now < submission->give_up_at && queue_.set_aside(submission, row, now, waited)) return;
+  answer_held(submission);
+}
+
+// Nothing is recorded: it may be sent again.
+void Coordinator::answer_held(const SubmissionPtr& submission) {
+  SubmitResult result;
+  result.status = SubmitStatus::overloaded;
+  result.reason = "OVERLOADED";
+  result.detail = "a row that it needs is held by another transaction";
+  answer(submission, std::move(result));
 }
 
 // A participant misses rows of a decided order: the operation waits in the queue a little.

@@ -19,6 +19,7 @@
 #include "participants/participant.hpp"
 #include "participants/payment/card_settlement.hpp"
 #include "txcoord/base/settings.hpp"
+#include "txcoord/engine/contention.hpp"
 #include "txcoord/engine/driver.hpp"
 #include "txcoord/engine/engine.hpp"
 #include "txcoord/engine/fences.hpp"
@@ -74,7 +75,7 @@ class Coordinator final : public Engine {
   DriverHooks make_hooks();
   SagaHooks make_saga_hooks();
   protocol::Gid next_gid();
-  protocol::GroupPlan plan_for(const GroupRequest& request) const;
+  protocol::GroupPlan plan_for(const GroupRequest& request, LockMode mode) const;
   std::optional<SubmitResult> refuse_at_door(const Operation& operation,
                                              const SubmitOptions& options) const;
   void enter(const SubmissionPtr& submission, const SubmitOptions& options);
@@ -91,6 +92,9 @@ class Coordinator final : public Engine {
   void reply(const GroupPtr& group);
   SubmitResult result_of(const Group& group, std::size_t index) const;
   bool services_apart() const;
+  void learn_held_rows(const Group& group);
+  void set_aside(const Group& group, const SubmissionPtr& submission, const std::string& row);
+  void answer_held(const SubmissionPtr& submission);
   bool queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict);
   void answer(const SubmissionPtr& submission, SubmitResult result);
   void count_answer(const Submission& submission, const SubmitResult& result) const;
@@ -106,6 +110,7 @@ class Coordinator final : public Engine {
   asio::awaitable<void> read_modes();
   void adopt_modes(const DegradedModes& modes);
   asio::awaitable<void> run_queue_clock();
+  void show_quarantine();
   asio::awaitable<void> run_trim();
   asio::awaitable<void> run_gauges();
   asio::awaitable<void> look_into(Participant& participant);
@@ -135,6 +140,8 @@ class Coordinator final : public Engine {
   Fences fences_;
   Forgetter forgetter_;
   GroupQueue queue_;
+  Contention contention_;
+  bool quarantine_shown_ = true;  // the gauge says something: it has to be set again
   Driver driver_;
   Recovery recovery_;
   Sagas sagas_;

@@ -17,14 +17,16 @@ using protocol::State;
 
 Driver::Driver(asio::any_io_executor io, std::vector<Participant*> participants,
                TransactionLog& log, Health& health, CrashPoints& crash, Metrics& metrics,
-               DriverHooks hooks)
+               std::chrono::milliseconds vote_max, DriverHooks hooks)
     : io_(std::move(io)),
       participants_(std::move(participants)),
       log_(log),
       health_(health),
       crash_(crash),
       metrics_(metrics),
-      hooks_(std::move(hooks)) {}
+      vote_max_(vote_max),
+      hooks_(std::move(hooks)),
+      own_rows_(io_) {}
 
 void Driver::start(const GroupPtr& group) {
   group->started_at = now_utc();
@@ -40,8 +42,30 @@ void Driver::deliver(const GroupPtr& group, Event event) {
 void Driver::step(const GroupPtr& group, const Event& event) {
   const State before = group->core.state();
   const protocol::Actions actions = group->core.step(event);
+  follow_rows(*group, event);
   observe(group, before, event);
   for (const Action& action : actions) perform(group, action);
+}
+
+// Whose branch has ended where, or waits for its database: the next group need not wait for it.
+void Driver::follow_rows(const Group& group, const Event& event) {
+  if (event.voter == protocol::log_voter) return;
+  const auto name = participant(event.voter).name();
+  switch (event.kind) {
+    case EventKind::commit_failed:
+    case EventKind::commit_not_found: return own_rows_.stuck(group.gid, name);
+    case EventKind::vote_failed:
+    case EventKind::judge_failed:
+    case EventKind::prepare_failed:
+    case EventKind::committed:
+    case EventKind::witness_found:
+    case EventKind::decision_complete:
+    case EventKind::heuristic_recorded:
+    case EventKind::rolled_back:
+    case EventKind::rollback_failed:
+    case EventKind::released: return own_rows_.ended(group.gid, name);
+    default: return;
+  }
 }
 
 // What is measured and told when a state is left; crash points between steps.
@@ -124,7 +148,7 @@ void Driver::perform(const GroupPtr& group, const Action& action) {
     case ActionKind::resubmit_whole:
     case ActionKind::resubmit_halves:
     case ActionKind::resubmit_refused: return resubmit(group, action.kind);
-    case ActionKind::finish: return hooks_.finished(group);
+    case ActionKind::finish: own_rows_.forget(group->gid); return hooks_.finished(group);
   }
 }
 

@@ -16,6 +16,7 @@
 #include "txcoord/engine/event_feed.hpp"
 #include "txcoord/engine/group_queue.hpp"
 #include "txcoord/engine/health.hpp"
+#include "txcoord/engine/own_rows.hpp"
 #include "txcoord/log/transaction_log.hpp"
 #include "txcoord/metrics/metrics.hpp"
 #include "txcoord/protocol/recovery_plan.hpp"
@@ -47,6 +48,7 @@ struct Group {
   bool holds_gate = true;  // the next group may not ask for locks yet
   bool holds_lane = true;  // counts against the lanes
   bool resubmitted = false;
+  LockMode lock_mode = LockMode::skip;
 };
 using GroupPtr = std::shared_ptr<Group>;
 
@@ -66,7 +68,8 @@ struct DriverHooks {
 class Driver {
  public:
   Driver(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
-         Health& health, CrashPoints& crash, Metrics& metrics, DriverHooks hooks);
+         Health& health, CrashPoints& crash, Metrics& metrics, std::chrono::milliseconds vote_max,
+         DriverHooks hooks);
 
   void start(const GroupPtr& group);
 
@@ -77,6 +80,7 @@ class Driver {
   void deliver(const GroupPtr& group, Event event);
   void step(const GroupPtr& group, const Event& event);
   void observe(const GroupPtr& group, protocol::State before, const Event& event);
+  void follow_rows(const Group& group, const Event& event);
   void perform(const GroupPtr& group, const Action& action);
   void spawn(asio::awaitable<void> work);
   void resubmit(const GroupPtr& group, protocol::ActionKind how);
@@ -106,7 +110,9 @@ class Driver {
   Health& health_;
   CrashPoints& crash_;
   Metrics& metrics_;
+  std::chrono::milliseconds vote_max_;
   DriverHooks hooks_;
+  OwnRows own_rows_;
   std::minstd_rand jitter_{std::random_device{}()};
 };
 

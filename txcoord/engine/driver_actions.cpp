@@ -76,7 +76,11 @@ asio::awaitable<void> Driver::claim(GroupPtr group) {
 
 asio::awaitable<void> Driver::vote(GroupPtr group, ParticipantId id) {
   const auto name = participant(id).name();
-  auto work = participant(id).vote(group->gid, group->operations);
+  own_rows_.take(group->gid, name, group->request.members);
+  const SteadyTime until = std::chrono::steady_clock::now() + vote_max_;
+  auto waiting = own_rows_.wait(group->gid, std::string(name), until);
+  co_await std::move(waiting);
+  auto work = participant(id).vote(group->gid, group->operations, group->lock_mode);
   auto reply = co_await std::move(work);
   if (!reply) {
     health_.failed(name, reply.failure(), group->operations.size());

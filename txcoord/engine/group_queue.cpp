@@ -3,6 +3,23 @@
 #include <algorithm>
 
 namespace txcoord::engine {
+namespace {
+
+// Before an operation whose row was held is tried again: about as long as a group holds its rows.
+constexpr std::chrono::milliseconds set_aside_pause{5};
+// So much of the queue may wait for one row.
+constexpr std::size_t share_for_one_row = 8;
+
+QuarantineLimits quarantine_limits(const GroupLimits& limits) {
+  QuarantineLimits quarantine;
+  quarantine.waiting_max = std::max<std::size_t>(limits.queue_max / share_for_one_row, 1);
+  return quarantine;
+}
+
+}  // namespace
+
+GroupQueue::GroupQueue(GroupLimits limits)
+    : limits_(limits), quarantine_(quarantine_limits(limits)) {}
 
 std::size_t GroupQueue::rows_of(const Operation& operation) {
   return operation.kind == OperationKind::place ? operation.place.items.size() : 1;
@@ -14,7 +31,31 @@ void GroupQueue::resubmit(GroupRequest request) {
   again_.push_back(std::move(request));
 }
 
-std::optional<GroupRequest> GroupQueue::form(SteadyTime now) {
+// A group that is being formed.
+struct GroupQueue::Forming {
+  GroupRequest request;
+  std::size_t rows = 0;
+  std::unordered_set<std::string> keys, passed_over;
+};
+
+// Takes it into the group if it may go now.
+bool GroupQueue::joins(const SubmissionPtr& next, Forming& forming, SteadyTime now) {
+  const Operation& operation = *next->operation;
+  const bool may_join =
+      next->not_before <= now && !forming.passed_over.contains(operation.order_id) &&
+      !busy_orders_.contains(operation.order_id) &&
+      forming.keys.insert(operation.scope + '\n' + operation.idempotency_key).second;
+  if (!may_join) {
+    forming.passed_over.insert(operation.order_id);
+    return false;
+  }
+  busy_orders_.insert(operation.order_id);
+  forming.rows += rows_of(operation);
+  forming.request.members.push_back(next);
+  return true;
+}
+
+std::optional<GroupRequest> GroupQueue::form(SteadyTime now, bool probing) {
   const auto due = std::ranges::find_if(
       again_, [now](const GroupRequest& group) { return group.not_before <= now; });
   if (due != again_.end()) {
@@ -24,34 +65,52 @@ std::optional<GroupRequest> GroupQueue::form(SteadyTime now) {
     return request;
   }
 
-  GroupRequest request;
-  request.conflict_retries_left = limits_.conflict_retries;
-  std::size_t rows = 0;
-  std::unordered_set<std::string> keys, passed_over;
+  Forming forming;
+  forming.request.conflict_retries_left = limits_.conflict_retries;
   std::deque<SubmissionPtr> left;
-  while (!queue_.empty() && request.members.size() < limits_.operations_max) {
-    const Operation& operation = *queue_.front()->operation;
-    const std::size_t more = rows_of(operation);
+  if (probing) {
+    for (SubmissionPtr& probe : quarantine_.probes(now)) {
+      probe->probe = true;
+      if (!joins(probe, forming, now)) left.push_back(std::move(probe));
+    }
+  }
+  const Submissions& members = forming.request.members;
+  while (!queue_.empty() && members.size() < limits_.operations_max) {
     // One operation always fits, however many rows it has.
-    if (!request.members.empty() && rows + more > limits_.rows_max) break;
+    const std::size_t more = rows_of(*queue_.front()->operation);
+    if (!members.empty() && forming.rows + more > limits_.rows_max) break;
     SubmissionPtr next = std::move(queue_.front());
     queue_.pop_front();
-    const bool may_join = next->not_before <= now && !passed_over.contains(operation.order_id) &&
-                          !busy_orders_.contains(operation.order_id) &&
-                          keys.insert(operation.scope + '\n' + operation.idempotency_key).second;
-    if (may_join) {
-      busy_orders_.insert(operation.order_id);
-      rows += more;
-      request.members.push_back(std::move(next));
-    } else {
-      passed_over.insert(operation.order_id);
+    next->probe = false;
+    if (const auto row = quarantine_.blocked_by(*next)) {
+      // What comes after it on its order waits for it.
+      forming.passed_over.insert(next->operation->order_id);
+      if (!quarantine_.park(*row, next)) turned_away_.push_back(std::move(next));
+    } else if (!joins(next, forming, now)) {
       left.push_back(std::move(next));
     }
   }
   queue_.insert(queue_.begin(), std::make_move_iterator(left.begin()),
                 std::make_move_iterator(left.end()));
-  if (request.members.empty()) return std::nullopt;
-  return request;
+  if (members.empty()) return std::nullopt;
+  return std::move(forming.request);
+}
+
+bool GroupQueue::set_aside(SubmissionPtr submission, const std::string& row, SteadyTime now,
+                           bool waited) {
+  submission->held_row = row;
+  // A probe says what is known already.
+  if (quarantine_.struck(row, now, waited || submission->probe))
+    return quarantine_.park(row, std::move(submission));
+  submission->not_before = now + set_aside_pause;
+  queue_.push_back(std::move(submission));
+  return true;
+}
+
+void GroupQueue::obtained(const Submission& submission) {
+  Submissions freed = quarantine_.obtained(submission);
+  queue_.insert(queue_.begin(), std::make_move_iterator(freed.begin()),
+                std::make_move_iterator(freed.end()));
 }
 
 void GroupQueue::release_orders(const Submissions& members) {
@@ -59,7 +118,7 @@ void GroupQueue::release_orders(const Submissions& members) {
 }
 
 Submissions GroupQueue::expire(SteadyTime now, bool all) {
-  Submissions expired;
+  Submissions expired = quarantine_.expire(now, all);
   std::erase_if(queue_, [&](SubmissionPtr& waiting) {
     if (!all && waiting->give_up_at > now) return false;
     expired.push_back(std::move(waiting));
@@ -77,11 +136,14 @@ Submissions GroupQueue::expire(SteadyTime now, bool all) {
   return expired;
 }
 
-std::optional<SteadyTime> GroupQueue::next_due() const {
+std::optional<SteadyTime> GroupQueue::next_due(SteadyTime now) const {
   std::optional<SteadyTime> due;
-  const auto consider = [&due](SteadyTime time) { due = due ? std::min(*due, time) : time; };
+  const auto consider = [&due, now](SteadyTime time) {
+    if (time > now) due = due ? std::min(*due, time) : time;
+  };
   for (const auto& group : again_) consider(group.not_before);
   for (const auto& waiting : queue_) consider(waiting->not_before);
+  if (const auto rested = quarantine_.next_due()) consider(*rested);
   return due;
 }
 

@@ -4,6 +4,7 @@
 //   I5 two operations with one idempotency key never share a group (their claim would collide).
 //   I9 an operation on an order joins no group while another operation on that order is in a group
 //      that is not applied everywhere; operations on one order keep their order of arrival.
+// An operation whose row somebody else holds waits apart (quarantine.hpp), and all others go on.
 // Single-threaded.
 #pragma once
 
@@ -13,8 +14,10 @@
 #include <optional>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
+#include "txcoord/engine/quarantine.hpp"
 #include "txcoord/engine/submission.hpp"
 
 namespace txcoord::engine {
@@ -36,28 +39,41 @@ struct GroupLimits {
 
 class GroupQueue {
  public:
-  explicit GroupQueue(GroupLimits limits) : limits_(limits) {}
+  explicit GroupQueue(GroupLimits limits);
 
   bool full() const { return size() >= limits_.queue_max; }
-  std::size_t size() const { return queue_.size() + resubmitted_; }
+  std::size_t size() const { return queue_.size() + resubmitted_ + quarantine_.waiting(); }
   void push(SubmissionPtr submission) { queue_.push_back(std::move(submission)); }
   // A group that goes again as it is, before everything that is queued. Its orders stay busy.
   void resubmit(GroupRequest request);
 
-  // The next group, or nothing that may go now. Its orders become busy.
-  std::optional<GroupRequest> form(SteadyTime now);
+  // The next group, or nothing that may go now. Its orders become busy. `probing`: rows that have
+  // rested may be tried.
+  std::optional<GroupRequest> form(SteadyTime now, bool probing = true);
+  // It did not get this row: it comes again a little later, or waits until the row is free.
+  // `waited`: it was waited for. False: too many wait for that row; it is not in the queue.
+  bool set_aside(SubmissionPtr submission, const std::string& row, SteadyTime now, bool waited);
+  // It got all of its rows: what waits for them comes next.
+  void obtained(const Submission& submission);
+  // Operations that form() found waiting for a row that too many wait for already.
+  Submissions take_turned_away() { return std::exchange(turned_away_, {}); }
+  const Quarantine& quarantine() const { return quarantine_; }
   // The group's effects are applied, or will never be: its orders are free.
   void release_orders(const Submissions& members);
 
   // Takes out those whose give_up_at has passed (or all of them).
   Submissions expire(SteadyTime now, bool all);
-  // When form() could have something again, if only time is in the way.
-  std::optional<SteadyTime> next_due() const;
+  // When form() could have something more, if only time is in the way; after `now`.
+  std::optional<SteadyTime> next_due(SteadyTime now) const;
 
  private:
   static std::size_t rows_of(const Operation& operation);
+  struct Forming;
+  bool joins(const SubmissionPtr& next, Forming& forming, SteadyTime now);
 
   GroupLimits limits_;
+  Quarantine quarantine_;
+  Submissions turned_away_;
   std::deque<SubmissionPtr> queue_;
   std::deque<GroupRequest> again_;
   std::size_t resubmitted_ = 0;  // operations in again_

@@ -225,6 +225,8 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
   request.step = target.barrier;
   request.undoes = batch.front().undoes;
   request.must_succeed = batch.front().must_succeed;
+  Contention& contention = contention_[participant];
+  request.lock_mode = contention.mode(std::chrono::steady_clock::now());
   for (const Step& step : batch) {
     auto operation = std::make_shared<Operation>(step.saga->operation());
     operation->kind = target.kind;
@@ -235,12 +237,14 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
       operation->reserve_until = now_utc() + std::chrono::seconds(settings_.saga.reservation_ttl_s);
     request.calls.push_back({step.saga->id, std::move(operation)});
   }
+  const LockMode request_mode = request.lock_mode;
   const protocol::Gid gid = hooks_.open_gid();
   auto running = participant->run_step(gid, std::move(request));
   const auto replies = co_await std::move(running);
   hooks_.close_gid(gid);
   if (replies) {
     crash_.reach("saga", target.name, "after");
+    if (request_mode == LockMode::skip) note_held(contention, batch, replies.value());
     for (std::size_t i = 0; i < batch.size(); ++i) step_answered(batch[i], replies.value().at(i));
     co_return;
   }
@@ -251,7 +255,10 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
                                        {"gid", std::string_view(protocol::format(gid))},
                                        {"failure", to_string(failure.kind)},
                                        {"sqlstate", std::string_view(failure.sqlstate)}});
-  if (failure.kind == FailureKind::poison && batch.size() > 1) {
+  // One of them is poison, or waits for a claim or a row that cannot be skipped: the others go on.
+  const bool one_of_them =
+      failure.kind == FailureKind::poison || failure.kind == FailureKind::lock_timeout;
+  if (one_of_them && batch.size() > 1) {
     auto [first, second] = halves(std::move(batch));
     auto one = step_batch(participant, std::move(first));
     co_await std::move(one);
@@ -277,6 +284,18 @@ void Sagas::batch_not_sent(const std::vector<Step>& batch, Failure failure) {
   health_.failed(target.participant, failure);
   metrics_.retry(to_string(failure.kind));
   for (const Step& step : batch) step_failed(step, failure);
+}
+
+// Tries after the first are known to wait for something: they say nothing about the others.
+void Sagas::note_held(Contention& contention, const std::vector<Step>& batch,
+                      const std::vector<StepReply>& replies) {
+  std::size_t first_tries = 0, held = 0;
+  for (std::size_t i = 0; i < batch.size() && i < replies.size(); ++i) {
+    if (batch[i].saga->core.attempts() > 0) continue;
+    ++first_tries;
+    if (replies[i].status == StepStatus::retry) ++held;
+  }
+  contention.judged(first_tries, held, std::chrono::steady_clock::now());
 }
 
 void Sagas::step_answered(const Step& step, const StepReply& reply) {

@@ -22,6 +22,7 @@
 
 #include "participants/participant.hpp"
 #include "txcoord/base/settings.hpp"
+#include "txcoord/engine/contention.hpp"
 #include "txcoord/engine/crash_points.hpp"
 #include "txcoord/engine/event_feed.hpp"
 #include "txcoord/engine/fences.hpp"
@@ -153,6 +154,8 @@ class Sagas {
   void started(const RunningSagaPtr& saga);
   void start_failed(const RunningSagaPtr& saga, const Failure& failure);
   void not_started(const RunningSagaPtr& saga, const std::optional<StoredOutcome>& stored);
+  void note_held(Contention& contention, const std::vector<Step>& batch,
+                 const std::vector<StepReply>& replies);
   void step_answered(const Step& step, const StepReply& reply);
   void step_failed(const Step& step, const Failure& failure);
   void batch_not_sent(const std::vector<Step>& batch, Failure failure);
@@ -188,6 +191,7 @@ class Sagas {
   std::unordered_map<std::string, RunningSagaPtr> running_;          // by saga id
   std::unordered_map<std::string, RunningSagaPtr> by_order_;         // the newest of each order
   std::map<std::string, Station<Step>, std::less<>> step_stations_;  // by participant
+  std::map<Participant*, Contention> contention_;
   Station<RunningSagaPtr> starts_;
   Station<Record> records_;
   Station<SagaTrouble> troubles_;

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "participants/operation.hpp"
+#include "participants/row_keys.hpp"
 #include "txcoord/engine/engine.hpp"
 
 namespace txcoord::engine {
@@ -16,9 +17,12 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 
 struct Submission {
   Submission(const asio::any_io_executor& io, std::shared_ptr<const Operation> what)
-      : operation(std::move(what)), changed(io) {}
+      : operation(std::move(what)), rows(row_keys(*operation)), changed(io) {}
 
   std::shared_ptr<const Operation> operation;
+  RowKeys rows;        // that it locks
+  bool probe = false;  // in its group to see whether a row is still held
+  std::string held_row;  // that it did not get the last time; empty: none
   SteadyTime submitted_at{};
   SteadyTime not_before{};  // a retried operation waits a little
   SteadyTime give_up_at{};  // in the queue for longer than this: 503

@@ -172,12 +172,24 @@ void Coordinator::adopt_modes(const DegradedModes& modes) {
 // what has waited too long.
 asio::awaitable<void> Coordinator::run_queue_clock() {
   for (;;) {
-    auto pause = queue_ticker_.wait(queue_clock);
+    const auto now = std::chrono::steady_clock::now();
+    std::chrono::milliseconds time = queue_clock;
+    if (const auto due = queue_.next_due(now))
+      time = std::min(time, std::chrono::ceil<std::chrono::milliseconds>(*due - now));
+    auto pause = queue_ticker_.wait(time);
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
     refuse_queued(false, SubmitStatus::overloaded, "it waited too long for its turn");
     pump();
+    show_quarantine();
   }
+}
+
+void Coordinator::show_quarantine() {
+  auto rows = queue_.quarantine().rows_by_participant();
+  if (rows.empty() && !quarantine_shown_) return;
+  quarantine_shown_ = !rows.empty();
+  for (const auto& [name, health] : health_.all()) metrics_.quarantined_keys(name, rows[name]);
 }
 
 asio::awaitable<void> Coordinator::run_trim() {

@@ -13,9 +13,11 @@ namespace {
 using pg::Session;
 using pg::Statement;
 
-// One round trip. The period is read by a statement of its own, after the lock is there.
+// One round trip. Whoever holds up a claim (a change of period, a key that a stranger's session is
+// writing) is waited for shortly: the caller halves its batch, and the others go on. The period is read by a statement of its own, after the lock is there.
 constexpr const char* begin_and_lock_periods =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+    "SET LOCAL lock_timeout = 300;"
     "SELECT pg_advisory_xact_lock_shared(" TXC_KEY_PERIOD_LOCK
     ");"
     "SELECT max(period) FROM key_periods";

@@ -30,7 +30,7 @@ using pg::Statement;
 // Returns the ids of these.
 constexpr Statement claim_and_begin{"saga_start", R"(
 WITH asked AS MATERIALIZED (
-  SELECT * FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::uuid[], $10::text[],
+  SELECT k.*, )" TXC_TAKE_KEY R"( AS taken FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::uuid[], $10::text[],
                        $11::text[], $12::boolean[], $13::text[], $14::text[], $15::text[],
                        $16::text[])
        WITH ORDINALITY AS k (scope, key, fingerprint, kind, order_id, correlation_id,
@@ -199,7 +199,7 @@ std::vector<SagaStartReply> start(Session& session, const SagaOwner& owner,
     read_others(session, sagas, replies);
     // One string, so that nothing can come between the fence (I11) and the commit;
     // synchronous_commit again, should anybody have changed the session (I2).
-    session.exec_simple("SET LOCAL synchronous_commit = on;" +
+    session.exec_simple("SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout TO DEFAULT;" +
                         log_sql::fence(session, owner.coordinator, owner.epoch) + "COMMIT");
   } catch (...) {
     log_sql::roll_back(session);

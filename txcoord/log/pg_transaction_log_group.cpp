@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "participants/locked_rows.hpp"
+#include "participants/row_keys.hpp"
 #include "txcoord/base/sha256.hpp"
 #include "txcoord/log/pg_claims_sql.hpp"
 #include "txcoord/log/pg_transaction_log_sql.hpp"
@@ -17,15 +19,18 @@ using pg::Session;
 using pg::Statement;
 
 // Rows carry what they mean if the group commits, so a group without refusals is not written twice.
-// ORDER BY: in claim order, whatever the plan.
-constexpr Statement claim_keys{"log_claim_keys", R"(
+// ORDER BY: in claim order, whatever the plan. A key that another transaction is claiming is left
+// out (TXC_KEY_IS_FREE).
+constexpr Statement claim_keys{"log_claim_keys", "WITH asked AS MATERIALIZED (SELECT k.*, "
+TXC_KEY_IS_FREE R"( AS free
+  FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[])
+       WITH ORDINALITY AS k (scope, key, fingerprint, kind, order_id, answer, n))
 INSERT INTO operations (period, scope, idempotency_key, fingerprint, kind, outcome, order_id, gid,
                         answer)
 SELECT $1::integer, k.scope, k.key, decode(k.fingerprint, 'hex'), k.kind, 'confirmed', k.order_id,
        $2::text, k.answer
-FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[])
-     WITH ORDINALITY AS k (scope, key, fingerprint, kind, order_id, answer, n)
-WHERE )" TXC_IN_NO_OLDER_PERIOD R"(
+FROM asked k
+WHERE k.free AND )" TXC_IN_NO_OLDER_PERIOD R"(
 ORDER BY k.n
 ON CONFLICT DO NOTHING
 RETURNING scope, idempotency_key)"};
@@ -97,7 +102,7 @@ void read_duplicates(Session& session, const Operations& operations,
   const auto stored = read_stored(session, scopes, keys);
   for (std::size_t n = 0; n < others.size(); ++n) {
     if (!stored[n]) continue;
-    result.reply.votes[others[n]] = {protocol::Answer::duplicate, true, "", ""};
+    result.reply.votes[others[n]] = {protocol::Answer::duplicate, true, "", "", ""};
     result.reply.stored[others[n]] = stored[n];
   }
 }
@@ -163,9 +168,10 @@ ClaimResult claim(Session& session, const protocol::Gid& gid, const Operations& 
   result.reply.votes.resize(operations.size());
   result.reply.stored.resize(operations.size());
   result.claimed.mine.resize(operations.size());
-  // What neither we got nor anybody has (its owner was rolled back in between, or it stands twice
-  // in one group): judge later.
-  std::ranges::fill(result.reply.votes, protocol::Vote{protocol::Answer::retry, true, "", ""});
+  // What neither we got nor anybody has (another transaction is claiming it, its owner was rolled
+  // back in between, or it stands twice in one group): judge later.
+  for (std::size_t i = 0; i < operations.size(); ++i)
+    result.reply.votes[i] = vote_busy(row_key("log", operations[i]->idempotency_key));
   try {
     result.claimed.period = begin_claim(session);
     std::vector<std::size_t> order = claim_order(operations);
@@ -193,7 +199,8 @@ void decide(Session& session, const protocol::Gid& gid, const Operations& operat
     correct_rows(session, protocol::format(gid), operations, claimed, record);
     // I4: its COMMIT is the commit point. One string, so that nothing can come between the
     // fence and the commit; synchronous_commit again, should anybody have changed the session.
-    std::string sql = "SET LOCAL synchronous_commit = on;";
+    // What it waits for now is a raise of its epoch, which is over soon: not the claims' short wait.
+    std::string sql = "SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout TO DEFAULT;";
     if (record.commit) sql += insert_decision(session, gid, operations, record);
     sql += fence(session, gid.coordinator, gid.epoch);  // I11
     sql += "COMMIT";

@@ -59,6 +59,8 @@ constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
      "1 while new orders are placed without the participant: an operator switched it so."},
     {"txcoord_orders_due", gauge, "participant",
      "Orders confirmed whose payment or shipment is still to come."},
+    {"txcoord_quarantined_keys", gauge, "participant",
+     "Rows that somebody else holds and that operations of this process wait for."},
     {"txcoord_http_requests_total", counter, "route,method,code", "HTTP requests answered."},
     {"txcoord_http_request_duration_seconds", histogram, "route",
      "From a request's last byte to its answer."},

@@ -37,6 +37,7 @@ enum class Family : std::uint8_t {
   breaker_state,
   degraded_mode,
   orders_due,
+  quarantined_keys,
   http_requests_total,
   http_request_duration_seconds,
   db_pool_wait_seconds,

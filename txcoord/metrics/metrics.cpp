@@ -68,6 +68,7 @@ class Metrics::Impl {
   Children<prometheus::Gauge> breaker_state{registry, Family::breaker_state};
   Children<prometheus::Gauge> degraded_mode{registry, Family::degraded_mode};
   Children<prometheus::Gauge> orders_due{registry, Family::orders_due};
+  Children<prometheus::Gauge> quarantined_keys{registry, Family::quarantined_keys};
   Children<prometheus::Counter> http_requests{registry, Family::http_requests_total};
   Children<prometheus::Histogram> http_seconds{registry, Family::http_request_duration_seconds,
                                                &duration_buckets};
@@ -237,6 +238,11 @@ void Metrics::breaker(std::string_view participant, int state) {
 void Metrics::degraded_mode(std::string_view participant, bool on) {
   impl_->degraded_mode.at({bounded(detail::participant_labels, participant)}).Set(on ? 1 : 0);
 }
+void Metrics::quarantined_keys(std::string_view participant, std::size_t rows) {
+  impl_->quarantined_keys.at({bounded(detail::participant_labels, participant)})
+      .Set(static_cast<double>(rows));
+}
+
 void Metrics::orders_due(std::string_view participant, std::size_t orders) {
   impl_->orders_due.at({bounded(detail::participant_labels, participant)})
       .Set(static_cast<double>(orders));

@@ -76,6 +76,7 @@ class Metrics {
   // degraded modes
   void degraded_mode(std::string_view participant, bool on);
   void orders_due(std::string_view participant, std::size_t orders);
+  void quarantined_keys(std::string_view participant, std::size_t rows);
   // http and pools
   void http(std::string_view route, std::string_view method, int code, double seconds);
   void pool_wait(std::string_view participant, double seconds);

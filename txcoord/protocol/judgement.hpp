@@ -32,6 +32,8 @@ struct Verdict {
   Fate fate = Fate::open;
   std::string reason;
   std::string detail;
+  // A row that it needs and somebody else holds (Vote::busy), whatever its fate: by whoever voted.
+  std::string busy{};
 
   bool operator==(const Verdict&) const = default;
 };

@@ -352,6 +352,7 @@ void TwoPhase::reply_once(Actions& actions) {
 
 bool TwoPhase::will_resubmit() const {
   if (cause_ == AbortCause::poison) return !plan_.refuse_alone;
+  if (cause_ == AbortCause::lock_timeout && plan_.operations > 1) return true;
   if (cause_ == AbortCause::deadlock || cause_ == AbortCause::lock_timeout)
     return plan_.conflict_retries_left > 0;
   return false;
@@ -359,11 +360,14 @@ bool TwoPhase::will_resubmit() const {
 
 void TwoPhase::resubmit(Actions& actions) const {
   if (!will_resubmit()) return;
-  if (cause_ != AbortCause::poison) {
-    actions.push_back({.kind = ActionKind::resubmit_whole});
+  const bool alone = plan_.operations == 1;
+  const bool one_of_them = cause_ == AbortCause::poison || cause_ == AbortCause::lock_timeout;
+  if (one_of_them && !alone) {
+    actions.push_back({.kind = ActionKind::resubmit_halves});
+  } else if (cause_ == AbortCause::poison) {
+    actions.push_back({.kind = ActionKind::resubmit_refused});
   } else {
-    const bool alone = plan_.operations == 1;
-    actions.push_back({.kind = alone ? ActionKind::resubmit_refused : ActionKind::resubmit_halves});
+    actions.push_back({.kind = ActionKind::resubmit_whole});
   }
 }
 

@@ -74,7 +74,7 @@ struct GroupPlan {
   // A lone operation that was poison: only its refusal is recorded, with this text.
   bool refuse_alone = false;
   std::string refuse_reason, refuse_detail;
-  // How often this work may still be tried whole after a deadlock or a lock timeout.
+  // How often this work may still be tried whole after a deadlock, or alone after a lock timeout.
   std::uint32_t conflict_retries_left = 0;
 };
 // Throws std::invalid_argument for a plan that would leave a part of the group out (I1).
@@ -153,7 +153,7 @@ enum class ActionKind : std::uint8_t {
   complete,          // record completion, then forget
   sweep,             // voter: a PREPARE went unanswered and is buried; look for it at once
   resubmit_whole,    // the same operations again, in a new group
-  resubmit_halves,   // two groups, to find the poison
+  resubmit_halves,   // two groups, to find the poison, or who waits for a lock
   resubmit_refused,  // the lone operation is poison: refuse it alone
   finish,            // the gid may leave the active set
 };

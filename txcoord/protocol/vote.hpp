@@ -11,7 +11,8 @@ enum class Answer : std::uint8_t {
   yes,
   no,         // a business refusal, with its reason
   duplicate,  // the log only: the key was claimed before; the stored answer counts
-  retry,      // rows of a decided order are missing here: judge later, record nothing
+  retry,      // it cannot be judged now (rows of a decided order are missing, or somebody else holds
+              // a row that it needs): judge later, record nothing
 };
 
 struct Vote {
@@ -21,6 +22,9 @@ struct Vote {
   bool final = true;
   std::string reason;  // OUT_OF_STOCK …, empty for yes
   std::string detail;  // for people: which SKU, how many were left
+  // For retry: the row that somebody else holds, "participant/row", opaque here. Empty: no row is
+  // held. May hold a customer's id: it is compared, never logged.
+  std::string busy{};
 
   bool operator==(const Vote&) const = default;
 };

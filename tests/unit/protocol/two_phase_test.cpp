@@ -38,8 +38,9 @@ TEST_CASE("an abort is answered or tried again, never both") {
       {"error", {"conflict_retries 3"}, false, "reply 503:error", ""},
       {"deadlock", {"conflict_retries 1"}, false, "", "resubmit_whole"},
       {"deadlock", {}, false, "reply 503:deadlock", ""},
-      {"lock_timeout", {"conflict_retries 1"}, false, "", "resubmit_whole"},
-      {"lock_timeout", {}, false, "reply 503:lock_timeout", ""},
+      {"lock_timeout", {}, false, "", "resubmit_halves"},
+      {"lock_timeout", {"conflict_retries 1"}, true, "", "resubmit_whole"},
+      {"lock_timeout", {}, true, "reply 503:lock_timeout", ""},
       {"poison", {}, false, "", "resubmit_halves"},
       {"poison", {}, true, "", "resubmit_refused"},
   };
