@@ -34,6 +34,7 @@ class FakeLog final : public TransactionLog {
   };
   std::map<std::string, Other> epochs;
   std::set<std::string> heuristics;
+  std::optional<protocol::Gid> held;  // somebody holds this decision's row
   bool lands_late = false;  // a decide that fails with outcome_unknown has committed all the same
 
   asio::awaitable<Result<ClaimReply>> claim(protocol::Gid gid, Operations operations) override {
@@ -96,6 +97,8 @@ class FakeLog final : public TransactionLog {
     const auto failure = co_await std::move(entering);
     if (failure) co_return *failure;
     if (fenced(owner)) co_return of_kind(FailureKind::fenced);
+    for (const auto& gid : gids)
+      if (gid == held) co_return of_kind(FailureKind::lock_timeout);
     std::vector<protocol::Gid> aborted;
     for (const auto& gid : gids) {
       const auto decision = decided.find(gid);

@@ -5,7 +5,9 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <chrono>
+#include <cstdint>
 #include <map>
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -44,6 +46,13 @@ class Forgetter {
   void stop() { ticker_.stop(); }
 
  private:
+  struct SetAside {
+    std::uint32_t tries = 0;
+    std::chrono::steady_clock::time_point until{};
+  };
+
+  asio::awaitable<void> completed(std::vector<protocol::Gid> gids,
+                                  std::vector<protocol::Gid> said_aborted);
   asio::awaitable<bool> show_aborted(protocol::Gid gid, std::vector<std::string> branches);
   asio::awaitable<bool> forget_some(std::chrono::seconds keep, std::vector<std::string>& away);
   asio::awaitable<Result<Done>> trim_at(Participant& participant, std::vector<protocol::Gid> gids);
@@ -57,8 +66,11 @@ class Forgetter {
   bool trim_;
   Ticker ticker_;
   std::map<protocol::Gid, std::vector<std::string>> completing_;
+  std::map<protocol::Gid, SetAside> set_aside_;  // of completing_: its completion failed by itself
   std::map<std::string, std::vector<protocol::Gid>, std::less<>>
-      witnesses_;  // by participant, bounded
+      witnesses_;               // by participant, bounded
+  std::uint32_t failures_ = 0;  // of the log, one after the other
+  std::minstd_rand jitter_{std::random_device{}()};
 };
 
 }  // namespace txcoord::engine

@@ -4,6 +4,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "txcoord/base/logging.hpp"
+#include "txcoord/engine/backoff.hpp"
 #include "txcoord/engine/coordinator.hpp"
 
 namespace txcoord::engine {
@@ -17,6 +18,7 @@ constexpr std::chrono::milliseconds gauges_every{1000};
 // that was given back is seen soon, however long leases are.
 constexpr std::uint32_t renewals_in_a_lease = 10;
 constexpr std::chrono::milliseconds renew_every_max{500};
+constexpr std::chrono::milliseconds drain_pause{20};
 
 }  // namespace
 
@@ -145,6 +147,8 @@ asio::awaitable<Result<Done>> Coordinator::set_degraded(std::string participant,
   const auto done = co_await std::move(set);
   if (!done) {
     health_.failed(log_name, done.failure());
+    // It may have taken effect, or may yet: what is so is read, now and with each renewal.
+    if (done.failure().outcome_unknown) lease_ticker_.kick();
     co_return done;
   }
   ++modes_set_;
@@ -300,6 +304,9 @@ asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
          std::chrono::steady_clock::now() < deadline) {
     auto flush = forgetter_.flush_completions();
     co_await std::move(flush);
+    if (forgetter_.idle()) break;
+    auto pause = sleep(idle_, drain_pause);
+    co_await std::move(pause);
   }
   auto trimming = forgetter_.trim_witnesses();
   co_await std::move(trimming);

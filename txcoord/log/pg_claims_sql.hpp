@@ -61,10 +61,11 @@ std::string fence(pg::Session& session, const std::string& coordinator, std::uin
 // The same for a statement that is a transaction of its own: it raises when the epoch $2 is no longer
 // that of $1. Every part of the statement asks it for held.one = 1, so that no plan can leave it
 // out. The commit is flushed whatever the session was set to.
-#define TXC_HELD                                             \
-  "held AS MATERIALIZED (SELECT 1 / count(*) AS one,"        \
-  " set_config('synchronous_commit', 'on', true) AS flushed" \
+#define TXC_HELD_AND(more)                                        \
+  "held AS MATERIALIZED (SELECT 1 / count(*) AS one,"             \
+  " set_config('synchronous_commit', 'on', true) AS flushed" more \
   " FROM (SELECT 1 FROM coordinator_epoch WHERE id = $1 AND epoch = $2 FOR SHARE) f)"
+#define TXC_HELD TXC_HELD_AND("")
 
 // What a failure of a fenced transaction says about its commit: fenced, certainly not committed,
 // or unknown.

@@ -63,7 +63,11 @@ SELECT gid FROM claimed)"};
 // that does not move its saga on changes nothing: it was recorded before, or a later one was. The
 // payload of one that goes on is not read, it stays where it is. Unfinished is who has a step left:
 // to ask for ended_at would let the planner read the index of all that are unfinished.
-constexpr Statement record_states{"saga_record", "WITH " TXC_HELD R"(,
+// Nobody holds a row of ours for long, so one that is held is given up soon: the batch waits for
+// it.
+constexpr Statement record_states{
+    "saga_record",
+    "WITH " TXC_HELD_AND(", set_config('lock_timeout', '400ms', true) AS patience") R"(,
 told AS MATERIALIZED (
   SELECT * FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[],
                        $9::text[], $10::boolean[])
@@ -76,7 +80,7 @@ moved AS (
       ended_at = CASE WHEN t.ended THEN now() END,
       payload = CASE WHEN t.ended THEN '' ELSE s.payload END
   FROM told t, held
-  WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = t.saga_id
+  WHERE held.one = 1 AND held.flushed = 'on' AND held.patience <> '' AND s.saga_id = t.saga_id
     AND s.coordinator = $1 AND s.epoch = $2 AND s.current_step <> '' AND s.progress < t.progress
   RETURNING s.saga_id, s.period, s.scope, s.idempotency_key, t.progress, t.status, t.step,
             t.reason, t.detail, t.outcome),
@@ -111,11 +115,13 @@ SET attempts = t.attempts, next_retry_at = nullif(t.next_retry_at, '')::timestam
 FROM told t, free, held
 WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = t.saga_id AND s.saga_id = free.saga_id)"};
 
+// $4: these alone; null: any.
 constexpr Statement adopt_orphans{"saga_adopt", "WITH " TXC_HELD R"(,
 orphans AS (
   SELECT s.saga_id, s.coordinator, s.epoch
   FROM saga_instances s JOIN coordinator_epoch e ON e.id = s.coordinator
   WHERE s.ended_at IS NULL AND s.epoch < e.epoch
+    AND ($4::uuid[] IS NULL OR s.saga_id = ANY ($4::uuid[]))
   ORDER BY s.created_at, s.saga_id
   LIMIT $3
   FOR UPDATE OF s SKIP LOCKED)
@@ -123,6 +129,11 @@ UPDATE saga_instances s SET coordinator = $1, epoch = $2
 FROM orphans o, held
 WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = o.saga_id
 RETURNING )" TXC_SAGA_COLUMNS ", o.coordinator, o.epoch"};
+
+constexpr Statement take_up_ours{"saga_take_up", "WITH " TXC_HELD " SELECT " TXC_SAGA_COLUMNS R"(
+FROM saga_instances s, held
+WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = ANY ($3::uuid[])
+  AND s.coordinator = $1 AND s.epoch = $2 AND s.current_step <> '')"};
 
 struct StartColumns {
   std::vector<std::string> scopes, keys, fingerprints, kinds, order_ids, correlation_ids, answers,
@@ -248,8 +259,16 @@ Done note_trouble(Session& session, const SagaOwner& owner,
   return {};
 }
 
-std::vector<SagaInstance> adopt(Session& session, const SagaOwner& owner, std::size_t limit) {
-  const pqxx::result rows = session.exec(adopt_orphans, owner.coordinator, owner.epoch, limit);
+namespace {
+
+std::vector<SagaInstance> oldest_first(std::vector<SagaInstance> sagas) {
+  std::ranges::sort(
+      sagas, {}, [](const SagaInstance& saga) { return std::tie(saga.created_at, saga.saga_id); });
+  return sagas;
+}
+
+// The last two columns: whose they were.
+std::vector<SagaInstance> read_adopted(const pqxx::result& rows) {
   auto adopted = read_instances(rows);
   for (std::size_t i = 0; i < adopted.size(); ++i) {
     const auto row = rows.at(static_cast<pqxx::result::size_type>(i));
@@ -257,10 +276,27 @@ std::vector<SagaInstance> adopt(Session& session, const SagaOwner& owner, std::s
     adopted[i].adopted_from = {row.at(last - 1).as<std::string>(),
                                row.at(last).as<std::uint64_t>()};
   }
-  std::ranges::sort(adopted, {}, [](const SagaInstance& saga) {
-    return std::tie(saga.created_at, saga.saga_id);
-  });
-  return adopted;
+  return oldest_first(std::move(adopted));
+}
+
+}  // namespace
+
+std::vector<SagaInstance> adopt(Session& session, const SagaOwner& owner, std::size_t limit) {
+  const std::optional<std::string> any;
+  return read_adopted(
+      session.exec(adopt_orphans, owner.coordinator, owner.epoch, limit, any));
+}
+
+std::vector<SagaInstance> adopt_these(Session& session, const SagaOwner& owner,
+                                      const std::vector<std::string>& saga_ids) {
+  return read_adopted(
+      session.exec(adopt_orphans, owner.coordinator, owner.epoch, saga_ids.size(), saga_ids));
+}
+
+std::vector<SagaInstance> take_up(Session& session, const SagaOwner& owner,
+                                  const std::vector<std::string>& saga_ids) {
+  return oldest_first(
+      read_instances(session.exec(take_up_ours, owner.coordinator, owner.epoch, saga_ids)));
 }
 
 }  // namespace txcoord::saga_sql

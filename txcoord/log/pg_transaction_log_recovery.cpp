@@ -52,11 +52,16 @@ WHERE completed_at IS NULL AND outcome = 'commit' AND order_ids @> ARRAY[$1::uui
 ORDER BY decided_at)"};
 
 // In gid order: after a take-over two coordinators may complete the same decisions at once. A
-// tombstone is complete from its birth, so it would pass for done: it is told by its outcome.
-constexpr Statement complete_decisions{"log_complete_decisions", "WITH " TXC_HELD R"(,
+// tombstone is complete from its birth, so it would pass for done: it is told by its outcome. Nobody
+// else holds such a row for long: one that is held is given up soon, the others are completed
+// without it (forgetter.cpp).
+constexpr Statement complete_decisions{
+    "log_complete_decisions",
+    "WITH " TXC_HELD_AND(", set_config('lock_timeout', '100ms', true) AS patience") R"(,
 open AS (
-  SELECT gid FROM decisions WHERE gid = ANY ($3::text[]) AND completed_at IS NULL
-  ORDER BY gid FOR UPDATE),
+  SELECT d.gid FROM decisions d, held
+  WHERE held.one = 1 AND held.patience <> '' AND d.gid = ANY ($3::text[]) AND d.completed_at IS NULL
+  ORDER BY d.gid FOR UPDATE OF d),
 done AS (
   UPDATE decisions d SET completed_at = clock_timestamp() FROM open, held
   WHERE held.one = 1 AND held.flushed = 'on' AND d.gid = open.gid)
