@@ -260,4 +260,9 @@ asio::awaitable<Result<Done>> FaultyParticipant::trim_steps(std::vector<std::str
   return inner_.trim_steps(std::move(saga_ids), std::move(owner));
 }
 
+asio::awaitable<Result<BarriersPage>> FaultyParticipant::list_steps(BarriersQuery query) {
+  if (down()) return failed<BarriersPage>(down_failure());
+  return inner_.list_steps(std::move(query));
+}
+
 }  // namespace txcoord

@@ -55,6 +55,7 @@ class FaultyParticipant final : public Participant {
                                                            StepRequest request) override;
   asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids,
                                            std::optional<FenceOwner> owner) override;
+  asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery query) override;
 
  private:
   // What happens to the call that begins now.

@@ -66,6 +66,7 @@ class PgParticipant final : public Participant {
                                                            StepRequest request) override;
   asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids,
                                            std::optional<FenceOwner> owner) override;
+  asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery query) override;
 
  private:
   // Between vote and prepare (or release). I/O thread only, but for what a run() lambda is given.

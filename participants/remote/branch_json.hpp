@@ -49,6 +49,10 @@ std::vector<StepReply> read_replies(const JsonReader& reader,
                                     const std::vector<std::string>& saga_ids);
 std::vector<std::string> order_ids_of(const Operations& operations);
 std::vector<std::string> saga_ids_of(const StepRequest& request);
+void write_barriers_query(JsonWriter& out, const BarriersQuery& query);
+BarriersQuery read_barriers_query(const JsonReader& reader);
+void write_barriers(JsonWriter& out, const BarriersPage& page);
+BarriersPage read_barriers(const JsonReader& reader);
 
 // A failure as a whole problem document, and the status that goes with it.
 std::string failure_body(const Failure& failure);

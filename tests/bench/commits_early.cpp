@@ -77,6 +77,9 @@ class CommitsEarly final : public Participant {
                                            std::optional<FenceOwner> owner) override {
     return inner_->trim_steps(std::move(saga_ids), std::move(owner));
   }
+  asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery query) override {
+    return inner_->list_steps(std::move(query));
+  }
 
  private:
   std::unique_ptr<Participant> inner_;

@@ -108,3 +108,10 @@ class ATransactionForEachCall(Shipping):
 class TrimsNoStep(Shipping):
     def trim_steps(self, body, until):
         return {}
+
+
+@fault("listed_steps")
+class ListsStepsOutOfOrder(Shipping):
+    def list_steps(self, body, until):
+        answer = super().list_steps(body, until)
+        return {**answer, "sagas": answer["sagas"][::-1]}

@@ -139,9 +139,11 @@ class FakeParticipant final : public Participant {
     if (failure) co_return *failure;
     co_return replies;
   }
+  std::vector<std::string> steps_trimmed;  // saga ids
   asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids,
                                            std::optional<FenceOwner> owner) override {
     if (refuses(owner)) co_return of_kind(FailureKind::fenced);
+    steps_trimmed.insert(steps_trimmed.end(), saga_ids.begin(), saga_ids.end());
     for (const std::string& id : saga_ids)
       std::erase_if(barriers, [&](const auto& entry) { return entry.first.first == id; });
     script_.trace.push_back(name_ + ".trim_steps");
@@ -169,6 +171,20 @@ class FakeParticipant final : public Participant {
     std::vector<FenceOwner> rows;
     for (const auto& [coordinator, row] : fence_rows) rows.push_back(row);
     co_return rows;
+  }
+  std::map<std::string, SagaBarriers> listed;  // by saga id: what list_steps() tells
+  bool shared = false;
+  std::size_t times_listed = 0;
+  asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery query) override {
+    ++times_listed;
+    if (away) co_return unavailable();
+    BarriersPage page{{}, shared};
+    for (const auto& [id, saga] : listed) {
+      const bool named = std::ranges::find(query.saga_ids, id) != query.saga_ids.end();
+      const bool next = query.saga_ids.empty() && id > query.after;
+      if (named || (next && page.sagas.size() < query.limit)) page.sagas.push_back(saga);
+    }
+    co_return page;
   }
   // Replies to a step that comes for the first time; done where nothing was set.
   std::function<StepReply(const StepCall&, const StepRequest&)> answer_step =

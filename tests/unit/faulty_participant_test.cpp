@@ -72,6 +72,10 @@ class Recorder final : public Participant {
                                            std::optional<FenceOwner>) override {
     return done("trim_steps");
   }
+  asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery) override {
+    calls.emplace_back("list_steps");
+    co_return BarriersPage{};
+  }
   asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string) override {
     calls.emplace_back("log_seen");
     co_return protocol::LogPoint{};
@@ -205,6 +209,7 @@ TEST_CASE("faults: whoever is down answers nothing, whatever the rate", "[faults
   check(rig.await(rig.faulty.gauges("")));
   check(rig.step(charge(1)));
   check(rig.await(rig.faulty.trim_steps({}, std::nullopt)));
+  check(rig.await(rig.faulty.list_steps({})));
   check(rig.await(rig.faulty.log_seen("")));
   check(rig.await(rig.faulty.note_log_seen("", {}, std::nullopt)));
   check(rig.await(rig.faulty.raise_fence({}, "")));
