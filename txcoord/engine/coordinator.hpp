@@ -66,7 +66,11 @@ class Coordinator final : public Engine {
   // work here, goes no further.
   void reservation_expired(const std::string& order_id);
   // Who this coordinator is; the epoch is 0 until start() has raised it.
-  const RecoveryIdentity& identity() const { return identity_; }
+  RecoveryIdentity identity() const {
+    RecoveryIdentity now = identity_;
+    now.incarnation = fences_.owner().incarnation;
+    return now;
+  }
   // `what` is called when recovery finds that the log went back, until that is dealt with.
   void on_log_went_back(std::function<void()> what) {
     recovery_.on_log_went_back = std::move(what);

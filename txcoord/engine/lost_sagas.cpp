@@ -227,7 +227,7 @@ asio::awaitable<std::optional<Failure>> LostSagas::trim(Round& round) {
     const std::vector<std::string> some(round.ended.begin() + static_cast<std::ptrdiff_t>(from),
                                         round.ended.begin() + static_cast<std::ptrdiff_t>(end));
     for (Participant* participant : participants_) {
-      auto trimming = participant->trim_steps(some);
+      auto trimming = participant->trim_steps(some, identity_().fence_owner());
       const auto trimmed = co_await std::move(trimming);
       if (!trimmed) co_return named(participant->name(), trimmed.failure());
     }

@@ -30,8 +30,10 @@ struct RecoveryIdentity {
   std::string installation;
   std::string coordinator;
   std::uint64_t epoch = 0;
+  std::string incarnation{};  // set where a participant is asked to write: fence_owner()
 
   LogOwner log_owner() const { return {coordinator, epoch}; }
+  FenceOwner fence_owner() const { return {installation, coordinator, epoch, incarnation}; }
 };
 
 class Recovery {

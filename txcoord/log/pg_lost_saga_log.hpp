@@ -1,4 +1,4 @@
-// Lost sagas in the transaction log's database (schemas/log/0005_lost_sagas.sql). The port and its
+// Lost sagas in the transaction log's database (schemas/log/0006_lost_sagas.sql). The port and its
 // contract: lost_saga_log.hpp.
 #pragma once
 
