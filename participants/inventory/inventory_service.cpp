@@ -181,19 +181,15 @@ class PgInventoryService final : public InventoryService {
   }
 
   asio::awaitable<Result<StockView>> put_stock(std::string sku, StockChange change) override {
-    auto work = [sku = std::move(sku), change = std::move(change),
-                 asked_at = now_utc()](pg::Session& session) {
-      return put(session, sku, change, asked_at);
-    };
+    auto work = [sku = std::move(sku), change = std::move(change), asked_at = now_utc()](
+                    pg::Session& session) { return put(session, sku, change, asked_at); };
     return pool_->run(std::move(work), deadline_);
   }
 
   asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity,
                                                 RequestKey key) override {
-    auto work = [sku = std::move(sku), quantity, key = std::move(key),
-                 asked_at = now_utc()](pg::Session& session) {
-      return add(session, sku, quantity, key, asked_at);
-    };
+    auto work = [sku = std::move(sku), quantity, key = std::move(key), asked_at = now_utc()](
+                    pg::Session& session) { return add(session, sku, quantity, key, asked_at); };
     return pool_->run(std::move(work), deadline_);
   }
 

@@ -94,8 +94,7 @@ class PgPaymentService final : public PaymentService {
   }
 
   asio::awaitable<Result<WalletView>> put_wallet(std::string customer_id, Money balance) override {
-    auto work = [id = std::move(customer_id), balance,
-                 asked_at = now_utc()](pg::Session& session) {
+    auto work = [id = std::move(customer_id), balance, asked_at = now_utc()](pg::Session& session) {
       return put(session, id, balance, asked_at);
     };
     return pool_->run(std::move(work), deadline_);

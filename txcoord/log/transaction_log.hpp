@@ -110,7 +110,7 @@ class TransactionLog {
   virtual asio::awaitable<Result<std::vector<Decision>>> incomplete_decisions(
       std::size_t limit) = 0;
   virtual asio::awaitable<Result<Done>> complete(LogOwner owner,
-                                                  std::vector<protocol::Gid> gids) = 0;
+                                                 std::vector<protocol::Gid> gids) = 0;
   // The prepared state of a decided branch was lost: recorded, never silent.
   virtual asio::awaitable<Result<Done>> record_heuristic(LogOwner owner, protocol::Gid gid,
                                                          std::string participant,
