@@ -84,8 +84,10 @@ bool Fences::begin_generation(std::string incarnation) {
 }
 
 void Fences::require(const std::string& coordinator, std::uint64_t epoch) {
+  // Our own is raised as what it is; nobody's: what was found again after a lost answer.
+  if (coordinator.empty() || coordinator == owner_.coordinator) return;
   std::uint64_t& required = required_[coordinator];
-  if (coordinator == owner_.coordinator || required >= epoch) return;
+  if (required >= epoch) return;
   required = epoch;
   ++wanted_;
 }
