@@ -219,8 +219,8 @@ asio::awaitable<Result<std::vector<protocol::Gid>>> FaultyParticipant::list_prep
   return inner_.list_prepared(std::move(installation));
 }
 
-asio::awaitable<Result<Done>> FaultyParticipant::trim_witnesses(
-    std::vector<protocol::Gid> gids, std::optional<FenceOwner> owner) {
+asio::awaitable<Result<Done>> FaultyParticipant::trim_witnesses(std::vector<protocol::Gid> gids,
+                                                                std::optional<FenceOwner> owner) {
   if (down()) return failed<Done>(down_failure());
   return inner_.trim_witnesses(std::move(gids), std::move(owner));
 }

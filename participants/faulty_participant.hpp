@@ -46,8 +46,7 @@ class FaultyParticipant final : public Participant {
                                                std::optional<FenceOwner> owner) override;
   asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) override;
   asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string installation) override;
-  asio::awaitable<Result<Done>> note_log_seen(std::string installation,
-                                              protocol::LogPoint point,
+  asio::awaitable<Result<Done>> note_log_seen(std::string installation, protocol::LogPoint point,
                                               std::optional<FenceOwner> owner) override;
   asio::awaitable<Result<FenceOwner>> raise_fence(FenceOwner owner, std::string replaces) override;
   asio::awaitable<Result<std::vector<FenceOwner>>> fences(std::string installation) override;

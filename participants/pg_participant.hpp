@@ -3,8 +3,8 @@
 //
 // Every database has:  txc_branch(gid text primary key, at timestamptz), the witness table:
 // `gid` is the global transaction's id, without the participant. And, for the steps of sagas,
-// txc_saga_steps(saga_id, step, outcome, reason, detail, at), the barrier; and txc_fence, the fence of
-// each coordinator (pg_fence.hpp).
+// txc_saga_steps(saga_id, step, outcome, reason, detail, at), the barrier; and txc_fence, the fence
+// of each coordinator (pg_fence.hpp).
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -57,8 +57,7 @@ class PgParticipant final : public Participant {
 
   asio::awaitable<Result<ParticipantGauges>> gauges(std::string installation) override;
   asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string installation) override;
-  asio::awaitable<Result<Done>> note_log_seen(std::string installation,
-                                              protocol::LogPoint point,
+  asio::awaitable<Result<Done>> note_log_seen(std::string installation, protocol::LogPoint point,
                                               std::optional<FenceOwner> owner) override;
   asio::awaitable<Result<FenceOwner>> raise_fence(FenceOwner owner, std::string replaces) override;
   asio::awaitable<Result<std::vector<FenceOwner>>> fences(std::string installation) override;

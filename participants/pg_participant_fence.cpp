@@ -26,8 +26,9 @@ constexpr pg::Statement list_rows{"fence_list", R"(
 
 std::string check_and_commit(pg::Session& session, const FenceOwner& owner) {
   return "SELECT 1/count(*) FROM (SELECT 1 FROM txc_fence WHERE installation = " +
-         session.quote(owner.installation) + " AND coordinator = " +
-         session.quote(owner.coordinator) + " AND epoch = " + std::to_string(owner.epoch) +
+         session.quote(owner.installation) +
+         " AND coordinator = " + session.quote(owner.coordinator) +
+         " AND epoch = " + std::to_string(owner.epoch) +
          " AND incarnation = " + session.quote(owner.incarnation) + " FOR SHARE) f;COMMIT";
 }
 

@@ -8,6 +8,7 @@
 #include "participants/inventory/inventory_branch.hpp"
 #include "participants/inventory/reservation_expiry.hpp"
 #include "participants/pg_participant.hpp"
+#include "participants/request_age.hpp"
 #include "txcoord/base/sha256.hpp"
 
 namespace txcoord {
@@ -98,8 +99,10 @@ ReservationView reservation_view(const pqxx::row& row) {
   return view;
 }
 
-StockView put(pg::Session& session, const std::string& sku, const StockChange& change) {
+StockView put(pg::Session& session, const std::string& sku, const StockChange& change,
+              AskedAt asked_at) {
   return in_local_transaction(session, [&] {
+    refuse_old(session, asked_at);
     session.exec(make_stock, sku);
     const auto locked = session.exec(lock_available, sku);
     expect_rows(locked, 1, lock_available.name);
@@ -134,8 +137,9 @@ RestockReply replay(pg::Session& session, const RequestKey& key) {
 // I5: the key is claimed first, in the transaction that adds the stock. A second request with the
 // same key waits for the first one's end, holding nothing, and then finds its answer.
 RestockReply add(pg::Session& session, const std::string& sku, std::int64_t quantity,
-                 const RequestKey& key) {
+                 const RequestKey& key, AskedAt asked_at) {
   return in_local_transaction(session, [&] {
+    refuse_old(session, asked_at);
     if (session.exec(claim_key, key.scope, key.key, to_hex(key.fingerprint)).empty())
       return replay(session, key);
     RestockReply reply;
@@ -177,17 +181,15 @@ class PgInventoryService final : public InventoryService {
   }
 
   asio::awaitable<Result<StockView>> put_stock(std::string sku, StockChange change) override {
-    auto work = [sku = std::move(sku), change = std::move(change)](pg::Session& session) {
-      return put(session, sku, change);
-    };
+    auto work = [sku = std::move(sku), change = std::move(change), asked_at = now_utc()](
+                    pg::Session& session) { return put(session, sku, change, asked_at); };
     return pool_->run(std::move(work), deadline_);
   }
 
   asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity,
                                                 RequestKey key) override {
-    auto work = [sku = std::move(sku), quantity, key = std::move(key)](pg::Session& session) {
-      return add(session, sku, quantity, key);
-    };
+    auto work = [sku = std::move(sku), quantity, key = std::move(key), asked_at = now_utc()](
+                    pg::Session& session) { return add(session, sku, quantity, key, asked_at); };
     return pool_->run(std::move(work), deadline_);
   }
 

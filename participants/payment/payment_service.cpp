@@ -4,6 +4,7 @@
 #include "participants/payment/payment.hpp"
 #include "participants/payment/payment_branch.hpp"
 #include "participants/pg_participant.hpp"
+#include "participants/request_age.hpp"
 
 namespace txcoord {
 namespace {
@@ -64,8 +65,10 @@ std::vector<PaymentView> payment_views(const pqxx::result& result) {
 }
 
 // The wallet's row first, as branches do; the ledger in the same transaction (I6).
-WalletView put(pg::Session& session, const std::string& customer_id, Money balance) {
+WalletView put(pg::Session& session, const std::string& customer_id, Money balance,
+               AskedAt asked_at) {
   return in_local_transaction(session, [&] {
+    refuse_old(session, asked_at);
     session.exec(make_wallet, customer_id);
     const auto locked = session.exec(lock_wallet, customer_id);
     expect_rows(locked, 1, lock_wallet.name);
@@ -91,8 +94,8 @@ class PgPaymentService final : public PaymentService {
   }
 
   asio::awaitable<Result<WalletView>> put_wallet(std::string customer_id, Money balance) override {
-    auto work = [id = std::move(customer_id), balance](pg::Session& session) {
-      return put(session, id, balance);
+    auto work = [id = std::move(customer_id), balance, asked_at = now_utc()](pg::Session& session) {
+      return put(session, id, balance, asked_at);
     };
     return pool_->run(std::move(work), deadline_);
   }

@@ -169,8 +169,8 @@ asio::awaitable<std::string> ParticipantHost::branch_call(const Hosted& hosted,
     co_return object([&](JsonWriter& out) { write_log_point(out, point); });
   }
   if (call == "note-log-seen") {
-    auto calling = participant.note_log_seen(reader.text("installation"),
-                                             read_log_point(reader), read_owner(reader));
+    auto calling = participant.note_log_seen(reader.text("installation"), read_log_point(reader),
+                                             read_owner(reader));
     value_or_throw(co_await std::move(calling));
     co_return "{}";
   }

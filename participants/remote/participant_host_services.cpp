@@ -3,6 +3,7 @@
 #include "participants/remote/branch_json.hpp"
 #include "participants/remote/participant_host.hpp"
 #include "participants/remote/view_json.hpp"
+#include "participants/request_age.hpp"
 
 namespace txcoord::remote {
 namespace {
@@ -74,6 +75,14 @@ Text order_call(OrderService& orders, std::string_view call, const JsonReader& r
   co_return std::string();
 }
 
+// Of a caller of an earlier version the age is not known.
+void refuse_old(const JsonReader& reader) {
+  const auto asked_at = reader.time_if("asked_at");
+  if (asked_at && *asked_at < now_utc() - request_age_max)
+    throw CallFailed{
+        {FailureKind::timeout, false, "", "the request is older than its key is kept"}};
+}
+
 Text expiry_call(InventoryService& inventory, std::string_view call, const JsonReader& reader,
                  bool& known) {
   if (call == "expired-reservations") {
@@ -108,10 +117,12 @@ Text inventory_call(InventoryService& inventory, std::string_view call, const Js
     co_return rows(value_or_throw(co_await std::move(calling)));
   }
   if (call == "put-stock") {
+    refuse_old(reader);
     auto calling = inventory.put_stock(reader.text("sku"), read_as<StockChange>(reader));
     co_return one(value_or_throw(co_await std::move(calling)));
   }
   if (call == "restock") {
+    refuse_old(reader);
     auto calling = inventory.restock(reader.text("sku"), reader.integer("quantity"),
                                      read_as<RequestKey>(reader));
     co_return one(value_or_throw(co_await std::move(calling)));
@@ -154,6 +165,7 @@ Text payment_call(const Hosted& hosted, std::string_view call, const JsonReader&
     co_return found(value_or_throw(co_await std::move(calling)));
   }
   if (call == "put-wallet") {
+    refuse_old(reader);
     auto calling = payments.put_wallet(reader.text("customer_id"), reader.integer("balance"));
     co_return one(value_or_throw(co_await std::move(calling)));
   }

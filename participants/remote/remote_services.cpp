@@ -5,6 +5,7 @@
 
 #include "participants/remote/branch_json.hpp"
 #include "participants/remote/view_json.hpp"
+#include "txcoord/base/time.hpp"
 
 namespace txcoord::remote {
 namespace {
@@ -88,6 +89,11 @@ class RemoteOrder final : public OrderService {
   Remote remote_;
 };
 
+// What may be refused for its age: participants/request_age.hpp.
+void write_asked_at(JsonWriter& out) {
+  out.field("asked_at", static_cast<std::int64_t>(now_utc().time_since_epoch().count()));
+}
+
 class RemoteInventory final : public InventoryService {
  public:
   explicit RemoteInventory(Remote remote) : remote_(std::move(remote)) {}
@@ -103,6 +109,7 @@ class RemoteInventory final : public InventoryService {
     return remote_.ask("put-stock", body_of([&](JsonWriter& out) {
                          out.field("sku", sku);
                          write(out, change);
+                         write_asked_at(out);
                        }),
                        read_as<StockView>);
   }
@@ -110,6 +117,7 @@ class RemoteInventory final : public InventoryService {
     return remote_.ask("restock", body_of([&](JsonWriter& out) {
                          out.field("sku", sku).field("quantity", quantity);
                          write(out, key);
+                         write_asked_at(out);
                        }),
                        read_as<RestockReply>);
   }
@@ -154,6 +162,7 @@ class RemotePayment final : public PaymentService {
   Reply<WalletView> put_wallet(std::string customer_id, Money balance) override {
     return remote_.ask("put-wallet", body_of([&](JsonWriter& out) {
                          out.field("customer_id", customer_id).field("balance", balance);
+                         write_asked_at(out);
                        }),
                        read_as<WalletView>);
   }

@@ -57,13 +57,11 @@ class CommitsEarly final : public Participant {
   asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string installation) override {
     return inner_->log_seen(std::move(installation));
   }
-  asio::awaitable<Result<Done>> note_log_seen(std::string installation,
-                                              protocol::LogPoint point,
+  asio::awaitable<Result<Done>> note_log_seen(std::string installation, protocol::LogPoint point,
                                               std::optional<FenceOwner> owner) override {
     return inner_->note_log_seen(std::move(installation), std::move(point), std::move(owner));
   }
-  asio::awaitable<Result<FenceOwner>> raise_fence(FenceOwner owner,
-                                                  std::string replaces) override {
+  asio::awaitable<Result<FenceOwner>> raise_fence(FenceOwner owner, std::string replaces) override {
     return inner_->raise_fence(std::move(owner), std::move(replaces));
   }
   asio::awaitable<Result<std::vector<FenceOwner>>> fences(std::string installation) override {

@@ -20,7 +20,8 @@ DATABASES = (*SERVICES, "log")
 PRODUCTS, WALLETS = 1000, 10_000
 # What says who we are and which migrations stand; everything else is emptied between runs. Event ids begin
 # anew too: the observer takes ids that it never saw for transactions under way.
-KEPT_TABLES = ("txc_migrations", "txc_installation", "coordinator_epoch", "coordinator_lease", "key_periods")
+KEPT_TABLES = ("txc_migrations", "txc_installation", "coordinator_epoch", "coordinator_lease", "key_periods",
+               "txc_fence")
 EMPTY = """
   SELECT 'TRUNCATE ' || string_agg(format('%%I.%%I', schemaname, tablename), ', ') || ' RESTART IDENTITY'
     FROM pg_tables

@@ -3,6 +3,7 @@
 import os
 
 import faults_branches  # noqa: F401  (each fault registers itself)
+import faults_fences  # noqa: F401
 import faults_steps  # noqa: F401
 import faults_wire  # noqa: F401
 import shipping

@@ -19,8 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 STATUS = {"unavailable": 503, "timeout": 504, "deadlock": 409, "lock_timeout": 409, "busy": 409, "fenced": 409,
-          "not_found": 404,
-          "poison": 422, "error": 500}
+          "not_found": 404, "poison": 422, "error": 500}
 # By SQLSTATE, its class, or the first three letters.
 KINDS = {"57014": "timeout", "55P03": "lock_timeout", "40P01": "deadlock", "40001": "deadlock", "42704": "not_found",
          "55000": "busy", "25006": "unavailable", "25P03": "unavailable", "57P": "unavailable", "08": "unavailable",

@@ -15,6 +15,7 @@ import time
 import cases_promises  # noqa: F401  (its rules register themselves, as do the next ones')
 import cases_branches  # noqa: F401
 import cases_steps  # noqa: F401
+import cases_fences  # noqa: F401
 import cases_services  # noqa: F401
 import cases_sync  # noqa: F401
 import cases_wire  # noqa: F401

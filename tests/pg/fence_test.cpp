@@ -34,8 +34,9 @@ struct FenceRig : InventoryStepRig {
   // Until what was started waits for a lock.
   void run_until_blocked() {
     const auto blocked = [&] {
-      return database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
-                            "AND datname = current_database()") != "0";
+      return database.value(
+                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                 "AND datname = current_database()") != "0";
     };
     for (const auto end = test::Clock::now() + std::chrono::seconds(10); !blocked();) {
       if (test::Clock::now() > end) throw std::runtime_error("nobody waits for a lock");
@@ -127,9 +128,9 @@ TEST_CASE("a fence goes up only, and one epoch belongs to one process", "[fence]
   FenceRig rig;
   const FenceOwner first = owner(5, "aaaaaaaa"), other = owner(5, "bbbbbbbb");
   CHECK(rig.raise(owner(5, "")) == owner(5, ""));
-  CHECK(rig.raise(first) == first);          // over nobody's
-  CHECK(rig.raise(owner(5, "")) == first);   // an adopter that comes late changes nothing
-  CHECK(rig.raise(other) == first);          // the same epoch, another process
+  CHECK(rig.raise(first) == first);         // over nobody's
+  CHECK(rig.raise(owner(5, "")) == first);  // an adopter that comes late changes nothing
+  CHECK(rig.raise(other) == first);         // the same epoch, another process
   CHECK(rig.raise(owner(4, "cccccccc")) == first);
   CHECK(rig.raise(other, "dddddddd") == first);
   CHECK(rig.raise(other, "aaaaaaaa") == other);  // its own next generation
@@ -163,8 +164,9 @@ TEST_CASE("an owner that raised nothing, as of a version before fences, is not l
   const TestSaga saga = rig.saga();
   SECTION("nobody wrote here before") {}
   SECTION("its row is of an earlier epoch") {
-    rig.database.run("INSERT INTO txc_fence (installation, coordinator, epoch, incarnation) "
-                     "VALUES ('0123abcd', 'c1', 1, '')");
+    rig.database.run(
+        "INSERT INTO txc_fence (installation, coordinator, epoch, incarnation) "
+        "VALUES ('0123abcd', 'c1', 1, '')");
   }
   CHECK(rig.reserve(saga).status == StepStatus::done);
   CHECK(rig.quantities() == "99 1 0");
@@ -186,8 +188,7 @@ TEST_CASE("trims, witness deletes and notes of the log are refused once their ow
   REQUIRE(await(rig.io, rig.participant.note_log_seen(test::installation, seen, own)).ok());
   REQUIRE(rig.raise(adopter) == adopter);
   check_fenced(await(rig.io, rig.participant.trim_steps({saga.id}, own)).failure());
-  check_fenced(
-      await(rig.io, rig.participant.trim_witnesses({test::gid_number(7)}, own)).failure());
+  check_fenced(await(rig.io, rig.participant.trim_witnesses({test::gid_number(7)}, own)).failure());
   check_fenced(
       await(rig.io, rig.participant.note_log_seen(test::installation, stale, own)).failure());
   CHECK(barrier(rig.database, saga, "reserve") == "done");

@@ -230,7 +230,9 @@ TEST_CASE("decision_is_unapplied_until_it_is_complete_and_listed_by_its_state") 
   const auto among = await(test.io, log->decisions({gid, dead, next(dead)})).value();
   CHECK(among.size() == 2);
 
-  REQUIRE(await(test.io, log->record_heuristic(owner_of(gid), next(gid), "payment", "prepared state lost")).ok());
+  REQUIRE(await(test.io,
+                log->record_heuristic(owner_of(gid), next(gid), "payment", "prepared state lost"))
+              .ok());
   const auto listed = [&](const char* state) {
     std::vector<Gid> gids;
     const auto found = await(test.io, log->list_decisions(state, 10));

@@ -95,10 +95,12 @@ TEST_CASE("settle_of_a_fenced_epoch_writes_no_outcome_for_what_was_committed_and
   REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
   const LogOwner successor{"c1", gid.epoch + 1};
   REQUIRE(await(test.io, log->complete(successor, {gid})).ok());
-  test.session()->exec_simple("UPDATE decisions SET completed_at = completed_at - interval '1 hour',"
-                              " decided_at = decided_at - interval '1 hour'");
-  REQUIRE(await(test.io, log->trim(std::chrono::seconds(1), std::chrono::hours(1),
-                                   std::chrono::hours(1))).value() == 0);
+  test.session()->exec_simple(
+      "UPDATE decisions SET completed_at = completed_at - interval '1 hour',"
+      " decided_at = decided_at - interval '1 hour'");
+  REQUIRE(await(test.io,
+                log->trim(std::chrono::seconds(1), std::chrono::hours(1), std::chrono::hours(1)))
+              .value() == 0);
   const auto late = await(test.io, log->settle(owner_of(gid), gid));
   REQUIRE_FALSE(late.ok());
   CHECK(late.failure().kind == FailureKind::fenced);
@@ -134,8 +136,9 @@ TEST_CASE("completions_lost_branches_and_decisions_written_again_are_refused_of_
   CHECK(await(test.io, log->complete(before, {gid})).failure().kind == FailureKind::fenced);
   CHECK(await(test.io, log->record_heuristic(before, gid, "payment", "lost")).failure().kind ==
         FailureKind::fenced);
-  CHECK(await(test.io, log->write_decision_again(before, next(gid), {"order"}, {})).failure().kind ==
-        FailureKind::fenced);
+  CHECK(
+      await(test.io, log->write_decision_again(before, next(gid), {"order"}, {})).failure().kind ==
+      FailureKind::fenced);
   CHECK(test.count("decisions WHERE completed_at IS NULL AND NOT heuristic") == 1);
   CHECK(test.count("heuristic_outcomes") == 0);
 }

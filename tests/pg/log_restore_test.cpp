@@ -14,7 +14,8 @@ TEST_CASE("lost_decision_is_written_again_as_it_was_and_is_incomplete") {
   test.session()->exec_simple("DELETE FROM decisions");  // the log went back
 
   for (int time = 0; time < 2; ++time)
-    CHECK(await(test.io, log->write_decision_again(owner_of(gid), gid, before.participants, before.order_ids))
+    CHECK(await(test.io, log->write_decision_again(owner_of(gid), gid, before.participants,
+                                                   before.order_ids))
               .value() == DecisionOutcome::commit);
   const auto after = await(test.io, log->incomplete_decisions(10)).value();
   REQUIRE(after.size() == 1);
@@ -29,8 +30,8 @@ TEST_CASE("decision_that_was_proven_absent_is_not_written_again") {
   auto log = test.make_log();
   const Gid gid = test.first_gid(*log, "c1");
   REQUIRE(await(test.io, log->settle(owner_of(gid), gid)).value() == DecisionOutcome::abort);
-  CHECK(await(test.io, log->write_decision_again(owner_of(gid), gid, {"order"}, {uuid_v7()})).value() ==
-        DecisionOutcome::abort);
+  CHECK(await(test.io, log->write_decision_again(owner_of(gid), gid, {"order"}, {uuid_v7()}))
+            .value() == DecisionOutcome::abort);
   CHECK(await(test.io, log->incomplete_decisions(10)).value().empty());
 }
 

@@ -194,7 +194,8 @@ TEST_CASE("participant: trimming forgets the witnesses that are named, and no ot
   Rig rig;
   const auto first = rig.branch.committed({one()});
   const auto second = rig.branch.committed({one()});
-  REQUIRE(await(rig.io, rig.participant.trim_witnesses({first, gid_number(99)}, std::nullopt)).ok());
+  REQUIRE(
+      await(rig.io, rig.participant.trim_witnesses({first, gid_number(99)}, std::nullopt)).ok());
   REQUIRE(await(rig.io, rig.participant.trim_witnesses({}, std::nullopt)).ok());
   CHECK_FALSE(rig.branch.has_witness(first));
   CHECK(rig.branch.has_witness(second));

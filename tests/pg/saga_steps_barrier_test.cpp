@@ -312,7 +312,9 @@ TEST_CASE("saga step: trimming forgets the sagas that are named, and no others",
   rig.reserve(ended);
   rig.release(ended);
   rig.reserve(running);
-  REQUIRE(test::await(rig.io, rig.parts.participant->trim_steps({ended.id, uuid_v7()}, std::nullopt)).ok());
+  REQUIRE(
+      test::await(rig.io, rig.parts.participant->trim_steps({ended.id, uuid_v7()}, std::nullopt))
+          .ok());
   REQUIRE(test::await(rig.io, rig.parts.participant->trim_steps({}, std::nullopt)).ok());
   CHECK(rig.rows() == "1");
   CHECK(barrier(rig.database, running, "reserve") == "done");

@@ -15,9 +15,7 @@ namespace {
 
 const SubmitOptions as_saga{.protocol = Protocol::saga};
 
-std::string id_of(char last) {
-  return std::string("0190a000-0000-7000-8000-00000000000") + last;
-}
+std::string id_of(char last) { return std::string("0190a000-0000-7000-8000-00000000000") + last; }
 
 std::shared_ptr<Operation> order(Rig& rig, char key) {
   auto operation = rig.operation(std::string("key-") + key);

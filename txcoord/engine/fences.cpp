@@ -20,7 +20,8 @@ constexpr int looks_max = 3;  // of one call
 
 // The answers of all participants to one question at the start.
 struct Asking {
-  explicit Asking(const asio::any_io_executor& io) : done(io, asio::steady_timer::time_point::max()) {}
+  explicit Asking(const asio::any_io_executor& io)
+      : done(io, asio::steady_timer::time_point::max()) {}
   std::uint64_t greatest = 0;
   std::size_t left = 0;
   asio::steady_timer done;  // cancelled by the last answer
@@ -73,9 +74,8 @@ void Fences::own(FenceOwner owner) {
 }
 
 bool Fences::begin_generation(std::string incarnation) {
-  const bool all = std::ranges::all_of(participants_, [&](const Participant* participant) {
-    return raised(participant->name());
-  });
+  const bool all = std::ranges::all_of(
+      participants_, [&](const Participant* participant) { return raised(participant->name()); });
   if (!all) return false;
   former_.push_back(std::exchange(owner_.incarnation, std::move(incarnation)));
   if (former_.size() > former_max) former_.pop_front();
@@ -84,8 +84,10 @@ bool Fences::begin_generation(std::string incarnation) {
 }
 
 void Fences::require(const std::string& coordinator, std::uint64_t epoch) {
+  // Our own is raised as what it is; nobody's: what was found again after a lost answer.
+  if (coordinator.empty() || coordinator == owner_.coordinator) return;
   std::uint64_t& required = required_[coordinator];
-  if (coordinator == owner_.coordinator || required >= epoch) return;
+  if (required >= epoch) return;
   required = epoch;
   ++wanted_;
 }

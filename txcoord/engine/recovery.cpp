@@ -88,8 +88,8 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   const bool complete = co_await std::move(reading);
   if (!complete) co_return false;
 
-  // Whoever was taken over is fenced here at once, and a server that lost a fence has it again. What
-  // fails is tried in the next pass: who needs the fence asks for it before.
+  // Whoever was taken over is fenced here at once, and a server that lost a fence has it again.
+  // What fails is tried in the next pass: who needs the fence asks for it before.
   auto looking = fences_.look(participant);
   const auto fenced_here = co_await std::move(looking);
   if (!fenced_here) health_.failed(participant.name(), fenced_here.failure());
@@ -121,8 +121,8 @@ asio::awaitable<void> Recovery::note_log(Pass& pass) {
   auto raising = fences_.ensure(pass.participant);
   const auto raised = co_await std::move(raising);
   if (!raised) co_return;
-  auto noting = pass.participant.note_log_seen(pass.identity.installation, pass.log_now,
-                                               fences_.owner());
+  auto noting =
+      pass.participant.note_log_seen(pass.identity.installation, pass.log_now, fences_.owner());
   const auto noted = co_await std::move(noting);
   if (noted || noted.failure().kind != FailureKind::fenced) co_return;
   auto looking = fences_.look(pass.participant);

@@ -58,9 +58,9 @@ std::vector<std::optional<StoredOutcome>> read_stored(pg::Session& session,
 // COMMIT after it. FOR SHARE waits for a raise under way and holds off the next until we are done.
 std::string fence(pg::Session& session, const std::string& coordinator, std::uint64_t epoch);
 
-// The same for a statement that is a transaction of its own: it raises when the epoch $2 is no longer
-// that of $1. Every part of the statement asks it for held.one = 1, so that no plan can leave it
-// out. The commit is flushed whatever the session was set to.
+// The same for a statement that is a transaction of its own: it raises when the epoch $2 is no
+// longer that of $1. Every part of the statement asks it for held.one = 1, so that no plan can
+// leave it out. The commit is flushed whatever the session was set to.
 #define TXC_HELD_AND(more)                                        \
   "held AS MATERIALIZED (SELECT 1 / count(*) AS one,"             \
   " set_config('synchronous_commit', 'on', true) AS flushed" more \

@@ -53,8 +53,7 @@ std::vector<std::string> orders_of_correlation(pg::Session& session,
 
 std::vector<std::string> owners_of_ended(pg::Session& session, std::chrono::seconds age);
 std::vector<std::string> ended_before(pg::Session& session, const SagaOwner& owner,
-                                      std::chrono::seconds age,
-                                      std::size_t limit);
+                                      std::chrono::seconds age, std::size_t limit);
 Done barriers_trimmed(pg::Session& session, const std::vector<std::string>& saga_ids);
 
 // Sagas that one statement of trim() deletes at most, and statements of one call.

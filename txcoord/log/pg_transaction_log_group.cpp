@@ -219,14 +219,14 @@ Failure decision_failure(Failure failure) {
   return commit_failure(std::move(failure));
 }
 
-// What stands under the gid once `write` has tried to put an outcome there. I3: the primary key waits
-// for a decision in flight, and one that comes later fails on this row. Two statements: the second
-// sees what the first waited for.
+// What stands under the gid once `write` has tried to put an outcome there. I3: the primary key
+// waits for a decision in flight, and one that comes later fails on this row. Two statements: the
+// second sees what the first waited for.
 //
 // I11: decisions are trimmed. A process that was stopped for longer than they are kept would find
 // nothing, and write an outcome for what was decided, done and forgotten. By then its epoch was
-// raised, since only who took its work over has completed it. So the fence stands in the string that
-// commits: while it holds nobody has taken over, and what was read is there.
+// raised, since only who took its work over has completed it. So the fence stands in the string
+// that commits: while it holds nobody has taken over, and what was read is there.
 template <class Write>
 DecisionOutcome prove(Session& session, const LogOwner& owner, const std::string& gid,
                       Write write) {

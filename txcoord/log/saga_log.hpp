@@ -135,8 +135,9 @@ class SagaLog {
   // --- housekeeping ----------------------------------------------------------------------------
   // Sagas that ended more than `age` ago and whose barriers still stand: for trim_steps(). Those of
   // `owner` itself and of fenced epochs: only its owner knows what a living one may still send.
-  virtual asio::awaitable<Result<std::vector<std::string>>> ended_before(
-      SagaOwner owner, std::chrono::seconds age, std::size_t limit) = 0;
+  virtual asio::awaitable<Result<std::vector<std::string>>> ended_before(SagaOwner owner,
+                                                                         std::chrono::seconds age,
+                                                                         std::size_t limit) = 0;
   // Coordinators that own some of the oldest of those, in an epoch that is not fenced: when nobody
   // runs them any more, recovery may have to take them over.
   virtual asio::awaitable<Result<std::vector<std::string>>> owners_of_ended(
