@@ -118,14 +118,14 @@ if(TARGET txcoord)
     ENVIRONMENT "TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1;TXC_SHAPE=apart;TXC_KILLS=8")
   add_test(NAME conformance COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/conformance/test_conformance.py
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(conformance PROPERTIES LABELS e2e TIMEOUT 300 SKIP_RETURN_CODE 77
+  set_tests_properties(conformance PROPERTIES LABELS e2e TIMEOUT 600 SKIP_RETURN_CODE 77
     ENVIRONMENT "TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
 endif()
 
 # Left out of a plain `./run test`, which is to end within five minutes: the longest, the tests of what
 # only tests use, and those of the shapes around the coordinator. `./run check` has them.
 foreach(name IN ITEMS tests_pg_apart e2e_apart_random_kills e2e_services_apart e2e_participant_rest conformance
-                      e2e_rolling e2e_versions e2e_door e2e_log_restored e2e_full_disk e2e_accept_now
+                      e2e_rolling e2e_versions e2e_desync e2e_door e2e_log_restored e2e_full_disk e2e_accept_now
                       e2e_degraded_modes checker observer commits_early monitoring packaging)
   if(TEST ${name})
     set_property(TEST ${name} APPEND PROPERTY LABELS long)

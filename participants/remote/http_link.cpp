@@ -78,8 +78,6 @@ enum class Idle : std::uint8_t { quiet, closed, bytes };
 Idle look_at(Connection& connection) {
   if (connection.buffer.size() > 0) return Idle::bytes;
   boost::system::error_code error;
-  connection.socket.non_blocking(true, error);
-  if (error) return Idle::closed;
   char byte = 0;
   const std::size_t seen =
       connection.socket.receive(asio::buffer(&byte, 1), asio::socket_base::message_peek, error);
@@ -232,6 +230,7 @@ struct HttpLink::Impl {
         boost::system::error_code ignored;
         connection->socket.set_option(tcp::no_delay(true), ignored);
         connection->socket.set_option(asio::socket_base::keep_alive(true), ignored);
+        connection->socket.non_blocking(true, ignored);  // for look_at()
         co_return std::string();
       }
       why = connection->late ? "not connected in time" : error.message();
@@ -253,12 +252,13 @@ struct HttpLink::Impl {
       if (error || connection->late) co_return error ? error.message() : "late";
       if (!interim(*parser)) break;
       if (parser->get().result() == beast_http::status::switching_protocols)
-        co_return "it switched to another protocol";
-      if (interims == limits.interim_answers_max) co_return "too many interim answers";
+        co_return "the service switched to another protocol";
+      if (interims == limits.interim_answers_max)
+        co_return "too many interim answers came before the answer";
     }
     if (look_at(*connection) == Idle::bytes) {
       ++out_of_step;
-      co_return "bytes came after it";
+      co_return "bytes came after the answer: whoever sent it counts them wrongly";
     }
     co_return std::string();
   }
