@@ -134,7 +134,8 @@ TEST_CASE("expiry: several orders on the same stock are freed together, oldest f
   const TestSaga newer = rig.reserved(std::chrono::seconds(-1), 2),
                  older = rig.reserved(std::chrono::seconds(-9), 3);
   CHECK(rig.expired(1) == std::vector{older.operation->order_id});
-  const auto ids = rig.expired();
+  CHECK(rig.expired() == std::vector{newer.operation->order_id});  // from where that one ended
+  const auto ids = rig.expired();                                  // and from the oldest again
   CHECK(ids == std::vector{older.operation->order_id, newer.operation->order_id});
   CHECK(rig.expire(ids) == 2);
   CHECK(rig.quantities() == "10 0 0");
