@@ -58,12 +58,11 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
       queue_({settings.engine.group_operations_max, settings.engine.group_rows_max,
               settings.engine.queue_operations_max, settings.engine.conflict_retries_max}),
       driver_(io, participants_, log, health_, crash, metrics, make_hooks()),
-      recovery_(io, participants_, log, health_, forgetter_, crash, metrics,
-                std::chrono::milliseconds(settings.engine.recovery_interval_ms),
-                [this] { return active_gids(); },
-                [this](std::vector<std::string> suspects) {
-                  return take_over(std::move(suspects));
-                }),
+      recovery_(
+          io, participants_, log, health_, forgetter_, crash, metrics,
+          std::chrono::milliseconds(settings.engine.recovery_interval_ms),
+          [this] { return active_gids(); },
+          [this](std::vector<std::string> suspects) { return take_over(std::move(suspects)); }),
       sagas_(io, settings, participants_, saga_log, health_, crash, metrics, make_saga_hooks()),
       lease_ticker_(io),
       modes_ticker_(io),
