@@ -86,8 +86,10 @@ TEST_CASE("log_that_can_be_read_and_not_written_renews_nothing") {
   auto log = test.make_log();
   REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
   const auto before = await(test.io, log->coordinators()).value();
-  const std::string database = test.session()->exec_simple("SELECT current_database()").at(0).at(0).as<std::string>();
-  test.session()->exec_simple("ALTER DATABASE " + database + " SET default_transaction_read_only = on");
+  const std::string database =
+      test.session()->exec_simple("SELECT current_database()").at(0).at(0).as<std::string>();
+  test.session()->exec_simple("ALTER DATABASE " + database +
+                              " SET default_transaction_read_only = on");
   auto another = test.make_log();  // its sessions connect from now on
   CHECK(await(test.io, another->coordinators()).ok());
   CHECK_FALSE(await(test.io, another->renew_lease("c1")).ok());
@@ -132,7 +134,11 @@ TEST_CASE("take_over_is_refused_on_anything_that_changed_since_it_was_seen") {
   }
   SECTION("given back and taken again, on the same microsecond of a clock that was set back") {
     const std::string expires_at =
-        test.session()->exec_simple("SELECT expires_at::text FROM coordinator_lease").at(0).at(0).as<std::string>();
+        test.session()
+            ->exec_simple("SELECT expires_at::text FROM coordinator_lease")
+            .at(0)
+            .at(0)
+            .as<std::string>();
     REQUIRE(await(test.io, log->end_lease("c1")).ok());
     REQUIRE(await(test.io, log->raise_epoch("c1")).ok());
     test.session()->exec_simple("UPDATE coordinator_lease SET expires_at = '" + expires_at + "'");

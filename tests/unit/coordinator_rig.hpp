@@ -26,7 +26,7 @@ using std::chrono::milliseconds;
 inline Settings quick_settings() {
   Settings settings;
   settings.engine.recovery_interval_ms = 20;
-  settings.engine.lease_ms = 200;
+  settings.engine.lease_ms = 400;
   settings.engine.queue_wait_ms_max = 10000;
   settings.saga.retry_ms_min = 1;
   settings.saga.retry_ms_max = 5;

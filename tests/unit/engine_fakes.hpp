@@ -108,9 +108,8 @@ class FakeLog final : public TransactionLog {
     }
     co_return aborted;
   }
-  asio::awaitable<Result<std::vector<Decision>>> complete_before(std::chrono::seconds,
-                                                                 std::vector<std::string> away_names,
-                                                                 std::size_t limit) override {
+  asio::awaitable<Result<std::vector<Decision>>> complete_before(
+      std::chrono::seconds, std::vector<std::string> away_names, std::size_t limit) override {
     std::vector<Decision> found;
     for (const auto& [gid, decision] : decided) {
       const bool named = std::ranges::any_of(away_names, [&](const auto& name) {

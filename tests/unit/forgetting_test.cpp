@@ -23,7 +23,8 @@ struct Forgetting {
   Health health{{"log", "order", "payment"}};
   CrashPoints crash;
   Metrics metrics;
-  Forgetter forgetter{context.get_executor(), {&order, &payment}, log, health, crash, metrics, true};
+  Forgetter forgetter{
+      context.get_executor(), {&order, &payment}, log, health, crash, metrics, true};
 
   Forgetting() {
     for (const char* name : {"log", "order", "payment"}) health.reached(name);
@@ -94,8 +95,7 @@ TEST_CASE("witnesses that a process left behind when it ended go before their de
   CHECK(rig.payment.witnesses == std::set{open});
   CHECK_FALSE(rig.log.decided.contains(gid));
   CHECK(rig.log.decided.contains(open));
-  CHECK(position(rig.script.trace, "payment.trim done") <
-        position(rig.script.trace, "log.forget"));
+  CHECK(position(rig.script.trace, "payment.trim done") < position(rig.script.trace, "log.forget"));
 }
 
 TEST_CASE("a decision stays as long as a participant that it names cannot delete its witness") {
@@ -117,7 +117,8 @@ TEST_CASE("a decision stays as long as a participant that it names cannot delete
   CHECK(rig.payment.witnesses.empty());
 }
 
-// --- a decided branch of which nothing is left (rules 9 to 12 of recovery_plan.hpp) ---------------
+// --- a decided branch of which nothing is left (rules 9 to 12 of recovery_plan.hpp)
+// ---------------
 
 namespace {
 
@@ -152,7 +153,8 @@ TEST_CASE("a decision that is complete is not asked for more than that: no heuri
   CHECK(rig.log.heuristics.empty());
 }
 
-TEST_CASE("after a log failover a tombstone under a committed group is shown, not called complete") {
+TEST_CASE(
+    "after a log failover a tombstone under a committed group is shown, not called complete") {
   Rig rig;
   const auto gid = while_payment_commits(rig, [&](auto aborted) {
     ++rig.log.now.timeline;
@@ -189,6 +191,23 @@ TEST_CASE("a decision that the log lost is not taken for completed and trimmed")
   CHECK(rig.log.decided.at(gid).heuristic);
 }
 
+TEST_CASE("an undecided branch committed by hand while its group aborts is shown") {
+  Rig rig;
+  rig.script.hold("log.decide");
+  rig.script.fail("log.decide", of_kind(FailureKind::error));
+  const auto answer = rig.start(rig.operation("a"));
+  REQUIRE(rig.run_until([&] { return count(rig.script.trace, "log.decide") == 1; }));
+  bool by_hand = true;
+  SECTION("committed") { rig.payment.witnesses = rig.payment.prepared; }
+  SECTION("rolled back") { by_hand = false; }
+  rig.payment.prepared.clear();
+  rig.script.let_go("log.decide");
+  REQUIRE(rig.run_until([&] { return answer->has_value() && rig.idle(); }));
+  CHECK((*answer)->status == SubmitStatus::unavailable);
+  CHECK(rig.log.heuristics ==
+        (by_hand ? std::set<std::string>{"payment"} : std::set<std::string>{}));
+}
+
 namespace {
 
 // A decision of a fenced epoch, whose branch at payment somebody else is at work on.
@@ -206,7 +225,8 @@ protocol::Gid leave_decided(Rig& rig) {
 
 }  // namespace
 
-TEST_CASE("recovery looks for the witness twice: a branch committed between its looks is not lost") {
+TEST_CASE(
+    "recovery looks for the witness twice: a branch committed between its looks is not lost") {
   Rig rig;
   rig.payment.on_list = [&] {  // after the first look, which found none
     if (count(rig.script.trace, "payment.witness done") != 1) return;

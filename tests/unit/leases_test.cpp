@@ -18,8 +18,9 @@ constexpr std::int64_t second_us = 1'000'000;
 
 // A log with one other coordinator's lease in it, and an adopter who watches.
 struct World {
-  LeaseRound log{{"7000000000000000001", 1, 100}, {{"c1", {3, 10, 1000 * second_us, false, 5000}},
-                                                   {"c2", {8, 40, 1000 * second_us, false, 5000}}}};
+  LeaseRound log{{"7000000000000000001", 1, 100},
+                 {{"c1", {3, 10, 1000 * second_us, false, 5000}},
+                  {"c2", {8, 40, 1000 * second_us, false, 5000}}}};
   Leases leases{"c2", lease};
   Time now = 1000s;
 
@@ -43,7 +44,8 @@ struct World {
 
 }  // namespace
 
-TEST_CASE("a lease watched unchanged for its whole length may be taken over, and not a round before") {
+TEST_CASE(
+    "a lease watched unchanged for its whole length may be taken over, and not a round before") {
   World world;
   world.round();
   world.watch(lease);
@@ -155,7 +157,8 @@ TEST_CASE("an adopter that was suspended judges nobody by what it saw before") {
   CHECK_FALSE(world.leases.alone());
 }
 
-TEST_CASE("an answer that took long is part of the interval: the adopter slept in the middle of it") {
+TEST_CASE(
+    "an answer that took long is part of the interval: the adopter slept in the middle of it") {
   World world;
   world.round();
   world.watch(4s);

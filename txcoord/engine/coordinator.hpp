@@ -143,7 +143,7 @@ class Coordinator final : public Engine {
   bool fenced_ = false;
   DegradedModes modes_;          // as last read from the log
   std::uint64_t modes_set_ = 0;  // how often they were set here
-  bool alone_ = false;  // no other coordinator shows life: votes may go out all at once
+  bool alone_ = false;           // no other coordinator shows life: votes may go out all at once
 
   Leases leases_;
   Health health_;

@@ -98,6 +98,7 @@ class Driver {
   asio::awaitable<Result<protocol::MissingBranch>> judge_missing_row(GroupPtr group);
   asio::awaitable<void> record_heuristic(GroupPtr group, Action action);
   asio::awaitable<void> rollback(GroupPtr group, protocol::ParticipantId id);
+  asio::awaitable<bool> show_if_committed(GroupPtr group, protocol::ParticipantId id);
   asio::awaitable<void> release(GroupPtr group, protocol::ParticipantId id);
   asio::awaitable<void> pause_before(std::uint32_t attempt);
 

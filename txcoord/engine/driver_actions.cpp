@@ -260,8 +260,7 @@ asio::awaitable<Result<protocol::MissingBranch>> Driver::judge_missing_row(Group
                  {{"gid", std::string_view(group->text)}, {"log_went_back", went_back}});
   DecisionRecord record = record_of(*group, true);
   std::vector<std::string> order_ids;
-  for (const auto index : record.confirmed)
-    order_ids.push_back(group->operations[index]->order_id);
+  for (const auto index : record.confirmed) order_ids.push_back(group->operations[index]->order_id);
   auto writing = log_.write_decision_again(group->gid, record.participants, std::move(order_ids));
   const auto written = co_await std::move(writing);
   if (!written) co_return written.failure();
@@ -293,14 +292,46 @@ asio::awaitable<void> Driver::rollback(GroupPtr group, ParticipantId id) {
   const auto name = participant(id).name();
   auto work = participant(id).rollback_prepared(group->gid);
   auto reply = co_await std::move(work);
-  // Its PREPARE was answered, so "does not exist" here means that somebody else rolled it back.
-  if (reply || reply.failure().kind == FailureKind::not_found) {
+  if (reply) {
     deliver(group, plain(EventKind::rolled_back, id));
+    co_return;
+  }
+  // Its PREPARE was answered, so "does not exist" here means that somebody else ended it.
+  if (reply.failure().kind == FailureKind::not_found) {
+    auto showing = show_if_committed(group, id);
+    const bool at_rest = co_await std::move(showing);
+    deliver(group, plain(at_rest ? EventKind::rolled_back : EventKind::rollback_failed, id));
     co_return;
   }
   health_.failed(name, reply.failure());
   log_failure(*group, name, "rollback", reply.failure());
   deliver(group, plain(EventKind::rollback_failed, id));
+}
+
+// A group that is aborting, and a branch that somebody else ended: rolled back, or committed by
+// hand? The latter is a heuristic outcome, shown beside the tombstone that it contradicts. False:
+// it could not be told, or not be recorded.
+asio::awaitable<bool> Driver::show_if_committed(GroupPtr group, ParticipantId id) {
+  std::string name(participant(id).name());
+  auto looking = participant(id).has_witness(group->gid);
+  const auto witness = co_await std::move(looking);
+  if (!witness) {
+    health_.failed(name, witness.failure());
+    co_return false;
+  }
+  if (!witness.value()) co_return true;
+  auto burying = log_.settle(group->gid);
+  const auto outcome = co_await std::move(burying);
+  if (!outcome || outcome.value() != DecisionOutcome::abort) co_return false;
+  auto recording = log_.record_heuristic(group->gid, name,
+                                         "committed by somebody else, while the log says abort");
+  const auto recorded = co_await std::move(recording);
+  if (!recorded) co_return false;
+  metrics_.heuristic_outcome();
+  metrics_.recovery_action("heuristic");
+  logging::error("heuristic outcome: a branch is committed, while the log says abort",
+                 {{"gid", std::string_view(group->text)}, {"participant", std::string_view(name)}});
+  co_return true;
 }
 
 asio::awaitable<void> Driver::release(GroupPtr group, ParticipantId id) {

@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::chrono::milliseconds flush_every{50};
 constexpr int flushes_between_trims = 20;  // about a second
-// A participant that is away for long does not make this process grow: what is dropped here goes with
-// its decision.
+// A participant that is away for long does not make this process grow: what is dropped here goes
+// with its decision.
 constexpr std::size_t witnesses_waiting_max = 100000;
 constexpr std::size_t batch_max = 2000;
 constexpr std::size_t forgotten_at_once_max = 5000;
@@ -186,10 +186,10 @@ asio::awaitable<void> Forgetter::forget_old(std::chrono::seconds keep) {
 }
 
 // A witness is deleted because the decision, as it stands in the log, is complete: every branch of
-// the gid is committed, and that is durable (rule 6 of recovery_plan.hpp). That a log that went back
-// later may lack the completion does not matter here: no branch of the gid is prepared any more, so
-// nobody will ask for this witness. True: a participant failed and is in `away` now; what it has no
-// part in must not wait behind what it has, so try again.
+// the gid is committed, and that is durable (rule 6 of recovery_plan.hpp). That a log that went
+// back later may lack the completion does not matter here: no branch of the gid is prepared any
+// more, so nobody will ask for this witness. True: a participant failed and is in `away` now; what
+// it has no part in must not wait behind what it has, so try again.
 asio::awaitable<bool> Forgetter::forget_some(std::chrono::seconds keep,
                                              std::vector<std::string>& away) {
   auto asking = log_.complete_before(keep, away, forgotten_at_once_max);

@@ -16,14 +16,13 @@ bool same_log(const LogIdentity& one, const LogIdentity& other) {
 }  // namespace
 
 void Leases::observe(const LeaseRound& round, Time asked, Time answered) {
-  const bool unbroken = log_ && same_log(*log_, round.log) &&
-                        answered - last_asked_ <= lease_ / gaps_in_a_lease;
+  const bool unbroken =
+      log_ && same_log(*log_, round.log) && answered - last_asked_ <= lease_ / gaps_in_a_lease;
   std::map<std::string, Watched> now;
   for (const auto& [name, state] : round.coordinators) {
     if (name == own_) continue;
     const auto before = watched_.find(name);
-    const bool unchanged =
-        unbroken && before != watched_.end() && before->second.state == state;
+    const bool unchanged = unbroken && before != watched_.end() && before->second.state == state;
     // The first reading came after the renewal was asked for, and before the answer: the time
     // between two readings is at least that from the first one's answer to the second one's asking.
     if (unchanged) {
@@ -54,9 +53,8 @@ std::vector<LeaseClaim> Leases::claims(const std::vector<std::string>& wanted, T
 }
 
 bool Leases::alone() const {
-  return log_ && std::ranges::all_of(watched_, [this](const auto& entry) {
-           return silent(entry.second);
-         });
+  return log_ &&
+         std::ranges::all_of(watched_, [this](const auto& entry) { return silent(entry.second); });
 }
 
 Leases::Time boot_time() {

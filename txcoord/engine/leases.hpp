@@ -9,16 +9,17 @@
 //   2. A round is seen only if this process's own renewal was acknowledged in it, and the log is
 //      read after that in the same session. So at each round the log could be written: the other
 //      could have renewed too. A log that can be read and not written gives no round.
-//   3. Between two rounds may lie a quarter of a lease at most. More is a gap (the log was away, this
+//   3. Between two rounds may lie a quarter of a lease at most. More is a gap (the log was away,
+//   this
 //      process was stopped), and all that was watched before it is forgotten. So is it when the
 //      system identifier or the timeline is another one. A healthy coordinator tries to renew far
 //      more often than that, so after each gap it shows life before a whole lease has been watched.
 //   4. Any change is life: of renewals, of expires_at (an older coordinator changes that alone), of
-//      the epoch (it started, or somebody else took it over). Each of ours grows `renewals`, so what
-//      was given back and taken again never looks like what it was.
+//      the epoch (it started, or somebody else took it over). Each of ours grows `renewals`, so
+//      what was given back and taken again never looks like what it was.
 //   5. What was judged is asked for by compare-and-set on the pair that was seen
-//      (log/pg_leases.cpp): a renewal in between wins, and of two adopters one. It is asked for only
-//      while the last round is no older than rule 3 allows.
+//      (log/pg_leases.cpp): a renewal in between wins, and of two adopters one. It is asked for
+//      only while the last round is no older than rule 3 allows.
 //
 // This is about liveness. A coordinator that was judged silent and is not (cut off from the log by
 // its own network) is stopped by the fences, not by this.
@@ -48,8 +49,8 @@ class Leases {
   // had come. A round that failed is simply not told: it becomes a gap if it lasts.
   void observe(const LeaseRound& round, Time asked, Time answered);
 
-  // Those of `wanted` that may be taken over now: given back at a clean stop, or watched for a whole
-  // lease.
+  // Those of `wanted` that may be taken over now: given back at a clean stop, or watched for a
+  // whole lease.
   std::vector<LeaseClaim> claims(const std::vector<std::string>& wanted, Time now) const;
   // No other coordinator may still be at work, as far as the last round told.
   bool alone() const;
@@ -59,8 +60,8 @@ class Leases {
  private:
   struct Watched {
     CoordinatorState state;
-    Time since{};   // nothing changed from then …
-    Time until{};   // … to then
+    Time since{};  // nothing changed from then …
+    Time until{};  // … to then
   };
   bool silent(const Watched& watched) const;
 

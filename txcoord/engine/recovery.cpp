@@ -342,8 +342,8 @@ asio::awaitable<bool> Recovery::show_heuristic(protocol::Gid gid, std::string pa
   metrics_.heuristic_outcome();
   metrics_.recovery_action("heuristic");
   const std::string text = protocol::format(gid);
-  logging::error(
-      message, {{"gid", std::string_view(text)}, {"participant", std::string_view(participant)}});
+  logging::error(message,
+                 {{"gid", std::string_view(text)}, {"participant", std::string_view(participant)}});
   co_return true;
 }
 
@@ -375,12 +375,12 @@ asio::awaitable<void> Recovery::finish_decision(Pass& pass, Decision decision) {
   std::vector<protocol::Gid> gids{decision.gid};
   auto reread = log_.decisions(gids);
   const auto now = co_await std::move(reread);
-  // No row: it stood there a moment ago in this same pass, so it was completed and forgotten; and if
-  // the log went back instead, the next pass finds that, and judges by the siblings.
+  // No row: it stood there a moment ago in this same pass, so it was completed and forgotten; and
+  // if the log went back instead, the next pass finds that, and judges by the siblings.
   if (!now || now.value().empty()) co_return;
   const Decision& row = now.value().front();
-  const auto outcome = row.outcome == DecisionOutcome::commit ? protocol::Outcome::commit
-                                                              : protocol::Outcome::abort;
+  const auto outcome =
+      row.outcome == DecisionOutcome::commit ? protocol::Outcome::commit : protocol::Outcome::abort;
   // Rules 9 to 11 of recovery_plan.hpp.
   if (protocol::judge_missing_branch(protocol::DecisionNow{outcome, row.complete}, true, false) ==
       protocol::MissingBranch::committed)

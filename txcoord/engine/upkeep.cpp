@@ -202,7 +202,8 @@ asio::awaitable<void> Coordinator::run_trim() {
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
     if (!settings_.engine.trim || !health_.reachable(log_name)) continue;
-    auto forgetting = forgetter_.forget_old(std::chrono::seconds(settings_.engine.decisions_keep_s));
+    auto forgetting =
+        forgetter_.forget_old(std::chrono::seconds(settings_.engine.decisions_keep_s));
     co_await std::move(forgetting);
     auto trim = log_.trim(std::chrono::seconds(settings_.engine.decisions_keep_s),
                           std::chrono::seconds(settings_.engine.key_period_s),

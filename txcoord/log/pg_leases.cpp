@@ -103,9 +103,9 @@ std::vector<std::string> take_over(Session& session, const std::vector<LeaseClai
   std::vector<std::string> taken;
   for (const LeaseClaim& claim : claims) {
     try {
-      const pqxx::result done = session.exec(
-          take_over_one, claim.coordinator, claim.seen.renewals, claim.seen.expires_at_us,
-          claim.seen.epoch, claim.log.system_identifier, claim.log.timeline);
+      const pqxx::result done = session.exec(take_over_one, claim.coordinator, claim.seen.renewals,
+                                             claim.seen.expires_at_us, claim.seen.epoch,
+                                             claim.log.system_identifier, claim.log.timeline);
       if (done.affected_rows() == 1) taken.push_back(claim.coordinator);
     } catch (const pqxx::sql_error& error) {
       // A decider of its that hangs holds the epoch row; the next round tries again. One that

@@ -128,11 +128,9 @@ class PgTransactionLog final : public TransactionLog {
   Reply<std::vector<std::string>> take_over(std::vector<LeaseClaim> claims) override {
     // Each may be waited for; all of them fit into the deadline of one statement more.
     const milliseconds deadline = side_ms_max_ * static_cast<milliseconds::rep>(claims.size() + 1);
-    return side_.run(
-        [claims = std::move(claims)](pg::Session& session) {
-          return log_sql::take_over(session, claims);
-        },
-        deadline);
+    return side_.run([claims = std::move(claims)](
+                         pg::Session& session) { return log_sql::take_over(session, claims); },
+                     deadline);
   }
   Reply<DegradedModes> degraded_modes() override {
     return side_.run(&log_sql::degraded_modes, renew_ms_max_);
@@ -172,9 +170,8 @@ class PgTransactionLog final : public TransactionLog {
     });
   }
   Reply<Done> forget(std::vector<protocol::Gid> gids) override {
-    return side([gids = std::move(gids)](pg::Session& session) {
-      return log_sql::forget(session, gids);
-    });
+    return side(
+        [gids = std::move(gids)](pg::Session& session) { return log_sql::forget(session, gids); });
   }
   Reply<std::uint64_t> trim(std::chrono::seconds keep, std::chrono::seconds period,
                             std::chrono::seconds keys_keep) override {

@@ -182,8 +182,8 @@ class TransactionLog {
   virtual asio::awaitable<Result<LogIdentity>> identity() = 0;
 
   // --- housekeeping ----------------------------------------------------------------------------
-  // Commit decisions that were complete `keep` ago, oldest first, at most `limit`, without heuristic
-  // ones and those in which one of the participants `away` has part.
+  // Commit decisions that were complete `keep` ago, oldest first, at most `limit`, without
+  // heuristic ones and those in which one of the participants `away` has part.
   virtual asio::awaitable<Result<std::vector<Decision>>> complete_before(
       std::chrono::seconds keep, std::vector<std::string> away, std::size_t limit) = 0;
   // Deletes complete decisions: their witnesses are gone, so nothing is left that they explain.

@@ -68,8 +68,8 @@ LostDecision judge_lost_decision(const std::set<std::string>& siblings,
 
 MissingBranch judge_missing_branch(const std::optional<DecisionNow>& now, bool owner_fenced,
                                    bool went_back) {
-  const bool committed = now ? now->outcome == Outcome::commit && now->complete
-                             : owner_fenced && !went_back;
+  const bool committed =
+      now ? now->outcome == Outcome::commit && now->complete : owner_fenced && !went_back;
   return committed ? MissingBranch::committed : MissingBranch::lost;
 }
 
