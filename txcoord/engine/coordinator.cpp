@@ -59,7 +59,6 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
       forgetter_(io, participants_, log, health_, fences_, crash, metrics, settings.engine.trim),
       queue_({settings.engine.group_operations_max, settings.engine.group_rows_max,
               settings.engine.queue_operations_max, settings.engine.conflict_retries_max}),
-<<<<<<< HEAD
       driver_(io, participants_, log, health_, crash, metrics,
               std::chrono::milliseconds(settings.engine.vote_ms_max), make_hooks()),
       recovery_(io, participants_, log, health_, fences_, forgetter_, crash, metrics,
@@ -70,15 +69,6 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
                 }),
       sagas_(io, settings, participants_, saga_log, health_, fences_, crash, metrics,
              make_saga_hooks()),
-=======
-      driver_(io, participants_, log, health_, crash, metrics, make_hooks()),
-      recovery_(
-          io, participants_, log, health_, forgetter_, crash, metrics,
-          std::chrono::milliseconds(settings.engine.recovery_interval_ms),
-          [this] { return active_gids(); },
-          [this](std::vector<std::string> suspects) { return take_over(std::move(suspects)); }),
-      sagas_(io, settings, participants_, saga_log, health_, crash, metrics, make_saga_hooks()),
->>>>>>> lease
       lease_ticker_(io),
       modes_ticker_(io),
       queue_ticker_(io),
