@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <future>
 #include <optional>
 
 #include "participants/remote/remote_participant.hpp"
@@ -385,4 +386,48 @@ TEST_CASE("a repeated call whose second try is refused is not known to be undone
   CHECK(tries == 2);
   CHECK(answer.failure().kind == FailureKind::error);
   CHECK(answer.failure().outcome_unknown);
+}
+
+TEST_CASE("a service with several addresses is reached at the one that answers") {
+  Rig rig;
+  const auto here = boost::asio::ip::address_v4::loopback();
+  const auto port =
+      static_cast<std::uint16_t>(std::stoul(remote::parse_url(rig.service.url()).port));
+  // One that nobody has (TEST-NET-1): silent, or refused by the nearest router. One that refuses.
+  const remote::Addresses several{
+      {{boost::asio::ip::make_address("192.0.2.1"), 9}, {here, 1}, {here, port}}, {}};
+  const auto service = std::make_shared<RemoteService>(
+      rig.io.get_executor(), remote::parse_url("http://a.name"), std::string(),
+      remote::LinkLimits{}, [several](const std::string&, const std::string&) { return several; });
+  const auto participant =
+      remote::make_remote_participant("payment", service, rig.deadlines, nullptr);
+  CHECK(rig.wait(participant->commit_prepared(gid_number(1))).ok());
+}
+
+TEST_CASE("a service whose name is slow is sent nothing, in time, and keeps no other one waiting") {
+  Rig rig;
+  auto answers = std::make_shared<std::promise<void>>();
+  const std::shared_future<void> answered = answers->get_future().share();
+  const auto service = std::make_shared<RemoteService>(
+      rig.io.get_executor(), remote::parse_url("http://a.name"), std::string(),
+      remote::LinkLimits{}, [answered](const std::string&, const std::string&) {
+        answered.wait();
+        return remote::Addresses{{}, "too late"};
+      });
+  const auto slow = remote::make_remote_participant("payment", service, rig.deadlines, nullptr);
+  std::optional<Result<Done>> ended;
+  const auto keep = [&]() -> boost::asio::awaitable<void> {
+    auto committing = slow->commit_prepared(gid_number(1));
+    ended.emplace(co_await std::move(committing));
+  };
+  const auto started = std::chrono::steady_clock::now();
+  boost::asio::co_spawn(rig.io, keep(), boost::asio::detached);
+  CHECK(rig.commit(2).ok());
+  CHECK_FALSE(ended.has_value());
+  rig.until([&] { return ended.has_value(); });
+  CHECK(std::chrono::steady_clock::now() - started < std::chrono::seconds(3));
+  REQUIRE_FALSE(ended->ok());
+  CHECK(ended->failure().kind == FailureKind::unavailable);
+  CHECK_FALSE(ended->failure().outcome_unknown);
+  answers->set_value();
 }
