@@ -10,9 +10,9 @@ namespace {
 
 constexpr std::string_view done_member = "done";
 // Each of them makes an answer one of another kind, or a failure.
-constexpr std::array<std::string_view, 10> other_kinds = {
-    "votes",   "replies",         "gids",  "present", "found", "rows",
-    "failure", "outcome_unknown", "error", "status"};
+constexpr std::array<std::string_view, 12> other_kinds = {
+    "votes",  "replies", "gids",    "present",         "found", "rows",
+    "fences", "sagas",   "failure", "outcome_unknown", "error", "status"};
 
 void write_identity(JsonWriter& out, const Identity& identity) {
   out.field("call", identity.call).field("request_id", identity.request_id);

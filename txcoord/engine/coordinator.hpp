@@ -66,6 +66,8 @@ class Coordinator final : public Engine {
   // work here, goes no further.
   void reservation_expired(const std::string& order_id);
   // Who this coordinator is; the epoch is 0 until start() has raised it.
+  // Before barriers are deleted (rules 4 and 5 of fences.hpp). False: not now.
+  asio::awaitable<bool> raise_for_trim() { return sagas_.raise_for_trim(); }
   RecoveryIdentity identity() const {
     RecoveryIdentity now = identity_;
     now.incarnation = fences_.owner().incarnation;

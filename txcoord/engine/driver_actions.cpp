@@ -261,7 +261,8 @@ asio::awaitable<Result<protocol::MissingBranch>> Driver::judge_missing_row(Group
   DecisionRecord record = record_of(*group, true);
   std::vector<std::string> order_ids;
   for (const auto index : record.confirmed) order_ids.push_back(group->operations[index]->order_id);
-  auto writing = log_.write_decision_again(group->gid, record.participants, std::move(order_ids));
+  auto writing = log_.write_decision_again(owner_of(*group), group->gid, record.participants,
+                                           std::move(order_ids));
   const auto written = co_await std::move(writing);
   if (!written) co_return written.failure();
   co_return judged;
@@ -320,10 +321,10 @@ asio::awaitable<bool> Driver::show_if_committed(GroupPtr group, ParticipantId id
     co_return false;
   }
   if (!witness.value()) co_return true;
-  auto burying = log_.settle(group->gid);
+  auto burying = log_.settle(owner_of(*group), group->gid);
   const auto outcome = co_await std::move(burying);
   if (!outcome || outcome.value() != DecisionOutcome::abort) co_return false;
-  auto recording = log_.record_heuristic(group->gid, name,
+  auto recording = log_.record_heuristic(owner_of(*group), group->gid, name,
                                          "committed by somebody else, while the log says abort");
   const auto recorded = co_await std::move(recording);
   if (!recorded) co_return false;

@@ -222,6 +222,10 @@ asio::awaitable<std::optional<Failure>> LostSagas::look_at_pending(Round& round)
 // What ended, and nobody can ask for again: as the barriers of a saga that the log knows.
 asio::awaitable<std::optional<Failure>> LostSagas::trim(Round& round) {
   if (!settings_.engine.trim || round.ended.empty()) co_return std::nullopt;
+  if (raise_) {
+    auto raising = raise_();
+    if (const bool raised = co_await std::move(raising); !raised) co_return std::nullopt;
+  }
   for (std::size_t from = 0; from < round.ended.size(); from += sagas_in_page) {
     const std::size_t end = std::min(from + sagas_in_page, round.ended.size());
     const std::vector<std::string> some(round.ended.begin() + static_cast<std::ptrdiff_t>(from),

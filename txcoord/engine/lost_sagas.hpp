@@ -75,6 +75,8 @@ class LostSagas final : public LostSagaDesk {
             std::vector<Participant*> participants, LostServices services, LostSagaLog& log,
             Metrics& metrics, std::function<RecoveryIdentity()> identity);
 
+  // Asked before barriers go: raises every fence at every participant; false: not now.
+  void before_trim(std::function<asio::awaitable<bool>()> raise) { raise_ = std::move(raise); }
   asio::awaitable<void> run();  // until stop()
   void stop() { ticker_.stop(); }
 
@@ -137,6 +139,7 @@ class LostSagas final : public LostSagaDesk {
 
   std::vector<Participant*> participants_;
   const Settings& settings_;
+  std::function<asio::awaitable<bool>()> raise_;
   LostServices services_;
   LostSagaLog& log_;
   Metrics& metrics_;

@@ -119,6 +119,9 @@ class Sagas {
   // Shows how many orders wait for what, of those at work here.
   void show_due();
 
+  // Before barriers are deleted: whoever could still send a step is fenced. False: not now.
+  asio::awaitable<bool> raise_for_trim();
+
   // For readers: the saga that is at work on this order here.
   std::optional<PendingOrder> pending(const std::string& order_id) const;
   // Sagas of this process that need a person, in no order. The log may be unable to say so.
@@ -202,7 +205,6 @@ class Sagas {
   void give_up_waiting(const RunningSagaPtr& saga);
   asio::awaitable<void> trim();
   asio::awaitable<bool> trim_some();
-  asio::awaitable<bool> raise_for_trim();
   asio::awaitable<Result<Done>> trim_barriers(std::vector<std::string> ended);
   asio::awaitable<void> take_over_owners_of_ended();
 
