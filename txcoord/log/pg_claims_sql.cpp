@@ -61,11 +61,14 @@ Failure commit_failure(Failure failure) {
   if (failure.sqlstate == "22012")
     return {FailureKind::fenced, false, failure.sqlstate, failure.message};
   if (failure.sqlstate.empty()) return failure;  // classified by what became of the connection
-  // Statements before the COMMIT raise these; the COMMIT itself cannot. What else the server says
-  // (57014, XX000, …) may have come between the commit and its acknowledgement.
-  const std::string group = failure.sqlstate.substr(0, 2);
-  for (const char* certain : {"22", "23", "25", "40", "42", "53", "55"})
-    if (group == certain) return failure;
+  // Statements and triggers before the commit raise these, as an ERROR; the commit itself cannot.
+  // What ended the session with one of them was marked unknown before (pool.hpp), and stays so.
+  // What else the server says (57014, XX000, 25P03 and 25P04 of a timeout, …) may have come between
+  // the commit and its acknowledgement.
+  const std::string_view sqlstate = failure.sqlstate;
+  for (const std::string_view certain :
+       {"22", "23", "25006", "25P01", "25P02", "40", "42", "53", "55", "P0"})
+    if (sqlstate.starts_with(certain)) return failure;
   failure.outcome_unknown = true;
   return failure;
 }

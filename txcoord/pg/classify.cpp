@@ -33,8 +33,10 @@ FailureKind kind_of(std::string_view sqlstate) {
   if (sqlstate == "42704") return FailureKind::not_found;
   if (sqlstate == "55000") return FailureKind::busy;
   // 25006: a standby answered, or the server was made read-only. Nothing is wrong with the work.
-  // 25P03: our session was idle in its transaction for too long and is gone.
-  if (sqlstate == "25006" || sqlstate == "25P03") return FailureKind::unavailable;
+  // 25P03, 25P04: our session was idle in its transaction, or in one at all, for too long and is
+  // gone.
+  if (sqlstate == "25006" || sqlstate == "25P03" || sqlstate == "25P04")
+    return FailureKind::unavailable;
   const std::string_view group = sqlstate.substr(0, 2);
   if (group == "22" || group == "23") return FailureKind::poison;
   if (group == "08" || group == "53" || sqlstate.starts_with("57P"))
@@ -44,8 +46,10 @@ FailureKind kind_of(std::string_view sqlstate) {
 
 // An ERROR ends its statement without effect. These end the session (FATAL), and a backend that is
 // told to die may have committed just before: its acknowledgement went with it.
+// What else ends a session (a PANIC may carry any code) is seen by the session: pool.hpp.
 bool fatal(std::string_view sqlstate) {
-  return sqlstate.starts_with("57P") || sqlstate.starts_with("08");
+  return sqlstate.starts_with("57P") || sqlstate.starts_with("08") || sqlstate == "25P03" ||
+         sqlstate == "25P04";
 }
 
 Failure from_sql_error(const pqxx::sql_error& error) {

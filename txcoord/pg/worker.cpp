@@ -91,6 +91,10 @@ class Worker::Thread {
       if (call.phase.compare_exchange_strong(expected, Phase::running)) call.execute(*session_);
     } catch (...) {
       call.failure = classify(std::current_exception());
+      // Whatever the server said: what ended the session (FATAL, PANIC) may have come after the
+      // commit and before its acknowledgement.
+      if (call.phase.load() != Phase::waiting && session_ != nullptr && !session_->usable())
+        call.failure->outcome_unknown = true;
     }
     expected = call.phase.load();
     while (expected != Phase::abandoned &&
