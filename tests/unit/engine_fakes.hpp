@@ -26,6 +26,7 @@ class FakeLog final : public TransactionLog {
   std::map<protocol::Gid, Decision> decided;
   std::map<std::string, CoordinatorState> epochs;
   std::set<std::string> heuristics;
+  std::optional<protocol::Gid> held;  // somebody holds this decision's row
   bool lands_late = false;  // a decide that fails with outcome_unknown has committed all the same
 
   asio::awaitable<Result<ClaimReply>> claim(protocol::Gid gid, Operations operations) override {
@@ -83,6 +84,8 @@ class FakeLog final : public TransactionLog {
   }
   asio::awaitable<Result<Done>> complete(std::vector<protocol::Gid> gids) override {
     script_.trace.push_back("log.complete");
+    for (const auto& gid : gids)
+      if (gid == held) co_return of_kind(FailureKind::lock_timeout);
     for (const auto& gid : gids) decided.at(gid).complete = true;
     co_return Done{};
   }

@@ -112,8 +112,9 @@ class FakeParticipant final : public Participant {
   }
 
   // A step answers from its barrier; one that fails with outcome_unknown was done all the same.
-  asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid,
+  asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid gid,
                                                            StepRequest request) override {
+    step_gids.push_back(gid);
     largest_step = std::max(largest_step, request.calls.size());
     auto entering = script_.enter(name_ + "." + request.step);
     const auto failure = co_await std::move(entering);
@@ -131,7 +132,8 @@ class FakeParticipant final : public Participant {
   std::function<StepReply(const StepCall&, const StepRequest&)> answer_step =
       [](const StepCall&, const StepRequest&) { return StepReply{}; };
   std::map<std::pair<std::string, std::string>, StepReply> barriers;  // by saga and step
-  std::vector<std::string> done;  // "saga step", in the order in which they took effect
+  std::vector<std::string> done;         // "saga step", in the order in which they took effect
+  std::vector<protocol::Gid> step_gids;  // of each call
   std::size_t largest_step = 0;
   std::string poison_order;       // no step of this order can be applied
   bool forgets_refusals = false;  // a refused step is judged again when it is asked again

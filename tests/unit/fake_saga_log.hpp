@@ -29,6 +29,9 @@ class FakeSagaLog final : public SagaLog {
   std::map<std::string, Row> rows;              // by saga id
   std::map<std::string, std::uint64_t> epochs;  // committed ones; above a row's: it may be adopted
   bool away = false;
+  std::size_t largest_record = 0;
+  std::string refuses_trouble;  // what is shown of this saga is refused, and all that comes with it
+  std::string refuses;  // no statement that would change this saga succeeds: a trigger raises
 
   asio::awaitable<Result<std::vector<SagaStartReply>>> start(
       SagaOwner owner, std::vector<SagaStart> sagas) override {
@@ -57,7 +60,10 @@ class FakeSagaLog final : public SagaLog {
     auto entering = enter("sagas.record");
     const auto failure = co_await std::move(entering);
     if (failure && !failure->outcome_unknown) co_return *failure;
+    largest_record = std::max(largest_record, updates.size());
     std::vector<std::string> not_ours;
+    for (const SagaUpdate& update : updates)
+      if (update.saga_id == refuses) co_return of_kind(FailureKind::poison);
     for (const SagaUpdate& update : updates) {
       Row& row = rows.at(update.saga_id);
       if (row.instance.coordinator != owner.coordinator || row.epoch != owner.epoch) {
@@ -72,6 +78,8 @@ class FakeSagaLog final : public SagaLog {
 
   asio::awaitable<Result<Done>> note_trouble(SagaOwner,
                                              std::vector<SagaTrouble> troubles) override {
+    for (const SagaTrouble& trouble : troubles)
+      if (trouble.saga_id == refuses_trouble) co_return of_kind(FailureKind::poison);
     for (const SagaTrouble& trouble : troubles) {
       auto& instance = rows.at(trouble.saga_id).instance;
       instance.attempts = trouble.attempts;
@@ -87,7 +95,10 @@ class FakeSagaLog final : public SagaLog {
                                                            std::size_t limit) override {
     auto entering = enter("sagas.adopt");
     const auto failure = co_await std::move(entering);
-    if (failure) co_return *failure;
+    if (failure && !failure->outcome_unknown) co_return *failure;
+    const auto orphan = rows.find(refuses);
+    if (orphan != rows.end() && orphan->second.epoch < epochs[orphan->second.instance.coordinator])
+      co_return of_kind(FailureKind::poison);
     std::vector<SagaInstance> adopted;
     for (auto& [id, row] : rows) {
       const bool fenced = row.epoch < epochs[row.instance.coordinator];
@@ -96,7 +107,58 @@ class FakeSagaLog final : public SagaLog {
       row.epoch = owner.epoch;
       adopted.push_back(row.instance);
     }
+    if (failure) co_return *failure;
     co_return adopted;
+  }
+
+  asio::awaitable<Result<std::vector<SagaInstance>>> adopt_these(
+      SagaOwner owner, std::vector<std::string> saga_ids) override {
+    auto entering = enter("sagas.adopt_these");
+    const auto failure = co_await std::move(entering);
+    if (failure) co_return *failure;
+    std::vector<SagaInstance> adopted;
+    for (const std::string& id : saga_ids) {
+      if (id == refuses) co_return of_kind(FailureKind::poison);
+      Row& row = rows.at(id);
+      if (row.instance.ended_at || row.epoch >= epochs[row.instance.coordinator]) continue;
+      row.instance.coordinator = owner.coordinator;
+      row.epoch = owner.epoch;
+      adopted.push_back(row.instance);
+    }
+    co_return adopted;
+  }
+  asio::awaitable<Result<std::vector<std::string>>> orphans(std::size_t limit) override {
+    if (away) co_return unavailable();
+    std::vector<std::string> ids;
+    for (const auto& [id, row] : rows)
+      if (!row.instance.ended_at && row.epoch < epochs[row.instance.coordinator] &&
+          ids.size() < limit)
+        ids.push_back(id);
+    co_return ids;
+  }
+  asio::awaitable<Result<std::vector<std::string>>> unfinished_of(SagaOwner owner,
+                                                                  std::string after,
+                                                                  std::size_t limit) override {
+    std::vector<std::string> ids;
+    for (const auto& [id, row] : rows)
+      if (is_of(row, owner) && !row.instance.ended_at && id > after && ids.size() < limit)
+        ids.push_back(id);
+    // As of the call, however long the answer takes.
+    auto entering = enter("sagas.unfinished_of");
+    const auto failure = co_await std::move(entering);
+    if (failure) co_return *failure;
+    co_return ids;
+  }
+  asio::awaitable<Result<std::vector<SagaInstance>>> take_up(
+      SagaOwner owner, std::vector<std::string> saga_ids) override {
+    auto entering = enter("sagas.take_up");
+    const auto failure = co_await std::move(entering);
+    if (failure) co_return *failure;
+    std::vector<SagaInstance> ours;
+    for (const std::string& id : saga_ids)
+      if (is_of(rows.at(id), owner) && !rows.at(id).instance.ended_at)
+        ours.push_back(rows.at(id).instance);
+    co_return ours;
   }
 
   asio::awaitable<Result<std::vector<std::string>>> owners() override {
@@ -189,6 +251,10 @@ class FakeSagaLog final : public SagaLog {
     if (script_ == nullptr) co_return std::nullopt;
     auto entering = script_->enter(std::move(call));
     co_return co_await std::move(entering);
+  }
+
+  static bool is_of(const Row& row, const SagaOwner& owner) {
+    return row.instance.coordinator == owner.coordinator && row.epoch == owner.epoch;
   }
 
   static void write(Row& row, const SagaUpdate& update) {

@@ -73,3 +73,14 @@ TEST_CASE("UTF-8 is checked to the letter") {
     CHECK_FALSE(valid_utf8(wrong));
   }
 }
+
+TEST_CASE("words of others are made storable: no control characters, no broken UTF-8, a bound") {
+  CHECK(storable_text("ok", 10) == "ok");
+  CHECK(storable_text(std::string("a\0b\n\x7f", 5), 10) == "a b  ");
+  CHECK(storable_text("\xc2\x85", 10) == " ");
+  CHECK(storable_text("\xff\xc0\x80", 10) == "???");
+  CHECK(storable_text("\xe6\x9d\xb1\xe4\xba\xac", 5) == "\xe6\x9d\xb1");  // cut between two
+  CHECK(storable_text("\xe6\x9d", 10) == "??");
+  CHECK(valid_utf8(storable_text("\xf0\x9f\x98\x80\xf0\x9f", 6)));
+  CHECK(storable_text("long", 0).empty());
+}

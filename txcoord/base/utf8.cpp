@@ -40,4 +40,23 @@ bool valid_utf8(std::string_view text) {
   return true;
 }
 
+std::string storable_text(std::string_view text, std::size_t bytes_max) {
+  std::string clean;
+  while (!text.empty()) {
+    const CodePoint point = decode_utf8(text);
+    const std::size_t bytes = point.bytes == 0 ? 1 : point.bytes;
+    if (clean.size() + bytes > bytes_max) break;
+    const bool control = point.value < 0x20 || (point.value >= 0x7F && point.value < 0xA0);
+    if (point.bytes == 0) {
+      clean += '?';
+    } else if (control) {
+      clean += ' ';
+    } else {
+      clean.append(text.substr(0, bytes));
+    }
+    text.remove_prefix(bytes);
+  }
+  return clean;
+}
+
 }  // namespace txcoord

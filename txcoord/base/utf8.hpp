@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace txcoord {
@@ -17,5 +18,10 @@ struct CodePoint {
 CodePoint decode_utf8(std::string_view text);
 
 bool valid_utf8(std::string_view text);
+
+// Words of somebody else, as every database and every JSON document takes them: control characters
+// (U+0000 among them) become spaces, each byte that is not UTF-8 a question mark, and what is
+// longer than `bytes_max` is cut between two code points.
+std::string storable_text(std::string_view text, std::size_t bytes_max);
 
 }  // namespace txcoord

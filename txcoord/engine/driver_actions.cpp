@@ -4,6 +4,7 @@
 
 #include "txcoord/base/logging.hpp"
 #include "txcoord/engine/driver.hpp"
+#include "txcoord/engine/words.hpp"
 
 namespace txcoord::engine {
 namespace {
@@ -84,6 +85,7 @@ asio::awaitable<void> Driver::vote(GroupPtr group, ParticipantId id) {
   }
   Event event = plain(EventKind::voted, id);
   event.votes = std::move(reply.value());
+  clean(event.votes);
   deliver(group, std::move(event));
 }
 
@@ -98,6 +100,7 @@ asio::awaitable<void> Driver::judge(GroupPtr group, Action action) {
   }
   Event event = plain(EventKind::judged, action.voter);
   event.votes = std::move(reply.value());
+  clean(event.votes);
   deliver(group, std::move(event));
 }
 
@@ -252,10 +255,8 @@ asio::awaitable<void> Driver::release(GroupPtr group, ParticipantId id) {
 
 asio::awaitable<void> Driver::pause_before(std::uint32_t attempt) {
   if (attempt == 0) co_return;
-  const auto base = backoff(attempt);
-  const auto extra = std::uniform_int_distribution<std::int64_t>(0, base.count())(jitter_);
   asio::steady_timer timer(io_);
-  auto sleeping = sleep(timer, base + std::chrono::milliseconds(extra));
+  auto sleeping = sleep(timer, jittered(backoff(attempt), jitter_));
   co_await std::move(sleeping);
 }
 

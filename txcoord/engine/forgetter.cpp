@@ -1,6 +1,10 @@
 #include "txcoord/engine/forgetter.hpp"
 
+#include <algorithm>
+
 #include "txcoord/base/logging.hpp"
+#include "txcoord/engine/backoff.hpp"
+#include "txcoord/engine/blame.hpp"
 
 namespace txcoord::engine {
 namespace {
@@ -29,7 +33,7 @@ void Forgetter::applied(const protocol::Gid& gid, std::vector<std::string> branc
 
 asio::awaitable<void> Forgetter::run() {
   for (int round = 1;; ++round) {
-    auto pause = ticker_.wait(flush_every);
+    auto pause = ticker_.wait(std::max(flush_every, jittered(backoff(failures_), jitter_)));
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
     auto flush = flush_completions();
@@ -40,22 +44,51 @@ asio::awaitable<void> Forgetter::run() {
   }
 }
 
+// One decision whose completion fails (a row that somebody holds, a trigger that raises) keeps no
+// other from it: it is set aside, and tried again by itself, less and less often.
 asio::awaitable<void> Forgetter::flush_completions() {
+  const auto now = std::chrono::steady_clock::now();
   std::vector<protocol::Gid> batch;
   for (const auto& [gid, branches] : completing_) {
     if (batch.size() == batch_max) break;
-    batch.push_back(gid);
+    const auto aside = set_aside_.find(gid);
+    if (aside == set_aside_.end() || aside->second.until <= now) batch.push_back(gid);
   }
   if (batch.empty()) co_return;
   crash_.reach("complete.before");
-  auto work = log_.complete(batch);
-  const auto reply = co_await std::move(work);
-  if (!reply) {
+  std::vector<std::vector<protocol::Gid>> parts;
+  parts.push_back(std::move(batch));
+  while (!parts.empty()) {
+    std::vector<protocol::Gid> part = std::move(parts.back());
+    parts.pop_back();
+    auto work = log_.complete(part);
+    const auto reply = co_await std::move(work);
+    if (reply) {
+      failures_ = 0;
+      completed(part);
+      continue;
+    }
     health_.failed(log_name, reply.failure());
-    co_return;  // they stay in completing_: next time
+    if (!may_lie_with_one(reply.failure())) {
+      ++failures_;  // they stay in completing_: next time
+      co_return;
+    }
+    if (part.size() == 1) {
+      SetAside& aside = set_aside_[part.front()];
+      aside.until = std::chrono::steady_clock::now() + jittered(backoff(++aside.tries), jitter_);
+      continue;
+    }
+    auto [first, second] = halves(std::move(part));
+    parts.push_back(std::move(second));
+    parts.push_back(std::move(first));
   }
   crash_.reach("complete.after");
-  for (const auto& gid : batch) {
+}
+
+// It is durable: now the witnesses may go.
+void Forgetter::completed(const std::vector<protocol::Gid>& gids) {
+  for (const auto& gid : gids) {
+    set_aside_.erase(gid);
     const auto entry = completing_.find(gid);
     if (entry == completing_.end()) continue;
     for (const auto& branch : entry->second) {

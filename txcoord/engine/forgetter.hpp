@@ -3,7 +3,10 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
+#include <chrono>
+#include <cstdint>
 #include <map>
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,6 +36,12 @@ class Forgetter {
   void stop() { ticker_.stop(); }
 
  private:
+  struct SetAside {
+    std::uint32_t tries = 0;
+    std::chrono::steady_clock::time_point until{};
+  };
+
+  void completed(const std::vector<protocol::Gid>& gids);
   asio::awaitable<void> trim_witnesses();
 
   std::vector<Participant*> participants_;
@@ -42,8 +51,11 @@ class Forgetter {
   bool trim_;
   Ticker ticker_;
   std::map<protocol::Gid, std::vector<std::string>> completing_;
+  std::map<protocol::Gid, SetAside> set_aside_;  // of completing_: its completion failed by itself
   std::map<std::string, std::vector<protocol::Gid>, std::less<>>
-      witnesses_;  // by participant, bounded
+      witnesses_;               // by participant, bounded
+  std::uint32_t failures_ = 0;  // of the log, one after the other
+  std::minstd_rand jitter_{std::random_device{}()};
 };
 
 }  // namespace txcoord::engine

@@ -1,8 +1,10 @@
 // Sagas that nobody works on are adopted; those that ended long ago are forgotten; drain.
+#include <algorithm>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "txcoord/base/logging.hpp"
+#include "txcoord/engine/blame.hpp"
 #include "txcoord/engine/sagas.hpp"
 #include "txcoord/log/saga_payload.hpp"
 
@@ -22,11 +24,13 @@ asio::awaitable<void> Sagas::run() {
     auto taking = take_over();
     co_await std::move(taking);
     auto adopting = adopt();
-    const bool more = co_await std::move(adopting);
-    if (settings_.engine.trim && round % trim_every_rounds == trim_every_rounds - 1) {
-      auto trimming = trim();
-      co_await std::move(trimming);
-    }
+    bool more = co_await std::move(adopting);
+    auto looking = reconcile();
+    const bool more_of_ours = co_await std::move(looking);
+    more = more || more_of_ours;
+    // Beside this loop: a barrier that somebody holds must not keep sagas from being taken up.
+    const bool due = settings_.engine.trim && round % trim_every_rounds == trim_every_rounds - 1;
+    if (due && !std::exchange(trimming_, true)) spawn(trim());
     auto pause = ticker_.wait(more ? std::chrono::milliseconds(0) : interval);
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
@@ -58,19 +62,23 @@ asio::awaitable<void> Sagas::take_over() {
 // True if there may be more at once.
 asio::awaitable<bool> Sagas::adopt() {
   if (!health_.reachable(log_name) || draining_ || full()) co_return false;
-  auto asking = log_.adopt(owner_, adopted_at_once_max);
+  const std::size_t limit = std::min(room(), adopted_at_once_max);
+  auto asking = log_.adopt(owner_, limit);
   auto adopted = co_await std::move(asking);
   if (!adopted) {
+    // Unknown: what became ours all the same is found by reconcile().
     health_.failed(log_name, adopted.failure());
     if (adopted.failure().kind == FailureKind::fenced) hooks_.fenced("adopting was refused");
-    co_return false;
+    if (!may_lie_with_one(adopted.failure())) co_return false;
+    auto singly = adopt_one_by_one();
+    co_return co_await std::move(singly);
   }
   if (!adopted.value().empty()) {
     logging::info("adopted unfinished sagas",
                   {{"sagas", static_cast<std::int64_t>(adopted.value().size())}});
     crash_.reach("saga.adopt.after");
   }
-  const bool more = adopted.value().size() == adopted_at_once_max;
+  const bool more = adopted.value().size() == limit;
   for (auto& instance : adopted.value()) resume(std::move(instance));
   co_return more;
 }
@@ -88,27 +96,30 @@ void Sagas::resume(SagaInstance instance) {
     const auto saga = take_in(instance.saga_id, std::move(submission), std::move(plan),
                               std::move(position), instance.accepted, instance.answered);
     saga->known = true;
+    // Who ran it before may have asked for the step that is next.
+    saga->step.presume();
+    set_aside_.erase(instance.saga_id);
     deliver(saga, {.kind = protocol::SagaEventKind::start});
   } catch (const std::exception& unreadable) {
-    // Never lost: it stays in the log, shown as stuck. Its words may hold personal data.
-    logging::error("a saga cannot be read: it needs a person",
-                   {{"saga_id", std::string_view(instance.saga_id)},
-                    {"order_id", std::string_view(instance.order_id)}});
+    // Its words may hold personal data.
+    set_aside(instance.saga_id, "it cannot be read");
     troubles_.push("trouble",
                    {instance.saga_id, instance.attempts, std::nullopt, "it cannot be read", true});
   }
 }
 
 asio::awaitable<void> Sagas::trim() {
-  for (std::size_t i = 0; i < trims_in_round_max && health_.all_reachable(); ++i) {
+  bool more = true;
+  for (std::size_t i = 0; more && i < trims_in_round_max; ++i) {
+    if (!health_.all_reachable() || draining_) break;
     auto trimming = trim_some();
-    const bool more = co_await std::move(trimming);
-    if (!more) co_return;
+    more = co_await std::move(trimming);
   }
+  trimming_ = false;
 }
 
-// Barriers first, then the record: a step that comes late must find its barrier as long as anybody
-// could send it. True if there is more to do.
+// True if there is more to do. One whose barriers cannot be deleted now (somebody holds a row) does
+// not keep the others': they go without it, and it is met again in the next round.
 asio::awaitable<bool> Sagas::trim_some() {
   auto asking =
       log_.ended_before(std::chrono::seconds(settings_.saga.barriers_keep_s), trimmed_at_once_max);
@@ -117,21 +128,42 @@ asio::awaitable<bool> Sagas::trim_some() {
     health_.failed(log_name, ended.failure());
     co_return false;
   }
-  if (!ended.value().empty()) {
-    for (Participant* participant : participants_) {
-      auto trimming = participant->trim_steps(ended.value());
-      const auto trimmed = co_await std::move(trimming);
-      if (!trimmed) {
-        health_.failed(participant->name(), trimmed.failure());
-        co_return false;
-      }
-    }
-    auto noting = log_.barriers_trimmed(ended.value());
-    co_await std::move(noting);
+  std::vector<std::vector<std::string>> parts;
+  if (!ended.value().empty()) parts.push_back(ended.value());
+  bool all = true;
+  while (!parts.empty()) {
+    std::vector<std::string> part = std::move(parts.back());
+    parts.pop_back();
+    auto trimming = trim_barriers(part);
+    const auto trimmed = co_await std::move(trimming);
+    if (trimmed) continue;
+    if (!may_lie_with_one(trimmed.failure()) || draining_) co_return false;
+    all = false;
+    if (part.size() == 1) continue;
+    auto [first, second] = halves(std::move(part));
+    parts.push_back(std::move(second));
+    parts.push_back(std::move(first));
   }
   auto forgetting = log_.trim(std::chrono::seconds(settings_.saga.keep_s));
   const auto forgotten = co_await std::move(forgetting);
-  co_return forgotten.ok() && ended.value().size() == trimmed_at_once_max;
+  co_return forgotten.ok() && all&& ended.value().size() == trimmed_at_once_max;
+}
+
+// Barriers first, then the record: a step that comes late must find its barrier as long as anybody
+// could send it.
+asio::awaitable<Result<Done>> Sagas::trim_barriers(std::vector<std::string> ended) {
+  for (Participant* participant : participants_) {
+    auto trimming = participant->trim_steps(ended);
+    auto trimmed = co_await std::move(trimming);
+    if (!trimmed) {
+      health_.failed(participant->name(), trimmed.failure());
+      co_return trimmed;
+    }
+  }
+  auto noting = log_.barriers_trimmed(std::move(ended));
+  auto noted = co_await std::move(noting);
+  if (!noted) health_.failed(log_name, noted.failure());
+  co_return noted;
 }
 
 // While this process stops: a client who waits is worth another try here; nobody else is.
@@ -155,7 +187,7 @@ asio::awaitable<void> Sagas::drain(SteadyTime deadline) {
   draining_ = true;
   ticker_.stop();
   for (auto& [id, saga] : running_)
-    if (left_to_others(*saga)) saga->pause.cancel();
+    if (left_to_others(*saga) || !saga->known) saga->pause.cancel();
   while (!running_.empty() && std::chrono::steady_clock::now() < deadline) {
     idle_.expires_at(deadline);
     boost::system::error_code ignored;

@@ -1,19 +1,17 @@
-// What the stations do: batches of starts, of steps, of states to record. Each ends as an event of
-// every saga in it.
+// What the participants' stations do: batches of steps. Each ends as an event of every saga in it.
 #include <algorithm>
 
 #include "txcoord/base/logging.hpp"
 #include "txcoord/base/time.hpp"
 #include "txcoord/engine/backoff.hpp"
+#include "txcoord/engine/blame.hpp"
 #include "txcoord/engine/sagas.hpp"
-#include "txcoord/log/saga_payload.hpp"
+#include "txcoord/engine/words.hpp"
 
 namespace txcoord::engine {
 namespace {
 
 using protocol::SagaEventKind;
-
-constexpr std::chrono::milliseconds start_again_pause{200};
 
 bool is_conflict(const Failure& failure) {
   return failure.kind == FailureKind::deadlock || failure.kind == FailureKind::lock_timeout;
@@ -25,162 +23,7 @@ std::string_view cause_of(FailureKind kind) {
   return to_string(has_a_name ? kind : FailureKind::error);
 }
 
-// For people, and shown by the API: never a server's own words.
-std::string describe(std::string_view where, const Failure& failure) {
-  std::string text(where);
-  text.append(": ").append(to_string(failure.kind));
-  if (!failure.sqlstate.empty()) text.append(" (").append(failure.sqlstate).append(")");
-  return text;
-}
-
-template <class Batch>
-std::pair<Batch, Batch> halves(Batch batch) {
-  const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(batch.size() / 2);
-  Batch second(std::make_move_iterator(middle), std::make_move_iterator(batch.end()));
-  batch.erase(middle, batch.end());
-  return {std::move(batch), std::move(second)};
-}
-
-SagaUpdate update_of(const RunningSaga& saga) {
-  const auto& position = saga.core.position();
-  SagaUpdate update;
-  update.saga_id = saga.id;
-  update.status = position.status;
-  update.current_step = protocol::current_step(saga.core.plan(), position);
-  update.reason = position.reason;
-  update.detail = position.detail;
-  update.ended = position.ended();
-  update.confirmed = saga.core.confirmed();
-  update.progress = protocol::progress(saga.core.plan(), position);
-  return update;
-}
-
 }  // namespace
-
-// --- starts ------------------------------------------------------------------------------------
-
-// A start whose acknowledgement was lost is repeated until it is known: a saga that stands in the
-// log under our epoch is run by nobody else. Repeating is safe: the key is claimed for this saga.
-asio::awaitable<void> Sagas::start_batch(std::vector<RunningSagaPtr> batch) {
-  crash_.reach("saga.start.before");
-  std::vector<SagaStart> starts;
-  for (const auto& saga : batch) {
-    const auto& core = saga->core;
-    starts.push_back({saga->id, core.plan().type,
-                      protocol::current_step(core.plan(), core.position()),
-                      to_payload(saga->operation()), saga->submission->operation, saga->accepted});
-  }
-  asio::steady_timer timer(io_);
-  bool may_stand = false;  // an earlier try was not answered
-  for (;;) {
-    auto starting = log_.start(owner_, starts);
-    const auto replies = co_await std::move(starting);
-    if (replies) {
-      crash_.reach("saga.start.after");
-      for (std::size_t i = 0; i < batch.size(); ++i) {
-        const SagaStartReply& reply = replies.value().at(i);
-        reply.started ? started(batch[i]) : not_started(batch[i], reply.stored);
-      }
-      co_return;
-    }
-    Failure failure = replies.failure();
-    may_stand = may_stand || failure.outcome_unknown;
-    health_.failed(log_name, failure);
-    logging::warn("sagas could not be started", {{"sagas", static_cast<std::int64_t>(batch.size())},
-                                                 {"failure", to_string(failure.kind)},
-                                                 {"sqlstate", std::string_view(failure.sqlstate)}});
-    if (failure.kind == FailureKind::poison && batch.size() > 1) {
-      auto [first, second] = halves(std::move(batch));
-      auto one = start_batch(std::move(first));
-      co_await std::move(one);
-      auto other = start_batch(std::move(second));
-      co_await std::move(other);
-      co_return;
-    }
-    if (failure.kind == FailureKind::fenced) hooks_.fenced("a saga's start was refused");
-    if (!failure.outcome_unknown || draining_) {
-      failure.outcome_unknown = may_stand;
-      for (const auto& saga : batch) start_failed(saga, failure);
-      co_return;
-    }
-    auto pause = sleep(timer, start_again_pause);
-    co_await std::move(pause);
-  }
-}
-
-void Sagas::start_failed(const RunningSagaPtr& saga, const Failure& failure) {
-  SubmitResult result;
-  if (failure.outcome_unknown) {
-    result.status = SubmitStatus::unknown;
-    result.reason = "OUTCOME_UNKNOWN";
-  } else if (failure.kind == FailureKind::poison) {
-    result.status = SubmitStatus::invalid;
-    result.reason = "VALIDATION_FAILED";
-    result.detail = "a database cannot hold these values";
-  } else {
-    result.status = SubmitStatus::unavailable;
-    result.reason = "PARTICIPANT_UNAVAILABLE";
-    result.detail = "the log did not take it; nothing was done, send it again";
-    metrics_.participant_errors(log_name, 1);
-  }
-  hooks_.answer(saga->submission, std::move(result));
-  forget(saga);
-}
-
-// --- states ------------------------------------------------------------------------------------
-
-asio::awaitable<void> Sagas::record_batch(std::vector<Record> batch) {
-  std::erase_if(batch, [](const Record& record) { return record.saga->gone; });
-  if (batch.empty()) co_return;
-  crash_.reach("saga.record.before");
-  std::vector<SagaUpdate> updates;
-  updates.reserve(batch.size());
-  for (const Record& record : batch) updates.push_back(update_of(*record.saga));
-  auto recording = log_.record(owner_, std::move(updates));
-  const auto not_ours = co_await std::move(recording);
-  if (!not_ours) {
-    const Failure& failure = not_ours.failure();
-    health_.failed(log_name, failure);
-    logging::warn("saga states could not be recorded",
-                  {{"sagas", static_cast<std::int64_t>(batch.size())},
-                   {"failure", to_string(failure.kind)},
-                   {"sqlstate", std::string_view(failure.sqlstate)}});
-    // I11: a fenced owner runs nothing any more; whoever fenced it adopts its sagas.
-    if (failure.kind == FailureKind::fenced) {
-      hooks_.fenced("a saga's state was refused: the epoch was raised");
-      for (const Record& record : batch) forget(record.saga);
-      co_return;
-    }
-    for (const Record& record : batch) deliver(record.saga, {.kind = SagaEventKind::record_failed});
-    co_return;
-  }
-  crash_.reach("saga.record.after");
-  for (const Record& record : batch) {
-    if (std::ranges::find(not_ours.value(), record.saga->id) != not_ours.value().end()) {
-      logging::warn("a saga was adopted by another coordinator",
-                    {{"saga_id", std::string_view(record.saga->id)}});
-      forget(record.saga);
-    } else {
-      deliver(record.saga, {.kind = SagaEventKind::recorded});
-    }
-  }
-}
-
-asio::awaitable<void> Sagas::wait_and_record(RunningSagaPtr saga, std::uint32_t attempt) {
-  auto pause = sleep(saga->pause, backoff(attempt));
-  co_await std::move(pause);
-  records_.push("record", {saga, attempt});
-}
-
-// What is only shown may be lost: the next try shows it again.
-asio::awaitable<void> Sagas::trouble_batch(std::vector<SagaTrouble> batch) {
-  if (!health_.reachable(log_name)) co_return;
-  auto noting = log_.note_trouble(owner_, std::move(batch));
-  const auto noted = co_await std::move(noting);
-  if (!noted) health_.failed(log_name, noted.failure());
-}
-
-// --- steps -------------------------------------------------------------------------------------
 
 asio::awaitable<void> Sagas::wait_and_ask(RunningSagaPtr saga, Step step,
                                           std::chrono::milliseconds pause) {
@@ -232,7 +75,8 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
   hooks_.close_gid(gid);
   if (replies) {
     crash_.reach("saga", target.name, "after");
-    for (std::size_t i = 0; i < batch.size(); ++i) step_answered(batch[i], replies.value().at(i));
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      step_answered(batch[i], cleaned(replies.value().at(i)));
     co_return;
   }
   const Failure& failure = replies.failure();
@@ -243,6 +87,7 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
                                        {"failure", to_string(failure.kind)},
                                        {"sqlstate", std::string_view(failure.sqlstate)}});
   if (failure.kind == FailureKind::poison && batch.size() > 1) {
+    for (const Step& step : batch) step.saga->step.failed(failure);
     auto [first, second] = halves(std::move(batch));
     auto one = step_batch(participant, std::move(first));
     co_await std::move(one);
@@ -281,6 +126,7 @@ void Sagas::step_answered(const Step& step, const StepReply& reply) {
 }
 
 void Sagas::step_failed(const Step& step, const Failure& failure) {
+  const bool may_be_done = step.saga->step.failed(failure).outcome_unknown;
   std::string words = describe(step.name, failure);
   step.saga->trouble = cause_of(failure.kind);
   if (failure.kind != FailureKind::poison)
@@ -289,7 +135,8 @@ void Sagas::step_failed(const Step& step, const Failure& failure) {
   if (step.undoes.empty()) {
     return deliver(step.saga, {.kind = SagaEventKind::step_refused,
                                .reason = "VALIDATION_FAILED",
-                               .detail = "a database cannot hold these values"});
+                               .detail = "a database cannot hold these values",
+                               .may_be_done = may_be_done});
   }
   deliver(step.saga, {.kind = SagaEventKind::compensation_refused,
                       .reason = "VALIDATION_FAILED",

@@ -1,5 +1,6 @@
-// Sagas: the door, the loop around the core, and the answers. What the stations do: saga_work.cpp;
-// adopting and trimming: saga_upkeep.cpp.
+// Sagas: the door, the loop around the core, and the answers. What is written to the log:
+// saga_writes.cpp; steps: saga_work.cpp; adopting and trimming: saga_upkeep.cpp; what is ours and
+// not at work here: saga_ownership.cpp.
 #include "txcoord/engine/sagas.hpp"
 
 #include <algorithm>
@@ -53,6 +54,9 @@ Sagas::Sagas(asio::any_io_executor io, const Settings& settings,
       records_(
           io, {settings.engine.group_operations_max, settings.saga.lanes},
           [this](std::vector<Record> batch) { return record_batch(std::move(batch)); },
+          stop_on_defect),
+      alone_(
+          io, {1, saga_lanes_alone_max}, [](std::vector<Alone> one) { return one.front()(); },
           stop_on_defect),
       troubles_(
           io, {troubles_in_batch_max, 1},
@@ -120,34 +124,7 @@ void Sagas::begin(SubmissionPtr submission, Protocol protocol, bool accepted) {
   }
   const auto saga =
       take_in(saga_id, std::move(submission), plan_of(type, accepted), {}, accepted, false);
-  starts_.push("start", saga);
-}
-
-void Sagas::started(const RunningSagaPtr& saga) {
-  saga->known = true;
-  if (saga->accepted) {
-    SubmitResult result;
-    result.status = SubmitStatus::accepted;
-    result.transaction_id = saga->id;
-    hooks_.answer(saga->submission, std::move(result));
-  }
-  deliver(saga, {.kind = SagaEventKind::start});
-}
-
-// Its key was used before. What is pending under it is under way here or at another coordinator.
-void Sagas::not_started(const RunningSagaPtr& saga, const std::optional<StoredOutcome>& stored) {
-  SubmitResult result;
-  result.stored = stored;
-  if (!stored || stored->fingerprint != saga->operation().fingerprint) {
-    result.status = stored ? SubmitStatus::key_reused : SubmitStatus::in_flight;
-  } else if (stored->pending) {
-    result.status = stored->accepted ? SubmitStatus::accepted : SubmitStatus::in_flight;
-  } else {
-    result.status = SubmitStatus::replayed;
-  }
-  if (result.status == SubmitStatus::in_flight) result.reason = "REQUEST_IN_FLIGHT";
-  hooks_.answer(saga->submission, std::move(result));
-  forget(saga);
+  push_start(saga);
 }
 
 // --- the loop around the core ------------------------------------------------------------------
@@ -177,7 +154,7 @@ void Sagas::perform(const RunningSagaPtr& saga, const protocol::SagaAction& acti
       return ask(saga, {saga, target.name, target_of(step.name).barrier, true}, action.attempt);
     }
     case SagaActionKind::record:
-      if (action.attempt == 0) return records_.push("record", {saga, 0});
+      if (action.attempt == 0) return push_record({saga, 0});
       return spawn(wait_and_record(saga, action.attempt));
     case SagaActionKind::reply: return reply(saga);
     case SagaActionKind::stuck:
@@ -231,10 +208,10 @@ void Sagas::finish(const RunningSagaPtr& saga) {
 
 void Sagas::forget(const RunningSagaPtr& saga) {
   saga->gone = true;
-  running_.erase(saga->id);
+  if (running_.erase(saga->id) > 0 && looking_) left_while_looking_.insert(saga->id);
   const auto entry = by_order_.find(saga->operation().order_id);
   if (entry != by_order_.end() && entry->second == saga) by_order_.erase(entry);
-  if (saga->core.stuck()) count_stuck();
+  if (saga->core.stuck() || saga->record_stuck) count_stuck();
   idle_.cancel();
 }
 
@@ -251,23 +228,31 @@ void Sagas::count_turned_back(const RunningSaga& saga) {
   metrics_.abort("saga", cause);
 }
 
-void Sagas::count_stuck() {
-  const auto stuck =
-      std::ranges::count_if(running_, [](const auto& entry) { return entry.second->core.stuck(); });
-  metrics_.sagas_stuck(static_cast<std::size_t>(stuck));
+std::vector<std::string> Sagas::stuck() const {
+  std::vector<std::string> ids;
+  for (const auto& [id, saga] : running_)
+    if (saga->core.stuck() || saga->record_stuck) ids.push_back(id);
+  for (const auto& [id, until] : set_aside_) ids.push_back(id);
+  return ids;
 }
+
+void Sagas::count_stuck() { metrics_.sagas_stuck(stuck().size()); }
 
 // Doubling from retry_ms_min to retry_ms_max, and up to a quarter more, so that what failed
 // together does not come back together.
-std::chrono::milliseconds Sagas::pause_before(const RunningSaga& saga, std::uint32_t attempt) {
-  std::chrono::milliseconds pause = conflict_pause;
-  if (!saga.conflict) {
-    const std::uint64_t doublings = std::min(attempt == 0 ? 0U : attempt - 1, 20U);
-    pause = std::chrono::milliseconds(std::min<std::uint64_t>(
-        std::uint64_t{settings_.saga.retry_ms_min} << doublings, settings_.saga.retry_ms_max));
-  }
+std::chrono::milliseconds Sagas::pause_of(std::uint32_t attempt) {
+  const std::uint64_t doublings = std::min(attempt == 0 ? 0U : attempt - 1, 20U);
+  return with_a_quarter(std::chrono::milliseconds(std::min<std::uint64_t>(
+      std::uint64_t{settings_.saga.retry_ms_min} << doublings, settings_.saga.retry_ms_max)));
+}
+
+std::chrono::milliseconds Sagas::with_a_quarter(std::chrono::milliseconds pause) {
   const auto extra = std::uniform_int_distribution<std::int64_t>(0, pause.count() / 4)(jitter_);
   return pause + std::chrono::milliseconds(extra);
+}
+
+std::chrono::milliseconds Sagas::pause_before(const RunningSaga& saga, std::uint32_t attempt) {
+  return saga.conflict ? with_a_quarter(conflict_pause) : pause_of(attempt);
 }
 
 void Sagas::ask(const RunningSagaPtr& saga, Step step, std::uint32_t attempt) {

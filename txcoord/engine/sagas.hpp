@@ -8,6 +8,7 @@
 // Orders accepted before they are tried (Prefer: respond-async) are sagas too, in both modes: the
 // log's row is the outbox, this the worker.
 // Single-threaded. Bounds: running_max sagas, and those of station.hpp.
+// What is ours in the log and not at work here is found and taken up: saga_ownership.cpp.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -15,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,6 +31,7 @@
 #include "txcoord/engine/station.hpp"
 #include "txcoord/engine/submission.hpp"
 #include "txcoord/engine/ticker.hpp"
+#include "txcoord/engine/unacknowledged.hpp"
 #include "txcoord/log/saga_log.hpp"
 #include "txcoord/metrics/metrics.hpp"
 #include "txcoord/protocol/saga.hpp"
@@ -59,6 +62,13 @@ struct RunningSaga {
   bool expired = false;      // abandoned: what waits for its next try is not asked again
   bool gone = false;         // another coordinator's now, or this process stops
   asio::steady_timer pause;  // cancelled to try at once
+  Unacknowledged starting;   // its start, over all tries
+  std::uint32_t start_failures = 0;   // of its start
+  Unacknowledged step;                // the step under way, over all tries
+  std::uint32_t record_refusals = 0;  // times the log answered, and did not take its state
+  bool record_stuck = false;          // … so often that it needs a person
+  // Its last start or record failed in company, and it may be the cause: it is tried by itself.
+  bool apart = false;
 };
 using RunningSagaPtr = std::shared_ptr<RunningSaga>;
 
@@ -105,6 +115,8 @@ class Sagas {
 
   // For readers: the saga that is at work on this order here.
   std::optional<PendingOrder> pending(const std::string& order_id) const;
+  // Sagas of this process that need a person, in no order. The log may be unable to say so.
+  std::vector<std::string> stuck() const;
 
  private:
   struct Step {  // one saga's step or compensation, waiting at its station
@@ -117,6 +129,8 @@ class Sagas {
     RunningSagaPtr saga;
     std::uint32_t attempt = 0;
   };
+  // A batch of one, for what was taken out of its batch.
+  using Alone = std::function<asio::awaitable<void>()>;
   using Event = protocol::SagaEvent;
 
   // sagas.cpp: door, events, answers
@@ -132,25 +146,43 @@ class Sagas {
   void forget(const RunningSagaPtr& saga);
   void count_turned_back(const RunningSaga& saga);
   std::chrono::milliseconds pause_before(const RunningSaga& saga, std::uint32_t attempt);
+  std::chrono::milliseconds pause_of(std::uint32_t attempt);
+  std::chrono::milliseconds with_a_quarter(std::chrono::milliseconds pause);
   void count_stuck();
 
-  // saga_work.cpp: what the stations do
+  // saga_writes.cpp: what is written to the log
   asio::awaitable<void> start_batch(std::vector<RunningSagaPtr> batch);
+  void start_batch_failed(std::vector<RunningSagaPtr> batch, const Failure& failure);
+  void push_start(const RunningSagaPtr& saga);
+  asio::awaitable<void> wait_and_start(RunningSagaPtr saga);
+  void started(const RunningSagaPtr& saga);
+  void start_failed(const RunningSagaPtr& saga, const Failure& failure);
+  void not_started(const RunningSagaPtr& saga, const std::optional<StoredOutcome>& stored);
   asio::awaitable<void> record_batch(std::vector<Record> batch);
+  void record_batch_failed(std::vector<Record> batch, const Failure& failure);
+  void push_record(const Record& record);
+  void record_refused(const RunningSagaPtr& saga, const Failure& failure);
+  void recorded(const RunningSagaPtr& saga);
+  asio::awaitable<void> wait_and_record(RunningSagaPtr saga, std::uint32_t attempt);
   asio::awaitable<void> trouble_batch(std::vector<SagaTrouble> batch);
+
+  // saga_work.cpp: steps
   asio::awaitable<void> step_batch(Participant* participant, std::vector<Step> batch);
   asio::awaitable<void> transact(RunningSagaPtr saga);
   asio::awaitable<void> wait_and_ask(RunningSagaPtr saga, Step step,
                                      std::chrono::milliseconds pause);
-  asio::awaitable<void> wait_and_record(RunningSagaPtr saga, std::uint32_t attempt);
   void ask(const RunningSagaPtr& saga, Step step, std::uint32_t attempt);
   void enqueue(Step step);
-  void started(const RunningSagaPtr& saga);
-  void start_failed(const RunningSagaPtr& saga, const Failure& failure);
-  void not_started(const RunningSagaPtr& saga, const std::optional<StoredOutcome>& stored);
   void step_answered(const Step& step, const StepReply& reply);
   void step_failed(const Step& step, const Failure& failure);
   void not_done(const Step& step, std::string words, bool conflict);
+
+  // saga_ownership.cpp: what is ours in the log and not at work here
+  std::size_t room() const;
+  asio::awaitable<bool> adopt_one_by_one();
+  asio::awaitable<bool> reconcile();
+  asio::awaitable<Result<std::vector<std::string>>> not_at_work();
+  void set_aside(const std::string& saga_id, std::string_view why);
 
   // saga_upkeep.cpp
   asio::awaitable<bool> adopt();
@@ -160,6 +192,7 @@ class Sagas {
   void give_up_waiting(const RunningSagaPtr& saga);
   asio::awaitable<void> trim();
   asio::awaitable<bool> trim_some();
+  asio::awaitable<Result<Done>> trim_barriers(std::vector<std::string> ended);
 
   void spawn(asio::awaitable<void> work);
 
@@ -173,15 +206,22 @@ class Sagas {
   SagaHooks hooks_;
   SagaOwner owner_;
   bool draining_ = false;
+  bool trimming_ = false;
 
   std::unordered_map<std::string, RunningSagaPtr> running_;          // by saga id
   std::unordered_map<std::string, RunningSagaPtr> by_order_;         // the newest of each order
   std::map<std::string, Station<Step>, std::less<>> step_stations_;  // by participant
   Station<RunningSagaPtr> starts_;
   Station<Record> records_;
+  Station<Alone> alone_;
   Station<SagaTrouble> troubles_;
   Ticker ticker_;
   asio::steady_timer idle_;  // cancelled when a saga ends: drain() waits on it
+  // While reconcile() looks into the log: the sagas that left running_ meanwhile.
+  bool looking_ = false;
+  std::set<std::string> left_while_looking_;
+  std::map<std::string, SteadyTime> set_aside_;  // not taken up before then; they need a person
+  std::string looked_up_to_;  // where the next look goes on; empty: from the oldest
   std::minstd_rand jitter_{std::random_device{}()};
 };
 

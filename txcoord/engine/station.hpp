@@ -4,7 +4,6 @@
 // Bounds: items_max in a batch, `lanes` batches under way. What waits is bounded by who pushes.
 #pragma once
 
-#include <algorithm>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -12,6 +11,7 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,16 +65,19 @@ class Station {
   // Everything of the kind that has waited longest, up to the limit; the rest keeps its order.
   Batch next_batch() {
     Batch batch;
-    std::deque<Waiting> rest;
+    std::deque<Waiting> passed;
     const std::string kind = waiting_.front().kind;
-    for (Waiting& entry : waiting_) {
-      if (batch.size() < limits_.items_max && entry.kind == kind) {
+    while (!waiting_.empty() && batch.size() < limits_.items_max) {
+      Waiting entry = std::move(waiting_.front());
+      waiting_.pop_front();
+      if (entry.kind == kind) {
         batch.push_back(std::move(entry.item));
       } else {
-        rest.push_back(std::move(entry));
+        passed.push_back(std::move(entry));
       }
     }
-    waiting_ = std::move(rest);
+    waiting_.insert(waiting_.begin(), std::make_move_iterator(passed.begin()),
+                    std::make_move_iterator(passed.end()));
     return batch;
   }
 

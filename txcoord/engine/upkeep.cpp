@@ -3,6 +3,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "txcoord/base/logging.hpp"
+#include "txcoord/engine/backoff.hpp"
 #include "txcoord/engine/coordinator.hpp"
 
 namespace txcoord::engine {
@@ -12,6 +13,7 @@ constexpr std::chrono::milliseconds log_probe_every{200};  // while the log is a
 constexpr std::chrono::milliseconds queue_clock{50};
 constexpr std::chrono::milliseconds trim_every{5000};
 constexpr std::chrono::milliseconds gauges_every{1000};
+constexpr std::chrono::milliseconds drain_pause{20};
 
 }  // namespace
 
@@ -118,6 +120,8 @@ asio::awaitable<Result<Done>> Coordinator::set_degraded(std::string participant,
   const auto done = co_await std::move(set);
   if (!done) {
     health_.failed(log_name, done.failure());
+    // It may have taken effect, or may yet: what is so is read, now and with each renewal.
+    if (done.failure().outcome_unknown) lease_ticker_.kick();
     co_return done;
   }
   ++modes_set_;
@@ -258,6 +262,9 @@ asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
          std::chrono::steady_clock::now() < deadline) {
     auto flush = forgetter_.flush_completions();
     co_await std::move(flush);
+    if (forgetter_.idle()) break;
+    auto pause = sleep(idle_, drain_pause);
+    co_await std::move(pause);
   }
   if (!started_ || fenced_ || !health_.reachable(log_name)) co_return;
   auto end = log_.end_lease(identity_.coordinator);

@@ -24,8 +24,9 @@ class PgSagaLog final : public SagaLog {
   PgSagaLog(const asio::any_io_executor& io, const Settings& settings, Metrics* metrics)
       : write_ms_max_(settings.engine.decide_ms_max),
         side_ms_max_(settings.log.statement_ms_max + 500),
-        writers_(io, pg::pool_settings(settings.log, "log-sagas",
-                                       std::max<std::size_t>(2 * settings.saga.lanes, 2))),
+        writers_(io, pg::pool_settings(
+                         settings.log, "log-sagas",
+                         std::max<std::size_t>(2 * settings.saga.lanes, 2) + saga_lanes_alone_max)),
         side_(io, pg::pool_settings(settings.log, "log-sagas-side", side_sessions)) {
     if (metrics == nullptr) return;
     for (pg::Pool* pool : {&writers_, &side_})
@@ -55,6 +56,29 @@ class PgSagaLog final : public SagaLog {
     return fenced(side_, [owner = std::move(owner), limit](pg::Session& session) {
       return saga_sql::adopt(session, owner, limit);
     });
+  }
+  Reply<std::vector<SagaInstance>> adopt_these(SagaOwner owner,
+                                               std::vector<std::string> saga_ids) override {
+    return fenced(side_,
+                  [owner = std::move(owner), ids = std::move(saga_ids)](pg::Session& session) {
+                    return saga_sql::adopt_these(session, owner, ids);
+                  });
+  }
+  Reply<std::vector<std::string>> orphans(std::size_t limit) override {
+    return side([limit](pg::Session& session) { return saga_sql::orphans(session, limit); });
+  }
+  Reply<std::vector<std::string>> unfinished_of(SagaOwner owner, std::string after,
+                                                std::size_t limit) override {
+    return side([owner = std::move(owner), after = std::move(after), limit](pg::Session& session) {
+      return saga_sql::unfinished_of(session, owner, after, limit);
+    });
+  }
+  Reply<std::vector<SagaInstance>> take_up(SagaOwner owner,
+                                           std::vector<std::string> saga_ids) override {
+    return fenced(side_,
+                  [owner = std::move(owner), ids = std::move(saga_ids)](pg::Session& session) {
+                    return saga_sql::take_up(session, owner, ids);
+                  });
   }
   Reply<std::vector<std::string>> owners() override { return side(&saga_sql::owners); }
 

@@ -17,6 +17,22 @@ SELECT e.id FROM coordinator_epoch e
 WHERE EXISTS (SELECT FROM saga_instances s WHERE s.coordinator = e.id AND s.ended_at IS NULL)
 ORDER BY e.id)"};
 
+// As adopt_orphans (pg_saga_log_sql.cpp) has it.
+constexpr Statement find_orphans{"saga_orphans", R"(
+SELECT s.saga_id FROM saga_instances s JOIN coordinator_epoch e ON e.id = s.coordinator
+WHERE s.ended_at IS NULL AND s.epoch < e.epoch
+ORDER BY s.created_at, s.saga_id LIMIT $1)"};
+
+// Materialized, so that no plan walks through all sagas there ever were in the order of their ids:
+// the index of the unfinished ones has few.
+constexpr Statement find_unfinished_of{"saga_unfinished_of", R"(
+WITH ours AS MATERIALIZED (
+  SELECT s.saga_id FROM saga_instances s
+  WHERE s.coordinator = $1 AND s.epoch = $2 AND s.ended_at IS NULL
+    AND s.created_at < clock_timestamp() - interval '2 seconds')
+SELECT saga_id FROM ours WHERE $3 = '' OR saga_id > nullif($3, '')::uuid
+ORDER BY saga_id LIMIT $4)"};
+
 constexpr Statement find_one{
     "saga_find", "SELECT " TXC_SAGA_COLUMNS " FROM saga_instances s WHERE s.saga_id = $1"};
 
@@ -53,12 +69,13 @@ SELECT s.saga_id FROM saga_instances s
 WHERE NOT s.barriers_trimmed AND s.ended_at < clock_timestamp() - $1::bigint * interval '1 second'
 ORDER BY s.ended_at LIMIT $2)"};
 
-// In id order: two coordinators may have trimmed the same barriers at once.
+// SKIP LOCKED: two coordinators may have trimmed the same barriers at once; and one that somebody
+// holds is met again in the next round.
 constexpr Statement note_trimmed{"saga_barriers_trimmed", R"(
 WITH ended AS (
   SELECT saga_id FROM saga_instances
   WHERE saga_id = ANY ($1::uuid[]) AND current_step = '' AND NOT barriers_trimmed
-  ORDER BY saga_id FOR UPDATE)
+  ORDER BY saga_id FOR UPDATE SKIP LOCKED)
 UPDATE saga_instances s SET barriers_trimmed = true FROM ended WHERE s.saga_id = ended.saga_id)"};
 
 // SKIP LOCKED: two coordinators that trim at once take different rows. The arrays keep the planner
@@ -80,6 +97,12 @@ UtcTime time_of(const pqxx::field& field) {
 std::optional<UtcTime> time_if(const pqxx::field& field) {
   if (field.is_null()) return std::nullopt;
   return time_of(field);
+}
+
+std::vector<std::string> first_column(const pqxx::result& rows) {
+  std::vector<std::string> texts;
+  for (const auto& row : rows) texts.push_back(row.at(0).as<std::string>());
+  return texts;
 }
 
 }  // namespace
@@ -109,10 +132,17 @@ std::vector<SagaInstance> read_instances(const pqxx::result& rows) {
 }
 
 std::vector<std::string> owners(Session& session) {
-  std::vector<std::string> names;
-  for (const auto& row : session.exec(owners_of_unfinished))
-    names.push_back(row.at(0).as<std::string>());
-  return names;
+  return first_column(session.exec(owners_of_unfinished));
+}
+
+std::vector<std::string> orphans(Session& session, std::size_t limit) {
+  return first_column(session.exec(find_orphans, limit));
+}
+
+std::vector<std::string> unfinished_of(Session& session, const SagaOwner& owner,
+                                       const std::string& after, std::size_t limit) {
+  return first_column(
+      session.exec(find_unfinished_of, owner.coordinator, owner.epoch, after, limit));
 }
 
 std::optional<SagaInstance> find(Session& session, const std::string& saga_id) {
@@ -161,10 +191,7 @@ std::vector<std::string> orders_of_correlation(Session& session,
 
 std::vector<std::string> ended_before(Session& session, std::chrono::seconds age,
                                       std::size_t limit) {
-  std::vector<std::string> ids;
-  for (const auto& row : session.exec(find_ended, age.count(), limit))
-    ids.push_back(row.at(0).as<std::string>());
-  return ids;
+  return first_column(session.exec(find_ended, age.count(), limit));
 }
 
 Done barriers_trimmed(Session& session, const std::vector<std::string>& saga_ids) {

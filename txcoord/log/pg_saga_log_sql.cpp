@@ -29,10 +29,11 @@ using pg::Statement;
 // The fence (log_sql::fence()) for a statement that is a transaction of its own: it raises 22012
 // when the epoch $2 is no longer that of $1. Every part of the statement asks it for held.one = 1,
 // so that no plan can leave it out. The commit is flushed whatever the session was set to.
-#define TXC_HELD                                             \
-  "held AS MATERIALIZED (SELECT 1 / count(*) AS one,"        \
-  " set_config('synchronous_commit', 'on', true) AS flushed" \
+#define TXC_HELD_AND(more)                                        \
+  "held AS MATERIALIZED (SELECT 1 / count(*) AS one,"             \
+  " set_config('synchronous_commit', 'on', true) AS flushed" more \
   " FROM (SELECT 1 FROM coordinator_epoch WHERE id = $1 AND epoch = $2 FOR SHARE) f)"
+#define TXC_HELD TXC_HELD_AND("")
 
 // The key, the instance and its first state for each saga whose key is free, in claim order.
 // Returns the ids of these.
@@ -71,7 +72,11 @@ SELECT gid FROM claimed)"};
 // that does not move its saga on changes nothing: it was recorded before, or a later one was. The
 // payload of one that goes on is not read, it stays where it is. Unfinished is who has a step left:
 // to ask for ended_at would let the planner read the index of all that are unfinished.
-constexpr Statement record_states{"saga_record", "WITH " TXC_HELD R"(,
+// Nobody holds a row of ours for long, so one that is held is given up soon: the batch waits for
+// it.
+constexpr Statement record_states{
+    "saga_record",
+    "WITH " TXC_HELD_AND(", set_config('lock_timeout', '400ms', true) AS patience") R"(,
 told AS MATERIALIZED (
   SELECT * FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[],
                        $9::text[], $10::boolean[])
@@ -84,7 +89,7 @@ moved AS (
       ended_at = CASE WHEN t.ended THEN now() END,
       payload = CASE WHEN t.ended THEN '' ELSE s.payload END
   FROM told t, held
-  WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = t.saga_id
+  WHERE held.one = 1 AND held.flushed = 'on' AND held.patience <> '' AND s.saga_id = t.saga_id
     AND s.coordinator = $1 AND s.epoch = $2 AND s.current_step <> '' AND s.progress < t.progress
   RETURNING s.saga_id, s.period, s.scope, s.idempotency_key, t.progress, t.status, t.step,
             t.reason, t.detail, t.outcome),
@@ -119,10 +124,12 @@ SET attempts = t.attempts, next_retry_at = nullif(t.next_retry_at, '')::timestam
 FROM told t, free, held
 WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = t.saga_id AND s.saga_id = free.saga_id)"};
 
+// $4: these alone; null: any.
 constexpr Statement adopt_orphans{"saga_adopt", "WITH " TXC_HELD R"(,
 orphans AS (
   SELECT s.saga_id FROM saga_instances s JOIN coordinator_epoch e ON e.id = s.coordinator
   WHERE s.ended_at IS NULL AND s.epoch < e.epoch
+    AND ($4::uuid[] IS NULL OR s.saga_id = ANY ($4::uuid[]))
   ORDER BY s.created_at, s.saga_id
   LIMIT $3
   FOR UPDATE OF s SKIP LOCKED)
@@ -130,6 +137,11 @@ UPDATE saga_instances s SET coordinator = $1, epoch = $2
 FROM orphans o, held
 WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = o.saga_id
 RETURNING )" TXC_SAGA_COLUMNS};
+
+constexpr Statement take_up_ours{"saga_take_up", "WITH " TXC_HELD " SELECT " TXC_SAGA_COLUMNS R"(
+FROM saga_instances s, held
+WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = ANY ($3::uuid[])
+  AND s.coordinator = $1 AND s.epoch = $2 AND s.current_step <> '')"};
 
 struct StartColumns {
   std::vector<std::string> scopes, keys, fingerprints, kinds, order_ids, correlation_ids, answers,
@@ -255,12 +267,32 @@ Done note_trouble(Session& session, const SagaOwner& owner,
   return {};
 }
 
+namespace {
+
+std::vector<SagaInstance> oldest_first(std::vector<SagaInstance> sagas) {
+  std::ranges::sort(
+      sagas, {}, [](const SagaInstance& saga) { return std::tie(saga.created_at, saga.saga_id); });
+  return sagas;
+}
+
+}  // namespace
+
 std::vector<SagaInstance> adopt(Session& session, const SagaOwner& owner, std::size_t limit) {
-  auto adopted = read_instances(session.exec(adopt_orphans, owner.coordinator, owner.epoch, limit));
-  std::ranges::sort(adopted, {}, [](const SagaInstance& saga) {
-    return std::tie(saga.created_at, saga.saga_id);
-  });
-  return adopted;
+  const std::optional<std::string> any;
+  return oldest_first(
+      read_instances(session.exec(adopt_orphans, owner.coordinator, owner.epoch, limit, any)));
+}
+
+std::vector<SagaInstance> adopt_these(Session& session, const SagaOwner& owner,
+                                      const std::vector<std::string>& saga_ids) {
+  return oldest_first(read_instances(
+      session.exec(adopt_orphans, owner.coordinator, owner.epoch, saga_ids.size(), saga_ids)));
+}
+
+std::vector<SagaInstance> take_up(Session& session, const SagaOwner& owner,
+                                  const std::vector<std::string>& saga_ids) {
+  return oldest_first(
+      read_instances(session.exec(take_up_ours, owner.coordinator, owner.epoch, saga_ids)));
 }
 
 }  // namespace txcoord::saga_sql

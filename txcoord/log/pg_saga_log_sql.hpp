@@ -21,6 +21,10 @@ std::vector<std::string> record(pg::Session& session, const SagaOwner& owner,
 Done note_trouble(pg::Session& session, const SagaOwner& owner,
                   const std::vector<SagaTrouble>& troubles);
 std::vector<SagaInstance> adopt(pg::Session& session, const SagaOwner& owner, std::size_t limit);
+std::vector<SagaInstance> adopt_these(pg::Session& session, const SagaOwner& owner,
+                                      const std::vector<std::string>& saga_ids);
+std::vector<SagaInstance> take_up(pg::Session& session, const SagaOwner& owner,
+                                  const std::vector<std::string>& saga_ids);
 
 // --- reading, housekeeping (pg_saga_log_reads.cpp) -----------------------------------------------
 
@@ -36,6 +40,9 @@ std::vector<SagaInstance> adopt(pg::Session& session, const SagaOwner& owner, st
 std::vector<SagaInstance> read_instances(const pqxx::result& rows);
 
 std::vector<std::string> owners(pg::Session& session);
+std::vector<std::string> orphans(pg::Session& session, std::size_t limit);
+std::vector<std::string> unfinished_of(pg::Session& session, const SagaOwner& owner,
+                                       const std::string& after, std::size_t limit);
 std::optional<SagaInstance> find(pg::Session& session, const std::string& saga_id);
 std::vector<SagaInstance> of_order(pg::Session& session, const std::string& order_id);
 std::vector<SagaInstance> list(pg::Session& session, const std::string& state, std::size_t limit,

@@ -38,11 +38,15 @@ SELECT gid FROM decisions
 WHERE completed_at IS NULL AND outcome = 'commit' AND order_ids @> ARRAY[$1::uuid]
 ORDER BY decided_at)"};
 
-// In gid order: after a take-over two coordinators may complete the same decisions at once.
+// In gid order: after a take-over two coordinators may complete the same decisions at once. Nobody
+// else holds such a row for long: one that is held is given up soon, the others are completed
+// without it (forgetter.cpp).
 constexpr Statement complete_decisions{"log_complete_decisions", R"(
-WITH open AS (
-  SELECT gid FROM decisions WHERE gid = ANY ($1::text[]) AND completed_at IS NULL
-  ORDER BY gid FOR UPDATE)
+WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', '100ms', true) AS short),
+open AS (
+  SELECT d.gid FROM decisions d, patience
+  WHERE patience.short <> '' AND d.gid = ANY ($1::text[]) AND d.completed_at IS NULL
+  ORDER BY d.gid FOR UPDATE OF d)
 UPDATE decisions d SET completed_at = clock_timestamp() FROM open WHERE d.gid = open.gid)"};
 
 constexpr Statement note_heuristic{"log_note_heuristic", R"(

@@ -20,6 +20,10 @@
 
 namespace txcoord {
 
+// Calls of start() and record() that may be under way beside those of the saga.lanes: of what was
+// taken out of its batch.
+inline constexpr std::size_t saga_lanes_alone_max = 2;
+
 // Who writes: the owner of what it starts and adopts.
 struct SagaOwner {
   std::string coordinator;
@@ -99,6 +103,20 @@ class SagaLog {
   // that were taken over), oldest first. They are ours from then on.
   virtual asio::awaitable<Result<std::vector<SagaInstance>>> adopt(SagaOwner owner,
                                                                    std::size_t limit) = 0;
+  // The same for these alone, where they may be adopted.
+  virtual asio::awaitable<Result<std::vector<SagaInstance>>> adopt_these(
+      SagaOwner owner, std::vector<std::string> saga_ids) = 0;
+  // The ids of those that adopt() would take, oldest first.
+  virtual asio::awaitable<Result<std::vector<std::string>>> orphans(std::size_t limit) = 0;
+  // The ids of this very owner's unfinished sagas that are older than a moment, in order, after
+  // this one (empty: from the first). Ids are ordered by time.
+  virtual asio::awaitable<Result<std::vector<std::string>>> unfinished_of(SagaOwner owner,
+                                                                          std::string after,
+                                                                          std::size_t limit) = 0;
+  // Those among these that are this very owner's and unfinished, read under the fence. Writes
+  // nothing.
+  virtual asio::awaitable<Result<std::vector<SagaInstance>>> take_up(
+      SagaOwner owner, std::vector<std::string> saga_ids) = 0;
   // Coordinators that own unfinished sagas: whom recovery may have to take over.
   virtual asio::awaitable<Result<std::vector<std::string>>> owners() = 0;
 

@@ -84,10 +84,12 @@ void Saga::count_failure(const SagaEvent& event) {
 // --- events --------------------------------------------------------------------------------------
 
 SagaActions Saga::on_step_refused(const SagaEvent& event) {
-  if (may_turn_back()) {
-    // It did nothing: only what came before it is undone.
-    if (abandoned_) return turn_back(position_.next, abandoned_->reason, abandoned_->detail);
-    return turn_back(position_.next, event.reason, event.detail);
+  const bool can_be_undone = !next_step().compensation.empty();
+  if (may_turn_back() && (can_be_undone || !event.may_be_done)) {
+    // It did nothing: only what came before it is undone. It may have done something: it too.
+    const std::size_t steps_to_undo = position_.next + (event.may_be_done ? 1 : 0);
+    if (abandoned_) return turn_back(steps_to_undo, abandoned_->reason, abandoned_->detail);
+    return turn_back(steps_to_undo, event.reason, event.detail);
   }
   count_failure(event);
   return try_again(true);

@@ -11,7 +11,8 @@
 //                                  → running, undoing or done: where it stands
 //   running    step done           → recording
 //              step refused        → recording (COMPENSATION_STARTED), or running again if the step
-//                                    must succeed; then it is shown as stuck
+//                                    must succeed, or may be done and cannot be undone; then it
+//                                    is shown as stuck
 //              step failed         → running again, or, tries exhausted or abandoned:
 //                                    recording (COMPENSATION_STARTED)
 //   recording  recorded            → running the next step, undoing, or done; abandoned:
@@ -42,7 +43,8 @@
 //   after a failure of the same step.
 //   What may have been done is undone: a step that failed without an answer is compensated like one
 //   that was done (its barrier makes the compensation of nothing harmless, and a late arrival do
-//   nothing); a step that was refused did nothing and is not compensated.
+//   nothing); a step that was refused did nothing and is not compensated, unless an earlier try of
+//   it was not answered and the refusal is kept nowhere (may_be_done): that try may yet land.
 //   A record never takes the saga back: progress() grows with each, and the log refuses less than
 //   it has. A record whose answer was lost can land when the saga has long gone on; without that
 //   rule a crash would then run forward over what was undone.
@@ -145,6 +147,9 @@ struct SagaEvent {
   SagaEventKind kind = SagaEventKind::start;
   std::string reason{}, detail{};
   bool conflict = false;
+  // Of step_refused: nothing keeps the refusal, and an earlier try may have done the step, or may
+  // yet.
+  bool may_be_done = false;
 };
 
 enum class SagaActionKind : std::uint8_t {

@@ -1,0 +1,46 @@
+// Whose failure it is when a batch fails: of one of its members, or of all.
+// A failure stays with the one that meets it: what may lie with one member takes the batch apart,
+// and the others go on without it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <utility>
+
+#include "txcoord/base/failure.hpp"
+
+namespace txcoord::engine {
+
+// After so many failures in company a member is tried by itself, whatever the cause: a trigger may
+// raise any code, and a row may make the whole statement run into its deadline.
+inline constexpr std::uint32_t tries_in_company_max = 5;
+
+// True if one member may be the cause: a value, a constraint, a trigger, a row that somebody holds.
+inline bool may_lie_with_one(const Failure& failure) {
+  switch (failure.kind) {
+    case FailureKind::poison:
+    case FailureKind::error:
+    case FailureKind::lock_timeout:
+    case FailureKind::deadlock:
+    case FailureKind::busy:
+    case FailureKind::not_found: return true;
+    // 57014: a statement ran too long. Our own deadline, without an SQLSTATE, is the database's
+    // silence.
+    case FailureKind::timeout: return !failure.sqlstate.empty();
+    case FailureKind::unavailable:
+    case FailureKind::fenced: return false;
+  }
+  return false;
+}
+
+// Precondition: more than one in it. Neither half is empty.
+template <class Batch>
+std::pair<Batch, Batch> halves(Batch batch) {
+  const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(batch.size() / 2);
+  Batch second(std::make_move_iterator(middle), std::make_move_iterator(batch.end()));
+  batch.erase(middle, batch.end());
+  return {std::move(batch), std::move(second)};
+}
+
+}  // namespace txcoord::engine
