@@ -243,4 +243,9 @@ asio::awaitable<Result<Done>> FaultyParticipant::trim_steps(std::vector<std::str
   return inner_.trim_steps(std::move(saga_ids));
 }
 
+asio::awaitable<Result<BarriersPage>> FaultyParticipant::list_steps(BarriersQuery query) {
+  if (down()) return failed<BarriersPage>(down_failure());
+  return inner_.list_steps(std::move(query));
+}
+
 }  // namespace txcoord

@@ -48,6 +48,7 @@ class FaultyParticipant final : public Participant {
   asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid gid,
                                                            StepRequest request) override;
   asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) override;
+  asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery query) override;
 
  private:
   // What happens to the call that begins now.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -53,6 +54,26 @@ enum class StepStatus : std::uint8_t {
 struct StepReply {
   StepStatus status = StepStatus::done;
   std::string reason, detail;  // why it was refused, or is to be asked again
+};
+
+// What the barriers of a participant say of one saga.
+struct SagaBarriers {
+  std::string saga_id;
+  std::string order_id;                      // empty: an older version wrote them
+  std::map<std::string, std::string> steps;  // name: done, refused or skipped
+  double age_seconds = 0;                    // of the youngest, by the database's clock
+};
+// Which sagas to tell the barriers of: those named, or a page of all.
+struct BarriersQuery {
+  std::string installation;           // who asks
+  std::vector<std::string> saga_ids;  // empty: a page
+  std::string after;                  // the last saga id of the page before; empty: the first page
+  std::size_t limit = 0;              // of a page
+};
+struct BarriersPage {
+  std::vector<SagaBarriers> sagas;  // by saga id
+  // Another installation works on this database. Barriers do not say whose they are.
+  bool shared = false;
 };
 
 // What an in-doubt branch costs its database, for gauges and /readyz.
@@ -116,6 +137,8 @@ class Participant {
                                                                    StepRequest request) = 0;
   // Forget: these sagas have ended long ago, no step of theirs can still be on its way.
   virtual asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) = 0;
+  // What was done here for sagas, whatever the log knows of them: a log that went back cannot tell.
+  virtual asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery query) = 0;
 };
 
 }  // namespace txcoord

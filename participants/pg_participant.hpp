@@ -58,6 +58,7 @@ class PgParticipant final : public Participant {
   asio::awaitable<Result<std::vector<StepReply>>> run_step(protocol::Gid gid,
                                                            StepRequest request) override;
   asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) override;
+  asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery query) override;
 
  private:
   // Between vote and prepare (or release). I/O thread only, but for what a run() lambda is given.

@@ -29,9 +29,10 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr pg::Statement claim_steps{"step_claim", R"(
-  INSERT INTO txc_saga_steps (saga_id, step, outcome)
-  SELECT c.saga_id, c.step, c.outcome
-    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS c (saga_id, step, outcome)
+  INSERT INTO txc_saga_steps (saga_id, step, outcome, order_id)
+  SELECT c.saga_id, c.step, c.outcome, c.order_id
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[])
+      AS c (saga_id, step, outcome, order_id)
    ORDER BY c.saga_id, c.step
       ON CONFLICT (saga_id, step) DO NOTHING
   RETURNING saga_id, step)"};
@@ -99,18 +100,20 @@ struct StepWork {
 
   // Claims every call's row, answers those that were answered before, and gives the others.
   std::vector<std::size_t> claim(pg::Session& session, std::vector<StepReply>& replies) {
-    std::vector<std::string> ids, steps, outcomes;
+    std::vector<std::string> ids, steps, outcomes, orders;
     for (const StepCall& call : request.calls) {
       ids.push_back(call.saga_id);
       steps.push_back(request.step);
       outcomes.emplace_back("done");
+      orders.push_back(call.operation->order_id);
       if (!compensates()) continue;
       ids.push_back(call.saga_id);
       steps.push_back(request.undoes);
       outcomes.emplace_back("skipped");
+      orders.push_back(call.operation->order_id);
     }
     std::set<BarrierKey> claimed;
-    for (const pqxx::row& row : session.exec(claim_steps, ids, steps, outcomes))
+    for (const pqxx::row& row : session.exec(claim_steps, ids, steps, outcomes, orders))
       claimed.emplace(row[0].as<std::string>(), row[1].as<std::string>());
     const std::map<BarrierKey, Barrier> standing =
         claimed.size() < ids.size() ? read(session, ids) : std::map<BarrierKey, Barrier>{};

@@ -31,6 +31,10 @@ void write_steps(JsonWriter& out, const StepRequest& request, std::string_view p
 StepRequest read_steps(const JsonReader& reader);
 void write_replies(JsonWriter& out, const std::vector<StepReply>& replies);
 std::vector<StepReply> read_replies(const JsonReader& reader);
+void write_barriers_query(JsonWriter& out, const BarriersQuery& query);
+BarriersQuery read_barriers_query(const JsonReader& reader);
+void write_barriers(JsonWriter& out, const BarriersPage& page);
+BarriersPage read_barriers(const JsonReader& reader);
 
 // A failure as a whole problem document, and the status that goes with it.
 std::string failure_body(const Failure& failure);

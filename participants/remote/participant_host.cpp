@@ -15,6 +15,7 @@ constexpr std::string_view what = "a participant's call";
 constexpr std::chrono::milliseconds sweep_every{500};
 // Of one call: a group at its largest, and room.
 constexpr std::size_t operations_max = 10'000;
+constexpr std::size_t listed_max = 1000;  // sagas that one call of list-steps tells of
 
 template <class Write>
 std::string object(Write write) {
@@ -150,6 +151,14 @@ asio::awaitable<std::string> ParticipantHost::branch_call(const Hosted& hosted,
     auto calling = participant.trim_steps(reader.texts("saga_ids"));
     value_or_throw(co_await std::move(calling));
     co_return "{}";
+  }
+  if (call == "list-steps") {
+    auto query = read_barriers_query(reader);
+    if (query.limit > listed_max || query.saga_ids.size() > listed_max)
+      reader.refuse("limit", "is too large");
+    auto calling = participant.list_steps(std::move(query));
+    const auto page = value_or_throw(co_await std::move(calling));
+    co_return object([&](JsonWriter& out) { write_barriers(out, page); });
   }
   known = false;
   co_return std::string();

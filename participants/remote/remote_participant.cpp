@@ -166,6 +166,16 @@ class RemoteParticipant final : public Participant {
     co_return read_answer(answer, rules, nothing);
   }
 
+  Reply<BarriersPage> list_steps(BarriersQuery query) override {
+    JsonWriter out;
+    out.begin_object();
+    write_barriers_query(out, query);
+    const CallRules rules{deadlines_.finish, true, false};
+    auto calling = ask("list-steps", finish(out), query.installation, rules);
+    const auto answer = co_await std::move(calling);
+    co_return read_answer(answer, rules, read_barriers);
+  }
+
  private:
   static Done nothing(const JsonReader&) { return {}; }
   static std::string finish(JsonWriter& out) { return out.end_object().take(); }

@@ -66,6 +66,9 @@ class CommitsEarly final : public Participant {
   asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) override {
     return inner_->trim_steps(std::move(saga_ids));
   }
+  asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery query) override {
+    return inner_->list_steps(std::move(query));
+  }
 
  private:
   std::unique_ptr<Participant> inner_;

@@ -11,7 +11,8 @@ from service import Failure, Sessions, classify
 
 BRANCHES_MAX = 256
 CALLS = frozenset(("vote", "judge", "prepare", "release", "commit", "rollback", "witness", "list-prepared",
-                   "trim-witnesses", "gauges", "log-seen", "note-log-seen", "run-step", "trim-steps"))
+                   "trim-witnesses", "gauges", "log-seen", "note-log-seen", "run-step", "trim-steps",
+                   "list-steps"))
 WITNESS = "INSERT INTO txc_branch (gid) VALUES (%s)"
 WITNESS_THERE = "SELECT pg_is_in_recovery(), EXISTS (SELECT FROM txc_branch WHERE gid = %s)"
 # starts_with, not LIKE: every `_` of a gid would be a wildcard.
@@ -28,12 +29,21 @@ NOTE_LOG_SEEN = """
   ON CONFLICT (installation) DO UPDATE SET system_identifier = excluded.system_identifier, lsn = excluded.lsn,
                                            timeline = excluded.timeline, at = clock_timestamp()"""
 CLAIM_STEPS = """
-  INSERT INTO txc_saga_steps (saga_id, step, outcome)
-  SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS c (saga_id, step, outcome) ORDER BY 1, 2
+  INSERT INTO txc_saga_steps (saga_id, step, outcome, order_id)
+  SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::uuid[]) AS c (saga_id, step, outcome, order_id)
+   ORDER BY 1, 2
   ON CONFLICT (saga_id, step) DO NOTHING RETURNING saga_id::text, step"""
 READ_STEPS = """
   SELECT saga_id::text, step, outcome, reason, detail FROM txc_saga_steps
    WHERE saga_id = ANY(%s::uuid[]) AND step = ANY(%s)"""
+LIST_STEPS = """
+  SELECT saga_id::text, coalesce(max(order_id::text), ''), (extract(epoch FROM clock_timestamp() - max(at)) * 1000)::bigint,
+         json_object_agg(step, outcome)
+    FROM txc_saga_steps WHERE {which} GROUP BY saga_id ORDER BY saga_id LIMIT %s"""
+OTHERS_WORK_HERE = """
+  SELECT EXISTS (SELECT FROM txc_log_seen
+                  WHERE installation <> %s AND at > clock_timestamp() - interval '60 seconds')"""
+LISTED_MAX = 1000
 REFUSE_STEP = "UPDATE txc_saga_steps SET outcome = 'refused', reason = %s, detail = %s WHERE saga_id = %s AND step = %s"
 GIVE_STEP_BACK = "DELETE FROM txc_saga_steps WHERE saga_id = %s AND step = %s"
 STATUS_OF = {"yes": "done", "no": "refused", "retry": "retry"}
@@ -233,6 +243,22 @@ class PgParticipant:
         sagas = [str(uuid.UUID(saga)) for saga in read_texts(body, "saga_ids")]
         return self.carelessly(until, "DELETE FROM txc_saga_steps WHERE saga_id = ANY(%s::uuid[])", (sagas,))
 
+    def list_steps(self, body, until):
+        """What was done for the sagas that are named, or for the next ones after `after`."""
+        installation, limit = read(body, "installation", str), read(body, "limit", int)
+        sagas = [str(uuid.UUID(saga)) for saga in read_texts(body, "saga_ids")]
+        if limit > LISTED_MAX or len(sagas) > LISTED_MAX:
+            raise Failure("error", "limit is too large", 400)
+        after = body.get("after") or str(uuid.UUID(int=0))
+        which, what = ("saga_id = ANY(%s::uuid[])", sagas) if sagas else ("saga_id > %s::uuid", after)
+        with self.finishing.session(until) as session:
+            rows = session.execute(LIST_STEPS.format(which=which), (what, len(sagas) or limit)).fetchall()
+            shared = session.execute(OTHERS_WORK_HERE, (installation,)).fetchone()[0]
+        return {"shared": shared,
+                "sagas": [{"saga_id": saga, "order_id": order, "age_ms": age,
+                           "steps": [{"step": step, "outcome": outcome} for step, outcome in steps.items()]}
+                          for saga, order, age, steps in rows]}
+
     def note_log_seen(self, body, until):
         members = (("installation", str), ("system_identifier", str), ("timeline", int), ("lsn", int))
         return self.carelessly(until, NOTE_LOG_SEEN, tuple(read(body, name, kind) for name, kind in members))
@@ -255,7 +281,8 @@ class PgParticipant:
             return {"replies": []}
         with self.voting.session(until) as session:
             session.execute("BEGIN")
-            replies = self.answered(session, sagas, step, undoes)
+            orders = [operation["order_id"] for operation in operations]
+            replies = self.answered(session, sagas, orders, step, undoes)
             fresh = [index for index, reply in enumerate(replies) if reply is None]
             new = self.perform(session, [operations[index] for index in fresh],
                                [calls[index].get("refuse_as", "") for index in fresh])
@@ -269,10 +296,12 @@ class PgParticipant:
             decide(session, "COMMIT")
         return {"replies": replies}
 
-    def answered(self, session, sagas, step, undoes):
+    def answered(self, session, sagas, orders, step, undoes):
         """Claims the barrier rows; a reply for each saga whose call was answered before, None where it is new. A
         claim waits for whoever is at the same step: what he left behind is read in the next statement."""
-        claims = [(saga, step, "done") for saga in sagas] + [(saga, undoes, "skipped") for saga in sagas if undoes]
+        whose = list(zip(sagas, orders))
+        claims = [(saga, step, "done", order) for saga, order in whose]
+        claims += [(saga, undoes, "skipped", order) for saga, order in whose if undoes]
         claimed = set(session.execute(CLAIM_STEPS, [list(column) for column in zip(*claims)]).fetchall())
         rows = {row[:2]: row[2:] for row in session.execute(READ_STEPS, (sagas, [step, undoes])).fetchall()}
         return [None if (saga, step) in claimed and (not undoes or rows[saga, undoes][0] == "done")

@@ -218,3 +218,24 @@ def trimmed_steps(service, shop):
     fresh = shop.step()
     replies = service.run_step(shop.do_step[0], (forgotten[1], fresh))
     expect(statuses(replies) == ["done"], f"trimmed, and its barrier still stands: {replies}")
+
+
+@rule("Steps: list-steps")
+def listed_steps(service, shop):
+    """list-steps tells of each saga its order and what its steps came to, by id, a page at a time or by name."""
+    made, other = shop.step(), shop.step()
+    first, second = sorted((saga(), saga()))
+    expect(statuses(service.run_step(shop.do_step[0], (first, made))) == ["done"], "the step was not done")
+    undo(service, shop, (second, shop.undo(other)))
+    named = service.do("list-steps", installation=service.installation, saga_ids=[first, second, saga()], limit=0)
+    told = {one["saga_id"]: one for one in named["sagas"]}
+    expect(set(told) == {first, second}, f"asked for two sagas, got {sorted(told)}")
+    expect([told[first]["order_id"], told[second]["order_id"]] == [made["order_id"], other["order_id"]],
+           f"whose orders: {named}")
+    expect({one["step"]: one["outcome"] for one in told[first]["steps"]} == {shop.do_step[0]: "done"}, f"got {named}")
+    outcomes = {one["step"]: one["outcome"] for one in told[second]["steps"]}
+    expect(outcomes.get(shop.do_step[0]) == "skipped", f"undone before it came: got {outcomes}")
+    page = service.do("list-steps", installation=service.installation, saga_ids=[], after=first, limit=1000)["sagas"]
+    ids = [one["saga_id"] for one in page]
+    expect(ids == sorted(ids) and all(one > first for one in ids), f"not in order, or not after {first}: {ids}")
+    expect(second in ids, f"{second} is missing")

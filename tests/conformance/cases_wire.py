@@ -10,7 +10,8 @@ MEMBERS = {  # of each call, what it cannot do without
     "release": ("gid",), "commit": ("gid",), "rollback": ("gid",), "witness": ("gid",),
     "list-prepared": ("installation",), "trim-witnesses": ("gids",), "gauges": ("installation",),
     "log-seen": ("installation",), "note-log-seen": ("installation", "system_identifier", "timeline", "lsn"),
-    "run-step": ("gid", "step", "calls"), "trim-steps": ("saga_ids",)}
+    "run-step": ("gid", "step", "calls"), "trim-steps": ("saga_ids",),
+    "list-steps": ("installation", "saga_ids", "limit")}
 
 
 @rule("Calls")

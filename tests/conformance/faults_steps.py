@@ -113,6 +113,13 @@ class TrimsNoStep(Shipping):
         return {}
 
 
+@fault("listed_steps")
+class ListsStepsOutOfOrder(Shipping):
+    def list_steps(self, body, until):
+        answer = super().list_steps(body, until)
+        return {**answer, "sagas": answer["sagas"][::-1]}
+
+
 # --- the wire -------------------------------------------------------------------------------------
 @fault("unknown_members_are_ignored")
 class KnowsItAll(Shipping):

@@ -126,7 +126,25 @@ class FakeParticipant final : public Participant {
     if (failure) co_return *failure;
     co_return replies;
   }
-  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string>) override { co_return Done{}; }
+  std::vector<std::string> steps_trimmed;  // saga ids
+  asio::awaitable<Result<Done>> trim_steps(std::vector<std::string> saga_ids) override {
+    steps_trimmed.insert(steps_trimmed.end(), saga_ids.begin(), saga_ids.end());
+    co_return Done{};
+  }
+  std::map<std::string, SagaBarriers> listed;  // by saga id: what list_steps() tells
+  bool shared = false;
+  std::size_t times_listed = 0;
+  asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery query) override {
+    ++times_listed;
+    if (away) co_return unavailable();
+    BarriersPage page{{}, shared};
+    for (const auto& [id, saga] : listed) {
+      const bool named = std::ranges::find(query.saga_ids, id) != query.saga_ids.end();
+      const bool next = query.saga_ids.empty() && id > query.after;
+      if (named || (next && page.sagas.size() < query.limit)) page.sagas.push_back(saga);
+    }
+    co_return page;
+  }
   // Replies to a step that comes for the first time; done where nothing was set.
   std::function<StepReply(const StepCall&, const StepRequest&)> answer_step =
       [](const StepCall&, const StepRequest&) { return StepReply{}; };

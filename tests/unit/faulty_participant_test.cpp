@@ -69,6 +69,10 @@ class Recorder final : public Participant {
   asio::awaitable<Result<Done>> trim_steps(std::vector<std::string>) override {
     return done("trim_steps");
   }
+  asio::awaitable<Result<BarriersPage>> list_steps(BarriersQuery) override {
+    calls.emplace_back("list_steps");
+    co_return BarriersPage{};
+  }
   asio::awaitable<Result<protocol::LogPoint>> log_seen(std::string) override {
     calls.emplace_back("log_seen");
     co_return protocol::LogPoint{};
@@ -193,6 +197,7 @@ TEST_CASE("faults: whoever is down answers nothing, whatever the rate", "[faults
   check(rig.await(rig.faulty.gauges("")));
   check(rig.step(charge(1)));
   check(rig.await(rig.faulty.trim_steps({})));
+  check(rig.await(rig.faulty.list_steps({})));
   check(rig.await(rig.faulty.log_seen("")));
   check(rig.await(rig.faulty.note_log_seen("", {})));
   CHECK(rig.inner.calls.empty());
