@@ -56,6 +56,9 @@ class Log:
         for saga_id, n, status, step in reader.rows(
                 "SELECT saga_id, n, status, step FROM saga_history ORDER BY saga_id, n"):
             self.saga_history[str(saga_id)].append((n, status, step))
+        # Sagas that this log has lost, and shows as needing a person: their orders.
+        self.lost = {str(saga): str(order) for saga, order in reader.rows(
+            "SELECT saga_id, order_id FROM lost_sagas WHERE resolved_at IS NULL")}
         self.sagas_by_order = defaultdict(list)
         for saga in self.sagas.values():
             self.sagas_by_order[saga.order_id].append(saga)
@@ -140,8 +143,15 @@ class State:
         self.wallet_ledger = services["payment"].rows("SELECT customer_id, delta FROM wallet_ledger")
         self.captures = {row[0] for row in services["payment"].rows(
             "SELECT payment_id FROM card_outbox WHERE action = 'CAPTURE'")}
-        self.barriers = {(name, str(saga), step): outcome for name, reader in services.items()
-                         for saga, step, outcome in reader.rows("SELECT saga_id, step, outcome FROM txc_saga_steps")}
+        self.barriers, self.barrier_orders = {}, {}
+        for name, reader in services.items():
+            for saga, step, outcome, order in reader.rows(
+                    "SELECT saga_id, step, outcome, order_id FROM txc_saga_steps"):
+                self.barriers[name, str(saga), step] = outcome
+                if order:
+                    self.barrier_orders[str(saga)] = str(order)
+        self.shared = any(reader.rows(f"SELECT 1 FROM txc_log_seen WHERE installation <> '{self.after.installation}'"
+                                      " AND at > now() - interval '60 seconds'") for reader in services.values())
         self.shipments = defaultdict(list)
         for order_id, status in services["shipping"].rows("SELECT order_id, status FROM shipments"):
             self.shipments[str(order_id)].append(status)

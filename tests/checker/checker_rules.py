@@ -173,7 +173,7 @@ def sagas_ended_as_the_order_says(state, order_id):
 
 
 def pending_has_a_saga(state, order_id):
-    known = state.after.by_order.get(order_id)
+    known = state.after.by_order.get(order_id) or not state.shared
     if known and state.orders.get(order_id, ("",))[0] == "PENDING" and not state.after.sagas_by_order.get(order_id):
         yield "I8", "pending_without_saga", "nobody will bring it to an end"
 

@@ -155,6 +155,25 @@ class SagaRules(unittest.TestCase):
         world.step(world.start_saga("place_order", str(uuid.uuid4())), "order.create")
         self.assertEqual(world.found(saga_silence=60), expected)
 
+    def test_a_log_that_lost_sagas_is_found_out_by_what_the_services_hold(self):
+        world = self.world
+        paid, failed = (world.forward(world.start_saga("place_order", str(uuid.uuid4())), 3) for _ in range(2))
+        world.placed_by_saga()
+        world.failed_saga()
+        cancelled = world.start_saga("cancel_order", world.placed_by_saga())
+        world.step(cancelled, "order.cancel")
+        world.run("order", "UPDATE orders SET status = 'FAILED', reason = 'RESERVATION_EXPIRED'"
+                           f" WHERE order_id = '{world.order_of(failed)}'")
+        world.run("log", "DELETE FROM saga_instances; DELETE FROM saga_history; DELETE FROM operations")
+        self.assertEqual(world.found(), {
+            ("I8", "barrier_without_saga", paid), ("I8", "pending_without_saga", world.order_of(paid)),
+            ("I8", "barrier_without_saga", failed), ("I1", "statuses_disagree", world.order_of(failed)),
+            ("I8", "barrier_without_saga", cancelled), ("I1", "statuses_disagree", world.order_of(cancelled))})
+        for saga in (paid, failed, cancelled):
+            world.run("log", "INSERT INTO lost_sagas (saga_id, saga_type, order_id, may_compensate, may_complete)"
+                             f" VALUES ('{saga}', 'place_order', '{world.order_of(saga)}', true, false)")
+        self.assertEqual(world.found(), set())
+
     def test_both_halves_of_an_accepted_order_agree(self):
         world = self.world
         other, refused = world.accepted(), world.accepted()

@@ -88,4 +88,25 @@ def barriers_stand_where_sagas_stand(state, trimming):
                 yield Violation("I8", "step_ahead", saga_id, f"{after.status} {after.step}, {step} {outcome} {undo}")
 
 
-SAGA_CHECKS = (ended_means_completed_or_failed, history_leads_to_the_state, keys_say_what_sagas_say)
+def barriers_have_a_saga(state):
+    """What was done for a saga that the log does not know is over, or shown there as needing a person."""
+    if state.shared:
+        return
+    steps = defaultdict(dict)
+    for (service, saga_id, step), outcome in state.barriers.items():
+        if saga_id not in state.after.sagas and saga_id not in state.after.lost:
+            steps[saga_id][service, step] = outcome
+    for saga_id, found in steps.items():
+        order_id = state.barrier_orders.get(saga_id)
+        over = "done" not in found.values() or found.get(("order", "fail")) == "done"
+        if order_id is not None:
+            status = state.orders[order_id][0] if order_id in state.orders else None
+            held = ([r for r in state.reservations[order_id] if r[2] == "RESERVED"]
+                    + [p for p in state.payments[order_id] if p[0] in ("CAPTURED", "AUTHORIZED")]
+                    + [s for s in state.shipments[order_id] if s != "CANCELLED"])
+            over = over or status in ("CONFIRMED", "SHIPPED", "DELIVERED") or (status != "PENDING" and not held)
+        if not over:
+            yield Violation("I8", "barrier_without_saga", saga_id, f"order {order_id}, {found}")
+
+
+SAGA_CHECKS = (barriers_have_a_saga, ended_means_completed_or_failed, history_leads_to_the_state, keys_say_what_sagas_say)

@@ -169,11 +169,15 @@ class SagaWorld(World):
                  f"INSERT INTO saga_history (saga_id, n, status, step) VALUES"
                  f" ('{saga}', {progress}, '{status}', '{step}'); COMMIT")
 
+    def barrier(self, saga, step, outcome):
+        return (f"INSERT INTO txc_saga_steps (saga_id, step, outcome, order_id)"
+                f" VALUES ('{saga}', '{step}', '{outcome}', '{self.sagas[saga][1]}')")
+
     def step(self, saga, name):
         """One step or compensation in its service: the effects and the barrier in one transaction."""
         _, order, mode = self.sagas[saga]
         service, barrier = name.split(".")
-        self.run(service, f"BEGIN; INSERT INTO txc_saga_steps VALUES ('{saga}', '{barrier}', 'done');"
+        self.run(service, f"BEGIN; {self.barrier(saga, barrier, 'done')};"
                           f"{self.effects(name, order, saga, mode)}; COMMIT")
 
     @staticmethod
@@ -226,7 +230,7 @@ class SagaWorld(World):
     def failed_saga(self):
         """Its card was declined: stock is released, the order failed."""
         saga = self.forward(self.start_saga("place_order", str(uuid.uuid4())), 2)
-        self.run("payment", f"INSERT INTO txc_saga_steps VALUES ('{saga}', 'charge', 'refused')")
+        self.run("payment", self.barrier(saga, "charge", "refused"))
         self.record(saga, "COMPENSATION_STARTED", "inventory.reserve", 9, "CARD_DECLINED")
         self.step(saga, "inventory.release")
         self.record(saga, "COMPENSATION_STARTED", "order.create", 10, "CARD_DECLINED")
@@ -237,13 +241,13 @@ class SagaWorld(World):
     def revoked_saga(self):
         """Confirmed while its payment was due, then its card was declined."""
         saga = self.forward(self.start_saga("place_order_pay_later", str(uuid.uuid4())), 4)
-        self.run("payment", f"INSERT INTO txc_saga_steps VALUES ('{saga}', 'charge', 'refused')")
+        self.run("payment", self.barrier(saga, "charge", "refused"))
         for n, (step, undo) in enumerate((("order.confirm", "order.revoke"), ("shipping.arrange", "shipping.cancel"),
                                           ("inventory.reserve", "inventory.release"))):
             self.record(saga, "COMPENSATION_STARTED", step, 7 + n, "CARD_DECLINED")
             self.step(saga, undo)
         self.record(saga, "COMPENSATION_STARTED", "order.create", 10, "CARD_DECLINED")
-        self.run("order", f"INSERT INTO txc_saga_steps VALUES ('{saga}', 'fail', 'done')")
+        self.run("order", self.barrier(saga, "fail", "done"))
         self.record(saga, "FAILED", "", 11, "CARD_DECLINED")
         return saga
 

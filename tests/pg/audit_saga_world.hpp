@@ -99,12 +99,15 @@ struct SagaWorld : World {
     REQUIRE(step == "shipping.cancel");
     return "UPDATE shipments SET status = 'CANCELLED'" + mine;
   }
+  std::string barrier(const std::string& id, const std::string& step, const std::string& outcome) {
+    return "INSERT INTO txc_saga_steps (saga_id, step, outcome, order_id) VALUES ('" + id + "', '" +
+           step + "', '" + outcome + "', '" + sagas.at(id).order_id + "');";
+  }
   // A step or a compensation: the effects and the barrier in one transaction.
   void run_step(const std::string& id, const std::string& step) {
     const auto dot = step.find('.');
     service(step.substr(0, dot))
-        .run("INSERT INTO txc_saga_steps VALUES ('" + id + "', '" + step.substr(dot + 1) +
-             "', 'done');" + effects(step, sagas.at(id), id));
+        .run(barrier(id, step.substr(dot + 1), "done") + effects(step, sagas.at(id), id));
   }
   // The first `count` steps, each with its record.
   std::string forward(const std::string& id, std::size_t count) {
@@ -121,7 +124,7 @@ struct SagaWorld : World {
   // Its card was declined: stock is released, the order failed.
   std::string failed() {
     const std::string id = begun(2);
-    payment.run("INSERT INTO txc_saga_steps VALUES ('" + id + "', 'charge', 'refused')");
+    payment.run(barrier(id, "charge", "refused"));
     record(id, "COMPENSATION_STARTED", "inventory.reserve", 9, "CARD_DECLINED");
     run_step(id, "inventory.release");
     record(id, "COMPENSATION_STARTED", "order.create", 10, "CARD_DECLINED");
@@ -133,7 +136,7 @@ struct SagaWorld : World {
   std::string due() { return forward(start("place_order_pay_later", uuid_v7()), 4); }
   std::string revoked() {
     const std::string id = due();
-    payment.run("INSERT INTO txc_saga_steps VALUES ('" + id + "', 'charge', 'refused')");
+    payment.run(barrier(id, "charge", "refused"));
     const std::array<const char*, 5> undone{"order.confirm", "shipping.arrange",
                                             "inventory.reserve", "order.create", ""};
     const std::array<const char*, 4> by{"order.revoke", "shipping.cancel", "inventory.release",
@@ -141,7 +144,7 @@ struct SagaWorld : World {
     record(id, "COMPENSATION_STARTED", undone[0], 7, "CARD_DECLINED");
     for (std::size_t i = 0; i < by.size(); ++i) {
       if (std::string(by[i]) == "order.fail") {  // cancelled already: its barrier alone
-        order.run("INSERT INTO txc_saga_steps VALUES ('" + id + "', 'fail', 'done')");
+        order.run(barrier(id, "fail", "done"));
       } else {
         run_step(id, by[i]);
       }

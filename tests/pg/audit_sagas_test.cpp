@@ -101,10 +101,42 @@ TEST_CASE("audit: a failed order tells its saga's reason, or that its reservatio
 
 TEST_CASE("audit: a pending order whose saga is gone is named", "[audit][I8][I10]") {
   SagaWorld world;
-  const std::string id = world.order_of(world.begun(1));
+  const std::string saga = world.begun(1), id = world.order_of(saga);
   world.log.run("DELETE FROM saga_instances");
-  CHECK(found_by(world.targets()) ==
-        Found{{"I8", "pending_without_saga", id}, {"I10", "pending_without_saga", id}});
+  CHECK(found_by(world.targets()) == Found{{"I8", "barrier_without_saga", saga},
+                                           {"I8", "pending_without_saga", id},
+                                           {"I10", "pending_without_saga", id}});
+}
+
+TEST_CASE("audit: a log that lost sagas is found out by what the services hold", "[audit][I8]") {
+  SagaWorld world;
+  const std::string paid = world.begun(3), failed = world.begun(3), whole = world.completed();
+  const std::string cancelled = world.start("cancel_order", world.order_of(world.completed()));
+  world.run_step(cancelled, "order.cancel");
+  const std::string undone = world.failed();
+  world.order.run("UPDATE orders SET status = 'FAILED', reason = 'RESERVATION_EXPIRED'" +
+                  of(world.order_of(failed)));
+  // As an older log would be: none of them, and no key of theirs.
+  world.log.run("DELETE FROM saga_instances; DELETE FROM saga_history; DELETE FROM operations");
+  const auto order_of = [&](const std::string& saga) { return world.order_of(saga); };
+  CHECK(found_by(world.targets()) == Found{{"I8", "barrier_without_saga", paid},
+                                           {"I8", "pending_without_saga", order_of(paid)},
+                                           {"I8", "barrier_without_saga", failed},
+                                           {"I1", "statuses_disagree", order_of(failed)},
+                                           {"I8", "barrier_without_saga", cancelled},
+                                           {"I1", "statuses_disagree", order_of(cancelled)}});
+
+  // Shown as needing a person, each with what is at risk.
+  for (const std::string& saga : {paid, failed, cancelled})
+    world.log.run(
+        "INSERT INTO lost_sagas (saga_id, saga_type, order_id, order_status, customer_id,"
+        " money_taken, may_compensate, may_complete) VALUES ('" +
+        saga + "', 'place_order', '" + order_of(saga) + "', 'PENDING', 'anna', 1070, true, false)");
+  const AuditReport report = audit(world.targets());
+  CHECK(report.clean());
+  CHECK(report.sagas_lost_total == 3);
+  CHECK(to_text(report).find(paid + ": order " + order_of(paid) +
+                             ": order PENDING; 1070 taken from anna") != std::string::npos);
 }
 
 TEST_CASE("audit: an open saga is worked on, or shown as stuck, or named", "[audit][I8]") {
@@ -183,7 +215,10 @@ TEST_CASE("audit: a barrier that is behind its saga, or ahead of it, is named", 
         "INSERT INTO txc_saga_steps VALUES ('" + undone + "', 'release', 'done')");
   // Done and not recorded yet is no fault; nor is what another installation's saga left.
   world.run_step(world.start("place_order", uuid_v7()), "order.create");
-  world.shipping.run("INSERT INTO txc_saga_steps VALUES (gen_random_uuid(), 'arrange', 'done')");
+  world.shipping.run(
+      "INSERT INTO txc_saga_steps VALUES (gen_random_uuid(), 'arrange', 'done');"
+      "INSERT INTO txc_log_seen (installation, system_identifier, timeline, lsn)"
+      " VALUES ('ffffffff', '1', 1, 1)");
   AuditTargets targets = world.targets();
   targets.saga_silence_max = 1min;
   CHECK(found_by(targets) == expected);

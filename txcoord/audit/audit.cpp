@@ -7,6 +7,7 @@
 
 #include "txcoord/audit/branches_check.hpp"
 #include "txcoord/audit/ledgers_check.hpp"
+#include "txcoord/audit/lost_sagas_check.hpp"
 #include "txcoord/audit/orders_check.hpp"
 #include "txcoord/audit/sagas_check.hpp"
 #include "txcoord/base/settings.hpp"
@@ -27,7 +28,8 @@ AuditReport audit(const AuditTargets& targets) {
     check_branches(look, targets, result, report);
     check_ledgers(look, report);
     check_log(look, targets, report);
-    check_sagas(look, targets, result, report);
+    const std::vector<UnknownSaga> unknown = check_sagas(look, targets, result, report);
+    check_lost_sagas(look, unknown, targets, result, report);
     suspects = check_orders(look, targets, result, report);
   }
   settle_suspects(std::move(suspects), targets, result, report);

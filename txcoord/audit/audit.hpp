@@ -50,6 +50,11 @@ struct Violation {
   std::string found;      // for people: what was found where
 };
 
+struct LostSagaSeen {
+  std::string saga_id, order_id;
+  std::string at_risk;  // for people
+};
+
 struct AuditReport {
   std::vector<Violation> violations;
   std::uint64_t violations_total = 0;
@@ -65,6 +70,9 @@ struct AuditReport {
   // violations_max are named.
   std::uint64_t sagas_running_total = 0, sagas_stuck_total = 0;
   std::vector<std::string> sagas_running, sagas_stuck;
+  // Found in the services, forgotten by the log, and shown there as needing a person.
+  std::uint64_t sagas_lost_total = 0;
+  std::vector<LostSagaSeen> sagas_lost;
   bool clean() const { return violations_total == 0; }
 };
 

@@ -40,6 +40,8 @@ class Judge {
       worked_on(*open);
       return std::move(found_);
     }
+    // What is at risk is counted: lost_sagas_check.hpp.
+    if (!facts_.log_after.lost.empty()) return {};
     for (const LoggedSaga& saga : facts_.log_after.sagas) ended_as_the_order_says(saga);
     if (refused_and_present()) return std::move(found_);
     if (!existence()) return std::move(found_);
@@ -152,8 +154,9 @@ class Judge {
     }
     const std::string& status = facts_.order->status;
     if (status == "PENDING") {
-      // Another installation's may have a saga that our log does not know.
-      if (facts_.logged() && facts_.log_after.sagas.empty())
+      // Another installation's may have a saga that our log does not know. No log at all knows one
+      // that it has lost.
+      if (facts_.log_after.sagas.empty() && (facts_.logged() || !facts_.log.shared))
         violation("I8", "pending_without_saga", "nobody will bring it to an end; " + where());
       return false;
     }

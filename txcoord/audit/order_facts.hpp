@@ -64,6 +64,8 @@ struct LoggedSaga {
 struct LoggedOrder {
   std::vector<LoggedOperation> operations;
   std::vector<LoggedSaga> sagas;
+  // Sagas of it that the log has lost, and shows as needing a person.
+  std::vector<std::string> lost;
 
   bool operator==(const LoggedOrder&) const = default;
 };
@@ -72,7 +74,8 @@ struct LoggedOrder {
 struct LogScope {
   std::string installation_prefix;  // txc_<installation>_
   std::int64_t complete_since_us =
-      0;  // orders made later than this have their operation in the log
+      0;                // orders made later than this have their operation in the log
+  bool shared = false;  // another installation works on these databases
 
   bool operator==(const LogScope&) const = default;
 };

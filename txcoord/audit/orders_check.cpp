@@ -68,6 +68,12 @@ constexpr pg::Statement logged_sagas{"audit_sagas", R"(
     LEFT JOIN coordinator_lease l ON l.id = s.coordinator
    ORDER BY s.order_id, s.created_at, s.saga_id)"};
 
+constexpr pg::Statement logged_lost{"audit_lost_of_orders", R"(
+  SELECT order_id, saga_id
+    FROM lost_sagas
+   WHERE resolved_at IS NULL AND order_id IS NOT NULL AND {orders}
+   ORDER BY order_id, saga_id)"};
+
 // While the first period of keys is there, the log knows every order; after that, those made since
 // the oldest period that is kept, and a minute for the clocks.
 constexpr pg::Statement log_scope{"audit_log_scope", R"(
@@ -77,12 +83,18 @@ constexpr pg::Statement log_scope{"audit_log_scope", R"(
     FROM txc_installation i CROSS JOIN key_periods p
    GROUP BY i.installation)"};
 
-LogScope read_log_scope(Snapshot& log) {
+LogScope log_scope_of(Snapshot& log) {
   const pqxx::result rows = log.read(log_scope.name, log_scope.sql);
   if (rows.size() != 1)
     throw std::runtime_error("database 'log' does not say which installation it is");
   return {rows[0][0].as<std::string>(), rows[0][1].as<std::int64_t>()};
 }
+
+// Coordinators tell the services' databases about once a second how far their log has come.
+constexpr pg::Statement others_at_work{"audit_others_at_work", R"(
+  SELECT EXISTS (SELECT FROM txc_log_seen
+                  WHERE 'txc_' || installation || '_' <> {prefix}
+                    AND at > now() - interval '60 seconds'))"};
 
 // The ids are canonical uuids that a database gave us, so quoting adds nothing but certainty.
 std::string select_orders(Snapshot& snapshot, const pg::Statement& statement,
@@ -168,11 +180,14 @@ class LogStream {
  public:
   LogStream(Snapshot& log, const std::string& sagas_sql, const std::vector<std::string>& only)
       : operations_(log, logged_operations, only),
-        sagas_(log, {logged_sagas.name, sagas_sql.c_str()}, only) {}
+        sagas_(log, {logged_sagas.name, sagas_sql.c_str()}, only),
+        lost_(log, logged_lost, only) {}
 
   std::string_view order_id() const {
-    const std::string_view one = operations_.order_id(), other = sagas_.order_id();
-    return one.empty() || (!other.empty() && other < one) ? other : one;
+    std::string_view first = operations_.order_id();
+    for (const std::string_view other : {sagas_.order_id(), lost_.order_id()})
+      if (first.empty() || (!other.empty() && other < first)) first = other;
+    return first;
   }
   LoggedOrder take(const std::string& order_id) {
     LoggedOrder logged;
@@ -180,11 +195,13 @@ class LogStream {
       logged.operations.push_back(logged_operation(row));
     });
     sagas_.take(order_id, [&](const pqxx::row& row) { logged.sagas.push_back(logged_saga(row)); });
+    lost_.take(order_id,
+               [&](const pqxx::row& row) { logged.lost.push_back(row[1].as<std::string>()); });
     return logged;
   }
 
  private:
-  OrderStream operations_, sagas_;
+  OrderStream operations_, sagas_, lost_;
 };
 
 std::string sagas_sql(const AuditTargets& targets) {
@@ -214,6 +231,26 @@ Look::Look(const AuditTargets& targets)
       shipping("shipping", targets.shipping),
       log_after("log", targets.log) {}
 
+namespace {
+
+bool shared_with_others(Look& look, const std::string& prefix) {
+  for (Snapshot* service : {&look.order, &look.inventory, &look.payment, &look.shipping}) {
+    constexpr std::string_view marker = "{prefix}";
+    std::string sql = others_at_work.sql;
+    sql.replace(sql.find(marker), marker.size(), service->quote(prefix));
+    if (service->read(others_at_work.name, sql)[0][0].as<bool>()) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+LogScope read_log_scope(Look& look) {
+  LogScope scope = log_scope_of(look.log_after);
+  scope.shared = shared_with_others(look, scope.installation_prefix);
+  return scope;
+}
+
 void read_orders(Look& look, const AuditTargets& targets, const std::vector<std::string>& only,
                  const std::function<void(const OrderFacts&)>& each) {
   const std::string sagas = sagas_sql(targets);
@@ -223,7 +260,7 @@ void read_orders(Look& look, const AuditTargets& targets, const std::vector<std:
   OrderStream payments(look.payment, payment_rows, only);
   OrderStream shipments(look.shipping, shipment_rows, only);
   LogStream after(look.log_after, sagas, only);
-  const LogScope scope = read_log_scope(look.log_after);
+  const LogScope scope = read_log_scope(look);
 
   while (true) {
     std::string_view first;

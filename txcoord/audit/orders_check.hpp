@@ -43,6 +43,9 @@ struct Look {
 
 using Report = std::function<void(Violation)>;
 
+// What the log knows at all, and whether another installation works on the services' databases.
+LogScope read_log_scope(Look& look);
+
 // One pass; `only` empty: all orders. Hands every order's facts to `each`, by order_id.
 void read_orders(Look& look, const AuditTargets& targets, const std::vector<std::string>& only,
                  const std::function<void(const OrderFacts&)>& each);

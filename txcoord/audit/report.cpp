@@ -17,6 +17,10 @@ std::string to_json(const AuditReport& report) {
   const auto names = [](const std::vector<std::string>& ids) {
     return json::array(ids.begin(), ids.end());
   };
+  json::array lost;
+  for (const LostSagaSeen& saga : report.sagas_lost)
+    lost.push_back(json::object{
+        {"saga_id", saga.saga_id}, {"order_id", saga.order_id}, {"at_risk", saga.at_risk}});
   json::array violations;
   for (const Violation& violation : report.violations) {
     violations.push_back(json::object{{"invariant", violation.invariant},
@@ -38,7 +42,9 @@ std::string to_json(const AuditReport& report) {
                             {"sagas_running_total", report.sagas_running_total},
                             {"sagas_running", names(report.sagas_running)},
                             {"sagas_stuck_total", report.sagas_stuck_total},
-                            {"sagas_stuck", names(report.sagas_stuck)}};
+                            {"sagas_stuck", names(report.sagas_stuck)},
+                            {"sagas_lost_total", report.sagas_lost_total},
+                            {"sagas_lost", std::move(lost)}};
   return json::serialize(object) + "\n";
 }
 
@@ -67,6 +73,15 @@ std::string to_text(const AuditReport& report) {
     text += "audit: " + std::to_string(total) + " sagas are " + what + ":";
     for (std::size_t i = 0; i < ids->size() && i < sagas_named_max; ++i) text += " " + (*ids)[i];
     text += total > sagas_named_max ? " …\n" : "\n";
+  }
+  if (report.sagas_lost_total > 0) {
+    text += "audit: " + std::to_string(report.sagas_lost_total) +
+            " sagas are lost with the log, and need a person (runbook: the log was restored):\n";
+    for (std::size_t i = 0; i < report.sagas_lost.size() && i < sagas_named_max; ++i) {
+      const LostSagaSeen& saga = report.sagas_lost[i];
+      text += "  " + saga.saga_id + ": order " + saga.order_id + ": " + saga.at_risk + "\n";
+    }
+    if (report.sagas_lost_total > sagas_named_max) text += "  …\n";
   }
   if (report.unsettled > 0) {
     text += "audit: " + std::to_string(report.unsettled) +

@@ -28,7 +28,7 @@ constexpr pg::Statement saga_rows{"audit_saga_positions", R"(
    ORDER BY saga_id)"};
 
 constexpr pg::Statement barrier_rows{"audit_barriers", R"(
-  SELECT saga_id, step, outcome FROM txc_saga_steps ORDER BY saga_id)"};
+  SELECT saga_id, step, outcome, coalesce(order_id::text, '') FROM txc_saga_steps ORDER BY saga_id)"};
 
 constexpr std::chrono::seconds trim_margin{10};  // the databases' clocks, and their snapshots
 
@@ -182,8 +182,9 @@ std::string positions_sql(const AuditTargets& targets) {
 
 }  // namespace
 
-void check_sagas(Look& look, const AuditTargets& targets, AuditReport& counts,
-                 const Report& report) {
+std::vector<UnknownSaga> check_sagas(Look& look, const AuditTargets& targets, AuditReport& counts,
+                                     const Report& report) {
+  std::vector<UnknownSaga> unknown;
   const std::string sql = positions_sql(targets);
   Cursor before(look.log_before, saga_rows.name, sql);
   Cursor after(look.log_after, saga_rows.name, sql);
@@ -206,20 +207,30 @@ void check_sagas(Look& look, const AuditTargets& targets, AuditReport& counts,
     consider(before);
     consider(after);
     for (const auto& cursor : rows) consider(*cursor);
-    if (!id) return;
+    if (!id) return unknown;
 
     const auto first = take_saga(before, *id);
     const auto second = take_saga(after, *id);
     Barriers barriers;
+    std::string order_id;
     for (std::size_t i = 0; i < services.size(); ++i) {
       while (const auto row = rows[i]->row()) {
         if ((*row)[0].view() != *id) break;
         barriers[{services[i].first, (*row)[1].as<std::string>()}] = (*row)[2].as<std::string>();
+        if (!(*row)[3].view().empty()) order_id = (*row)[3].as<std::string>();
         rows[i]->next();
       }
     }
-    // Unknown to the log: another installation's, or its record was trimmed meanwhile.
-    if (!second) continue;
+    if (!second) {
+      if (unknown.size() == targets.suspects_max) {
+        ++counts.unsettled;
+        continue;
+      }
+      UnknownSaga& saga = unknown.emplace_back(UnknownSaga{*id, order_id, {}});
+      for (const auto& [step, outcome] : barriers)
+        saga.steps[std::string(step.first) + '.' + step.second] = outcome;
+      continue;
+    }
     ++counts.sagas;
     count(*id, *second, targets, counts);
     if (!second->kept) continue;
