@@ -14,6 +14,7 @@
 
 #include "tests/http/fakes.hpp"
 #include "txcoord/engine/engine.hpp"
+#include "txcoord/engine/lost_sagas.hpp"
 #include "txcoord/log/saga_payload.hpp"
 
 namespace txcoord::testing {
@@ -206,5 +207,21 @@ inline void FakeEngine::apply_now(const Operation& operation) {
     if (row.order_id == id && cancel) row.status = "REFUNDED";
   }
 }
+
+// Answers what it is told to.
+class FakeLostSagaDesk final : public engine::LostSagaDesk {
+ public:
+  std::size_t lost = 0, searches = 0;
+  engine::LostResolution answer;
+  std::vector<std::string> asked;  // "saga action key"
+
+  std::size_t known() const override { return lost; }
+  void search() override { ++searches; }
+  asio::awaitable<engine::LostResolution> resolve(std::string saga_id, engine::LostAction action,
+                                                  std::string key) override {
+    asked.push_back(saga_id + ' ' + std::string(engine::to_string(action)) + ' ' + key);
+    co_return answer;
+  }
+};
 
 }  // namespace txcoord::testing

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "participants/services.hpp"
+#include "tests/unit/fake_lost_saga_log.hpp"
 #include "tests/unit/fake_saga_log.hpp"
 #include "txcoord/base/time.hpp"
 #include "txcoord/log/transaction_log.hpp"
@@ -47,6 +48,7 @@ struct FakeWorld {
   std::vector<Decision> decisions;
   std::map<std::string, StoredOutcome> outcomes;  // by scope and key
   FakeSagaLog saga_log;
+  FakeLostSagaLog lost_log;
 };
 
 // Fails, or never answers, or runs `read`.

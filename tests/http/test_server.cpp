@@ -130,6 +130,8 @@ TestServer::TestServer(std::function<void(Settings&)> adjust) {
                                                                           shipping_,
                                                                           log_,
                                                                           world.saga_log,
+                                                                          world.lost_log,
+                                                                          lost_sagas,
                                                                           metrics,
                                                                           settings_,
                                                                           std::move(faults),

@@ -79,6 +79,7 @@ class TestServer {
 
   FakeWorld world;
   FakeEngine engine{world};
+  FakeLostSagaDesk lost_sagas;
   Metrics metrics;
   FaultyParticipant& fault(const std::string& participant) { return *faults_.at(participant); }
   http::Server& server() { return *server_; }

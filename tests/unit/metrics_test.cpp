@@ -41,6 +41,7 @@ void touch_everything(Metrics& metrics) {
   metrics.saga_step("order.create", 0.01);
   metrics.saga_compensation("payment.refund");
   metrics.sagas_stuck(0);
+  metrics.sagas_lost(0);
   metrics.reservations_expired(1);
   metrics.fault_active("payment", true);
   metrics.breaker("payment", 2);

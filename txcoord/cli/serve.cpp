@@ -18,9 +18,11 @@
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
 #include "txcoord/engine/coordinator.hpp"
+#include "txcoord/engine/lost_sagas.hpp"
 #include "txcoord/engine/reservation_expirer.hpp"
 #include "txcoord/http/dispatch.hpp"
 #include "txcoord/http/server.hpp"
+#include "txcoord/log/pg_lost_saga_log.hpp"
 #include "txcoord/log/pg_saga_log.hpp"
 #include "txcoord/log/pg_transaction_log.hpp"
 #include "txcoord/metrics/metrics.hpp"
@@ -30,6 +32,7 @@ namespace txcoord::cli {
 namespace {
 
 constexpr std::chrono::seconds cards_settled_every{1};
+const engine::RecoveryIdentity nobody;
 
 // Everything that serves, wired together. Lives as long as the I/O context runs.
 class Program {
@@ -42,16 +45,26 @@ class Program {
         faults_(make_faults()),
         log_(make_pg_transaction_log(context.get_executor(), settings, &metrics_)),
         saga_log_(make_pg_saga_log(context.get_executor(), settings, &metrics_)),
+        lost_log_(make_pg_lost_saga_log(context.get_executor(), settings)),
         coordinator_(context.get_executor(), settings, faulty_participants(), *log_, *saga_log_,
                      crash_, metrics_, [this](const std::string&) { stop(exit_fenced); }),
+        lost_sagas_(context.get_executor(), settings, faulty_participants(),
+                    {*services_.order.service, *services_.inventory.service,
+                     *services_.payment.service, *services_.shipping.service},
+                    *lost_log_, metrics_,
+                    [this] { return coordinator_.ready() ? coordinator_.identity() : nobody; }),
         expirer_(
             context.get_executor(), *services_.order.service, *services_.inventory.service,
             metrics_,
+            [this](std::vector<std::string> order_ids) {
+              return lost_sagas_.paid_and_lost(std::move(order_ids));
+            },
             [this](const std::string& order_id) { coordinator_.reservation_expired(order_id); }),
-        dispatcher_(context.get_executor(),
-                    {coordinator_, *services_.order.service, *services_.inventory.service,
-                     *services_.payment.service, *services_.shipping.service, *log_, *saga_log_,
-                     metrics_, settings, faults_by_name(), breakers_of(services_)}),
+        dispatcher_(
+            context.get_executor(),
+            {coordinator_, *services_.order.service, *services_.inventory.service,
+             *services_.payment.service, *services_.shipping.service, *log_, *saga_log_, *lost_log_,
+             lost_sagas_, metrics_, settings, faults_by_name(), breakers_of(services_)}),
         server_(context.get_executor(), settings.http,
                 [this](const http::Request& request) { return dispatcher_.handle(request); }),
         signals_(context, SIGINT, SIGTERM),
@@ -63,6 +76,8 @@ class Program {
     spawn(coordinator_.start());
     spawn(settle_cards());
     spawn(expirer_.run());
+    coordinator_.on_log_went_back([this] { lost_sagas_.search(); });
+    spawn(lost_sagas_.run());
     signals_.async_wait([this](const boost::system::error_code& error, int) {
       if (!error) stop(exit_ok);
     });
@@ -120,6 +135,7 @@ class Program {
       co_await std::move(duck);
     }
     expirer_.stop();
+    lost_sagas_.stop();
     auto drain = coordinator_.drain(wait_max);
     co_await std::move(drain);
     auto close = server_.drain();
@@ -171,7 +187,9 @@ class Program {
   std::map<std::string, std::unique_ptr<FaultyParticipant>> faults_;
   std::unique_ptr<TransactionLog> log_;
   std::unique_ptr<SagaLog> saga_log_;
+  std::unique_ptr<LostSagaLog> lost_log_;
   engine::Coordinator coordinator_;
+  engine::LostSagas lost_sagas_;
   engine::ReservationExpirer expirer_;
   http::Dispatcher dispatcher_;
   http::Server server_;

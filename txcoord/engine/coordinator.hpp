@@ -62,6 +62,12 @@ class Coordinator final : public Engine {
   // An order's reservations have expired, and the order has failed by that: its saga, if it is at
   // work here, goes no further.
   void reservation_expired(const std::string& order_id);
+  // Who this coordinator is; the epoch is 0 until start() has raised it.
+  const RecoveryIdentity& identity() const { return identity_; }
+  // `what` is called when recovery finds that the log went back, until that is dealt with.
+  void on_log_went_back(std::function<void()> what) {
+    recovery_.on_log_went_back = std::move(what);
+  }
 
  private:
   struct OrderEntry {

@@ -184,6 +184,7 @@ asio::awaitable<bool> Recovery::read_log_point(Pass& pass) {
                    {{"participant", pass.participant.name()},
                     {"seen_lsn", static_cast<std::int64_t>(seen.value().lsn)},
                     {"lsn", static_cast<std::int64_t>(pass.log_now.lsn)}});
+    if (on_log_went_back) on_log_went_back();
   }
   co_return true;
 }

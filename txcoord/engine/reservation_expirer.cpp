@@ -1,5 +1,7 @@
 #include "txcoord/engine/reservation_expirer.hpp"
 
+#include <algorithm>
+
 #include "txcoord/base/logging.hpp"
 #include "txcoord/engine/engine.hpp"
 
@@ -29,16 +31,26 @@ asio::awaitable<void> ReservationExpirer::run() {
 
 asio::awaitable<void> ReservationExpirer::round() {
   auto listing = inventory_.expired_reservations(orders_in_round_max);
-  const auto expired = co_await std::move(listing);
-  if (!expired || expired.value().empty()) co_return;
+  const auto listed = co_await std::move(listing);
+  if (!listed || listed.value().empty()) co_return;
 
-  auto failing = orders_.fail_pending(expired.value(), std::string(expired_reason));
+  auto asking = set_apart_(listed.value());
+  const auto apart = co_await std::move(asking);
+  if (!apart) {
+    warn("log", apart.failure());
+    co_return;
+  }
+  std::vector<std::string> expired = listed.value();
+  std::erase_if(expired, [&](const std::string& order_id) {
+    return std::ranges::find(apart.value(), order_id) != apart.value().end();
+  });
+  std::vector<std::string> freed, kept = apart.value();
+  auto failing = orders_.fail_pending(expired, std::string(expired_reason));
   const auto statuses = co_await std::move(failing);
   if (!statuses) {
     warn("order", statuses.failure());
     co_return;
   }
-  std::vector<std::string> freed, kept;
   for (const OrderFate& fate : statuses.value()) {
     // No order, no reservation: its saga was undone or never got that far.
     const bool over = fate.status.empty() || fate.status == "FAILED";

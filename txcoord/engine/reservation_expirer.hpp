@@ -6,7 +6,9 @@
 //   2. The order service fails those that are still PENDING, and tells what each is afterwards.
 //   3. Failed: the stock is freed, and the saga, if it is at work, compensates the rest (its
 //      confirmation is refused by the same row). Confirmed: the reservation holds for good.
-// Each step may be repeated, and any number of coordinators may do this at once.
+// Before that, orders whose saga the log has lost and whose payment is taken are set apart: nobody
+// would give the money back. Their reservations stop expiring, and a person decides
+// (lost_sagas.hpp). Each step may be repeated, and any number of coordinators may do this at once.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -22,13 +24,18 @@ namespace txcoord::engine {
 
 class ReservationExpirer {
  public:
+  // Of these orders, those that must not fail by themselves.
+  using SetApart = std::function<asio::awaitable<Result<std::vector<std::string>>>(
+      std::vector<std::string> order_ids)>;
+
   // `on_expired` is told each order that failed by it.
   ReservationExpirer(const asio::any_io_executor& io, OrderService& orders,
-                     InventoryService& inventory, Metrics& metrics,
+                     InventoryService& inventory, Metrics& metrics, SetApart set_apart,
                      std::function<void(const std::string&)> on_expired)
       : orders_(orders),
         inventory_(inventory),
         metrics_(metrics),
+        set_apart_(std::move(set_apart)),
         on_expired_(std::move(on_expired)),
         ticker_(io) {}
 
@@ -41,6 +48,7 @@ class ReservationExpirer {
   OrderService& orders_;
   InventoryService& inventory_;
   Metrics& metrics_;
+  SetApart set_apart_;
   std::function<void(const std::string&)> on_expired_;
   Ticker ticker_;
 };

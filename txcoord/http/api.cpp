@@ -41,9 +41,11 @@ asio::awaitable<Reply> Api::handle(Call& call) {
     case Endpoint::get_transaction: return get_transaction(call);
     case Endpoint::list_sagas: return list_sagas(call);
     case Endpoint::get_saga: return get_saga(call);
+    case Endpoint::resolve_saga: return resolve_saga(call);
     case Endpoint::put_mode: return put_mode(call);
     case Endpoint::delete_mode: return delete_mode(call);
     case Endpoint::list_modes:
+    case Endpoint::search_lost_sagas:
     case Endpoint::put_fault:
     case Endpoint::delete_fault:
     case Endpoint::metrics:
@@ -63,6 +65,7 @@ asio::awaitable<Reply> Api::immediate(Call& call) {
     case Endpoint::put_fault: co_return put_fault(call);
     case Endpoint::delete_fault: co_return delete_fault(call);
     case Endpoint::list_modes: co_return list_modes();
+    case Endpoint::search_lost_sagas: co_return search_lost_sagas();
     case Endpoint::metrics:
       d_.metrics.ready(d_.engine.ready() && !d_.engine.draining());
       co_return metrics_reply(call, d_.metrics);

@@ -45,6 +45,11 @@ class Api {
   // Sagas (api_sagas.cpp) and faults (api_faults.cpp).
   Answer list_sagas(Call& call);
   Answer get_saga(Call& call);
+  // Those that the log has lost (api_lost_sagas.cpp).
+  Reply search_lost_sagas();
+  Answer resolve_saga(Call& call);
+  Answer get_lost_saga(const Call& call);
+  asio::awaitable<std::optional<Failure>> add_lost(std::string order_id, OrderState& state);
   Reply put_fault(const Call& call) const;
   Reply delete_fault(const Call& call) const;
   // Degraded modes (api_modes.cpp).
@@ -90,5 +95,6 @@ class Api {
 
 // Helpers that several handlers share.
 void write_fault(JsonWriter& out, const ParticipantFaults& fault);
+std::string write_lost(const LostSaga& saga);
 
 }  // namespace txcoord::http

@@ -249,6 +249,11 @@ asio::awaitable<Reply> Api::get_order(Call& call) {
       if (failure) co_return problem_reply(participant_unavailable("log", *failure));
     }
     if (!look.order) co_return problem_reply(not_found("there is no such order"));
+    if (d_.lost_sagas.known() > 0) {
+      auto adding = add_lost(id, look.state);
+      const auto failure = co_await std::move(adding);
+      if (failure) co_return problem_reply(participant_unavailable("log", *failure));
+    }
     call.transaction_id = look.state.transaction_id;
     co_return json_reply(write_order(*look.order, look.state));
   }

@@ -1,6 +1,8 @@
 // Sagas and accepted orders, as the log has them: lists, one with its history, and what they add to
 // the view of an order.
 #include <algorithm>
+#include <iterator>
+#include <map>
 
 #include "txcoord/base/json_writer.hpp"
 #include "txcoord/base/time.hpp"
@@ -36,24 +38,38 @@ void write_fields(JsonWriter& out, const SagaInstance& saga) {
 
 }  // namespace
 
+// Newest first: those that the log has, and those that it has lost, where both are asked for.
 asio::awaitable<Reply> Api::list_sagas(Call& call) {
   const PageOrProblem wanted = read_page(call, /*ids_are_uuids=*/true);
   if (wanted.problem) co_return problem_reply(*wanted.problem);
-  auto reading =
-      within(io_, read_wait(),
-             d_.saga_log.list(call.query_value("state"), wanted.page.limit, wanted.page.after));
-  const auto sagas = co_await std::move(reading);
-  if (!sagas) co_return problem_reply(participant_unavailable("log", sagas.failure()));
+  const std::size_t limit = wanted.page.limit;
+  const std::string state = call.query_value("state");
+  std::map<std::string, std::string, std::greater<>> page;
+  if (state != "lost") {
+    auto reading = within(io_, read_wait(), d_.saga_log.list(state, limit, wanted.page.after));
+    const auto sagas = co_await std::move(reading);
+    if (!sagas) co_return problem_reply(participant_unavailable("log", sagas.failure()));
+    for (const SagaInstance& saga : sagas.value()) {
+      JsonWriter out;
+      out.begin_object();
+      write_fields(out, saga);
+      out.end_object();
+      page.emplace(saga.saga_id, out.take());
+    }
+  }
+  if (state.empty() || state == "lost" || state == "stuck") {
+    auto reading = within(io_, read_wait(), d_.lost_log.list(limit, wanted.page.after));
+    const auto lost = co_await std::move(reading);
+    if (!lost) co_return problem_reply(participant_unavailable("log", lost.failure()));
+    for (const LostSaga& saga : lost.value()) page.try_emplace(saga.saga_id, write_lost(saga));
+  }
+  const bool full = page.size() >= limit;
+  if (full) page.erase(std::next(page.begin(), static_cast<std::ptrdiff_t>(limit)), page.end());
   JsonWriter out;
   out.begin_object().key("sagas").begin_array();
-  for (const SagaInstance& saga : sagas.value()) {
-    out.begin_object();
-    write_fields(out, saga);
-    out.end_object();
-  }
+  for (const auto& [id, saga] : page) out.raw(saga);
   out.end_array();
-  if (sagas.value().size() == wanted.page.limit)
-    out.field("next_cursor", make_cursor(sagas.value().back().saga_id));
+  if (full) out.field("next_cursor", make_cursor(page.rbegin()->first));
   out.end_object();
   co_return json_reply(out.take());
 }
@@ -65,7 +81,8 @@ asio::awaitable<Reply> Api::get_saga(Call& call) {
   if (!saga) co_return problem_reply(participant_unavailable("log", saga.failure()));
   if (!history) co_return problem_reply(participant_unavailable("log", history.failure()));
   if (!saga.value()) {
-    co_return problem_reply(not_found("there is no such saga, or its record was trimmed"));
+    auto looking = get_lost_saga(call);
+    co_return co_await std::move(looking);
   }
   call.order_id = saga.value()->order_id;
   JsonWriter out;

@@ -10,6 +10,8 @@
 #include "participants/services.hpp"
 #include "txcoord/base/settings.hpp"
 #include "txcoord/engine/engine.hpp"
+#include "txcoord/engine/lost_sagas.hpp"
+#include "txcoord/log/lost_saga_log.hpp"
 #include "txcoord/log/saga_log.hpp"
 #include "txcoord/log/transaction_log.hpp"
 #include "txcoord/metrics/metrics.hpp"
@@ -24,6 +26,8 @@ struct HttpDependencies {
   ShippingService& shipping;
   TransactionLog& log;
   SagaLog& saga_log;
+  LostSagaLog& lost_log;
+  engine::LostSagaDesk& lost_sagas;
   Metrics& metrics;
   const Settings& settings;
   std::map<std::string, FaultyParticipant*> faults;  // by participant: all four

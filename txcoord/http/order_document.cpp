@@ -194,7 +194,8 @@ std::string write_order(const OrderDocument& document, const OrderState& state) 
     out.field("saga_id", state.saga_id)
         .field("attempts", state.attempts)
         .field_if("next_retry_at", state.next_retry_at)
-        .field_if("last_error", state.last_error);
+        .field_if("last_error", state.last_error)
+        .field_if("at_risk", state.at_risk);
   }
   if (state.with_history) {
     out.key("waiting_for").begin_array();

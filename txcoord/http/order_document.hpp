@@ -46,6 +46,7 @@ struct OrderState {
   std::vector<std::string> waiting_for;
   // Of a saga, or an accepted order, that has not ended.
   std::string saga_id, next_retry_at, last_error;
+  std::string at_risk;  // the log has lost its saga: it needs a person
   std::uint32_t attempts = 0;
   std::vector<TimelineEntry> timeline;
   bool with_history = false;

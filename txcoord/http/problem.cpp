@@ -32,6 +32,7 @@ constexpr std::array<ReasonInfo, 20> reasons{{
     {"OUTCOME_UNKNOWN", "The outcome is not known yet", 500, true},
     {"MODE_NOT_AVAILABLE", "Not built yet", 501},
     {"RESERVATION_EXPIRED", "The reservation expired before the order was done"},
+    {"SAGA_LOST", "The log lost this order's saga, and a person had it compensated"},
 }};
 
 constexpr ReasonInfo unlisted{"ILLEGAL_STATE", "Refused", 409, false};

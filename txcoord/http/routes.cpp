@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "txcoord/http/participant_schemas.hpp"
+#include "txcoord/http/saga_schemas.hpp"
 
 namespace txcoord::http {
 namespace {
@@ -64,6 +65,11 @@ constexpr Success transaction_list[] = {
     {200, &s::transaction_list, json_media, "Active ones, then newest first."}};
 constexpr Success saga_found[] = {{200, &s::saga, json_media, "The saga."}};
 constexpr Success saga_list[] = {{200, &s::saga_list, json_media, "Newest first."}};
+constexpr Success saga_resolved[] = {
+    {202, &s::saga, json_media,
+     "It stands in the log again and is run; a replay answers the same."}};
+constexpr Success search_begun[] = {
+    {202, &s::lost_search, json_media, "Lost sagas are looked for; `lost` are known so far."}};
 constexpr Success fault_set[] = {{200, &s::fault, json_media, "The fault as set."}};
 constexpr Success fault_cleared[] = {{204, nullptr, "", "No fault is set."}};
 constexpr Success mode_list[] = {{200, &s::mode_list, json_media, "Payment's and shipping's."}};
@@ -174,6 +180,13 @@ constexpr Route table[] = {
     {.method = "GET", .path = "/admin/v1/transactions/{transaction_id}", .endpoint = Endpoint::get_transaction,
      .operation_id = "adminGetTransaction", .summary = "One global transaction", .ports = Ports::admin,
      .path_schema = &s::gid, .successes = transaction_found, .problems = reads},
+    {.method = "POST", .path = "/admin/v1/sagas/search", .endpoint = Endpoint::search_lost_sagas,
+     .operation_id = "searchLostSagas", .summary = "Look for sagas that the log has lost", .ports = Ports::admin,
+     .successes = search_begun},
+    {.method = "POST", .path = "/admin/v1/sagas/{saga_id}/resolve", .endpoint = Endpoint::resolve_saga,
+     .operation_id = "resolveSaga", .summary = "Compensate or complete a saga that the log has lost", .ports = Ports::admin,
+     .path_schema = &s::uuid, .request = &s::resolve_saga, .key_required = true, .successes = saga_resolved,
+     .problems = changes},
     {.method = "PUT", .path = "/admin/v1/faults/{participant}", .endpoint = Endpoint::put_fault,
      .operation_id = "putFault", .summary = "Make a participant fail or wait", .ports = Ports::admin,
      .path_schema = &s::participant, .request = &s::fault, .successes = fault_set, .problems = admin_changes},

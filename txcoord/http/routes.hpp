@@ -36,6 +36,8 @@ enum class Endpoint : std::uint8_t {
   get_transaction,
   list_sagas,
   get_saga,
+  search_lost_sagas,
+  resolve_saga,
   get_order_row,
   list_order_rows,
   put_fault,

@@ -156,6 +156,10 @@ inline constexpr Field timeline_entry_fields[] = {
 inline constexpr Schema timeline_entry{
     .kind = SchemaKind::object, .name = "TimelineEntry", .fields = timeline_entry_fields};
 inline constexpr Schema timeline{.kind = SchemaKind::array, .most = 4000, .items = &timeline_entry};
+inline constexpr Schema risk{
+    .kind = SchemaKind::text,
+    .description = "Of a saga that the log has lost: what is taken or held, and from whom.",
+    .most = 12'000};
 inline constexpr Field order_fields[] = {{"order_id", &uuid},
                                          {"customer_id", &customer_id},
                                          {"status", &order_status},
@@ -175,6 +179,7 @@ inline constexpr Field order_fields[] = {{"order_id", &uuid},
                                          {"attempts", &count, false},
                                          {"next_retry_at", &time, false},
                                          {"last_error", &message, false},
+                                         {"at_risk", &risk, false},
                                          {"waiting_for", &services, false},
                                          {"timeline", &timeline, false}};
 inline constexpr Schema order{.kind = SchemaKind::object, .name = "Order", .fields = order_fields};
@@ -282,48 +287,6 @@ inline constexpr Field transaction_list_fields[] = {{"transactions", &transactio
 inline constexpr Schema transaction_list{
     .kind = SchemaKind::object, .name = "TransactionList", .fields = transaction_list_fields};
 
-inline constexpr std::string_view saga_filter_names[] = {"running",
-                                                         "stuck",
-                                                         "STARTED",
-                                                         "ORDER_CREATED",
-                                                         "STOCK_RESERVED",
-                                                         "PAYMENT_COMPLETED",
-                                                         "COMPLETED",
-                                                         "FAILED",
-                                                         "COMPENSATION_STARTED",
-                                                         "ORDER_CANCELLED",
-                                                         "SHIPMENT_CANCELLED",
-                                                         "PAYMENT_REFUNDED"};
-inline constexpr Schema saga_filter{.kind = SchemaKind::text, .choices = saga_filter_names};
-inline constexpr Field saga_history_fields[] = {
-    {"at", &time}, {"status", &text_64}, {"step", &step_name}};
-inline constexpr Schema saga_history_entry{
-    .kind = SchemaKind::object, .name = "SagaHistoryEntry", .fields = saga_history_fields};
-inline constexpr Schema saga_history{
-    .kind = SchemaKind::array, .most = 1000, .items = &saga_history_entry};
-inline constexpr Field saga_fields[] = {{"saga_id", &uuid},
-                                        {"saga_type", &text_64},
-                                        {"status", &text_64},
-                                        {"current_step", &step_name},
-                                        {"order_id", &uuid},
-                                        {"correlation_id", &text_200, false},
-                                        {"accepted", &flag},
-                                        {"reason", &text_64, false},
-                                        {"detail", &message, false},
-                                        {"attempts", &count},
-                                        {"next_retry_at", &time, false},
-                                        {"last_error", &message, false},
-                                        {"stuck_since", &time, false},
-                                        {"created_at", &time},
-                                        {"updated_at", &time},
-                                        {"ended_at", &time, false},
-                                        {"history", &saga_history, false}};
-inline constexpr Schema saga{.kind = SchemaKind::object, .name = "Saga", .fields = saga_fields};
-inline constexpr Schema sagas{.kind = SchemaKind::array, .most = 200, .items = &saga};
-inline constexpr Field saga_list_fields[] = {{"sagas", &sagas}, {"next_cursor", &cursor, false}};
-inline constexpr Schema saga_list{
-    .kind = SchemaKind::object, .name = "SagaList", .fields = saga_list_fields};
-
 inline constexpr Field fault_fields[] = {
     {"failure_rate", &rate, false}, {"delay_ms", &delay, false}, {"mode", &fault_mode, false}};
 inline constexpr Schema fault{.kind = SchemaKind::object, .name = "Fault", .fields = fault_fields};
@@ -377,7 +340,8 @@ inline constexpr std::string_view reason_names[] = {
     "CARD_DECLINED",     "UNKNOWN_CUSTOMER",  "ADDRESS_REFUSED",         "CARRIER_UNAVAILABLE",
     "VALIDATION_FAILED", "NOT_FOUND",         "ILLEGAL_STATE",           "KEY_MISSING",
     "KEY_REUSED",        "REQUEST_IN_FLIGHT", "PARTICIPANT_UNAVAILABLE", "OVERLOADED",
-    "RATE_LIMITED",      "OUTCOME_UNKNOWN",   "MODE_NOT_AVAILABLE",      "RESERVATION_EXPIRED"};
+    "RATE_LIMITED",      "OUTCOME_UNKNOWN",   "MODE_NOT_AVAILABLE",      "RESERVATION_EXPIRED",
+    "SAGA_LOST"};
 inline constexpr Schema reason{.kind = SchemaKind::text, .choices = reason_names};
 inline constexpr Schema http_status{.kind = SchemaKind::integer, .least = 400, .most = 599};
 inline constexpr Field field_error_fields[] = {{"field", &message}, {"message", &message}};

@@ -48,6 +48,8 @@ constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
      "One step of one saga, from being asked for to its answer."},
     {"txcoord_saga_compensations_total", counter, "step", "Compensations begun."},
     {"txcoord_sagas_stuck", gauge, "", "Sagas of this process that need a person."},
+    {"txcoord_sagas_lost", gauge, "",
+     "Sagas that the log has lost and that need a person; every process shows the same."},
     {"txcoord_reservations_expired_total", counter, "", "Reservations that freed themselves."},
     {"txcoord_outbox_lag_seconds", gauge, "", "Age of the oldest outbox entry not yet delivered."},
     {"txcoord_faults_active", gauge, "participant", "1 while a fault is set on purpose."},

@@ -30,6 +30,7 @@ enum class Family : std::uint8_t {
   saga_step_duration_seconds,
   saga_compensations_total,
   sagas_stuck,
+  sagas_lost,
   reservations_expired_total,
   outbox_lag_seconds,
   faults_active,

@@ -34,7 +34,8 @@ inline constexpr std::string_view reason_labels[] = {"",  // confirmed
                                                      "RATE_LIMITED",
                                                      "OUTCOME_UNKNOWN",
                                                      "MODE_NOT_AVAILABLE",
-                                                     "RESERVATION_EXPIRED"};
+                                                     "RESERVATION_EXPIRED",
+                                                     "SAGA_LOST"};
 inline constexpr std::string_view step_labels[] = {
     "order.create",   "inventory.reserve", "payment.charge", "shipping.arrange",
     "order.confirm",  "order.cancel",      "order.fail",     "inventory.release",

@@ -61,6 +61,7 @@ class Metrics::Impl {
                                              &duration_buckets};
   Children<prometheus::Counter> saga_compensations{registry, Family::saga_compensations_total};
   Children<prometheus::Gauge> sagas_stuck{registry, Family::sagas_stuck};
+  Children<prometheus::Gauge> sagas_lost{registry, Family::sagas_lost};
   Children<prometheus::Counter> reservations_expired{registry, Family::reservations_expired_total};
   SeenGauges outbox_lag{registry, Family::outbox_lag_seconds};
   Children<prometheus::Gauge> faults_active{registry, Family::faults_active};
@@ -208,6 +209,9 @@ void Metrics::saga_compensation(std::string_view step) {
 }
 void Metrics::sagas_stuck(std::size_t sagas) {
   impl_->sagas_stuck.at({}).Set(static_cast<double>(sagas));
+}
+void Metrics::sagas_lost(std::size_t sagas) {
+  impl_->sagas_lost.at({}).Set(static_cast<double>(sagas));
 }
 void Metrics::reservations_expired(std::size_t reservations) {
   impl_->reservations_expired.at({}).Increment(static_cast<double>(reservations));

@@ -68,6 +68,7 @@ class Metrics {
   void saga_step(std::string_view step, double seconds);
   void saga_compensation(std::string_view step);
   void sagas_stuck(std::size_t sagas);
+  void sagas_lost(std::size_t sagas);
   void reservations_expired(std::size_t reservations);
   void fault_active(std::string_view participant, bool active);
   void breaker(std::string_view participant, int state);  // 0 closed, 1 half open, 2 open
