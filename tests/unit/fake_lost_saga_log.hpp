@@ -1,6 +1,7 @@
 // The log's rows of lost sagas, in memory.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
