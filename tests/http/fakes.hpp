@@ -321,10 +321,6 @@ class FakeLog final : public TransactionLog {
                                                  std::string) override {
     unexpected();
   }
-  asio::awaitable<Result<Done>> record_heuristic(LogOwner, protocol::Gid, std::string,
-                                                 std::string) override {
-    unexpected();
-  }
   asio::awaitable<Result<DecisionOutcome>> write_decision_again(LogOwner, protocol::Gid,
                                                                 std::vector<std::string>,
                                                                 std::vector<std::string>) override {

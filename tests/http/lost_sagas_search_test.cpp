@@ -44,11 +44,13 @@ struct Rig {
     return true;
   }
   template <class T>
+  static asio::awaitable<void> store(asio::awaitable<T> work, std::optional<T>& into) {
+    into = co_await std::move(work);
+  }
+  template <class T>
   T await(asio::awaitable<T> work) {
     std::optional<T> result;
-    asio::co_spawn(context, std::move(work), [&](const std::exception_ptr& error, T value) {
-      if (!error) result = std::move(value);
-    });
+    asio::co_spawn(context, store(std::move(work), result), asio::detached);
     REQUIRE(run_until([&] { return result.has_value(); }));
     return *result;
   }

@@ -30,7 +30,7 @@ class FaultyLogic final : public BranchLogic {
     return std::make_unique<YesToAll>();
   }
   std::unique_ptr<LockedRows> lock(pg::Session&, const Operations&,
-                                   const PreliminaryPtr&) const override {
+                                   const PreliminaryPtr&, LockMode) const override {
     return std::make_unique<YesToAll>();
   }
   void apply(pg::Session& session, const Operations&, const OperationMask&, const LockedRows&,

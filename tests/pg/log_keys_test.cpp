@@ -205,8 +205,8 @@ TEST_CASE("forget_deletes_nothing_that_is_not_complete_and_skips_what_a_particip
   test.decide_all(*log, gid, group_of({"a"}));
   test.decide_all(*log, next(gid), group_of({"b"}));
   const Gid dead = next(next(gid));
-  REQUIRE(await(test.io, log->settle(dead)).ok());
-  REQUIRE(await(test.io, log->complete({gid})).value().empty());
+  REQUIRE(await(test.io, log->settle(owner_of(gid), dead)).ok());
+  REQUIRE(await(test.io, log->complete(owner_of(gid), {gid})).value().empty());
   const auto old = await(test.io, log->complete_before(0s, {"payment"}, 10)).value();
   REQUIRE(old.size() == 1);
   CHECK(old[0].gid == gid);

@@ -76,8 +76,8 @@ TEST_CASE("list-steps tells of each saga its order and what its steps came to", 
   CHECK_FALSE(page.shared);
 
   const auto note = [&](const std::string& installation) {
-    REQUIRE(
-        test::await(rig.io, rig.parts.participant->note_log_seen(installation, {"1", 1, 1})).ok());
+    auto noting = rig.parts.participant->note_log_seen(installation, {"1", 1, 1}, std::nullopt);
+    REQUIRE(test::await(rig.io, std::move(noting)).ok());
   };
   note("0a1b2c3d");
   CHECK_FALSE(ask({"0a1b2c3d", {}, {}, 2}).shared);

@@ -168,13 +168,13 @@ TEST_CASE("completion_of_a_decision_that_somebody_holds_is_given_up_soon") {
   test.decide_all(*test.log, free, group_of({"b"}));
   auto holder = hold(test, "decisions WHERE gid = '" + protocol::format(held) + "'");
   const auto begun = Clock::now();
-  const auto both = await(test.io, test.log->complete({held, free}));
+  const auto both = await(test.io, test.log->complete(owner_of(held), {held, free}));
   REQUIRE_FALSE(both.ok());
   CHECK(both.failure().kind == FailureKind::lock_timeout);
   CHECK(Clock::now() - begun < 1s);
-  CHECK(await(test.io, test.log->complete({free})).ok());
+  CHECK(await(test.io, test.log->complete(owner_of(held), {free})).ok());
   holder->exec_simple("COMMIT");
-  CHECK(await(test.io, test.log->complete({held})).ok());
+  CHECK(await(test.io, test.log->complete(owner_of(held), {held})).ok());
   CHECK(test.count("decisions WHERE completed_at IS NULL") == 0);
 }
 

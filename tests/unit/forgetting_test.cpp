@@ -23,10 +23,14 @@ struct Forgetting {
   Health health{{"log", "order", "payment"}};
   CrashPoints crash;
   Metrics metrics;
+  Fences fences{
+      context.get_executor(), {&order, &payment}, log, health, [](const std::string&) {}};
   Forgetter forgetter{
-      context.get_executor(), {&order, &payment}, log, health, crash, metrics, true};
+      context.get_executor(), {&order, &payment}, log, health, fences, crash, metrics, true};
 
   Forgetting() {
+    fences.own({"0a1b2c3d", "c1", 1, "00ff00ff"});
+    log.epochs["c1"].epoch = 1;
     for (const char* name : {"log", "order", "payment"}) health.reached(name);
   }
   void run(asio::awaitable<void> work) {

@@ -10,6 +10,7 @@
 #include "txcoord/base/ids.hpp"
 #include "txcoord/base/logging.hpp"
 #include "txcoord/base/time.hpp"
+#include "txcoord/engine/backoff.hpp"
 #include "txcoord/protocol/saga_plans.hpp"
 
 namespace txcoord::engine {

@@ -11,7 +11,7 @@
 namespace txcoord::http {
 namespace {
 
-constexpr std::array<ReasonInfo, 20> reasons{{
+constexpr std::array<ReasonInfo, 21> reasons{{
     {"OUT_OF_STOCK", "Out of stock"},
     {"UNKNOWN_SKU", "No such product"},
     {"PRICE_CHANGED", "The price is not the quoted one"},
