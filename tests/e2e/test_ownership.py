@@ -188,6 +188,7 @@ class Ownership(unittest.TestCase):
             "CREATE TRIGGER refuse BEFORE UPDATE OF status ON saga_instances FOR EACH ROW WHEN"
             f" (OLD.saga_id = '{saga}') EXECUTE FUNCTION refuse()")
         coordinator.clear_faults()
+        coordinator.wait_ready()
         self.others_flow(5, allowed=1.5)
 
         def shown():
@@ -207,6 +208,7 @@ class Ownership(unittest.TestCase):
         with psycopg.connect(self.log.dsn) as somebody:
             somebody.execute("SELECT 1 FROM saga_instances WHERE saga_id = %s FOR UPDATE", (saga,))
             coordinator.clear_faults()
+            coordinator.wait_ready()
             self.others_flow(5, allowed=1.5)
         self.stack.sagas_ended()
         drive(self.client, self.memory, request)

@@ -26,7 +26,11 @@ std::string id_of(int number) {
 std::string order_of(int number) { return id_of(5000 + number); }
 
 struct Rig {
-  Rig() { settings.engine.trim = true; }
+  Rig() {
+    settings.engine.trim = true;
+    for (FakeParticipant* participant : {&order, &inventory, &payment, &shipping})
+      participant->fence_rows["c1"] = identity.fence_owner();
+  }
   ~Rig() {
     lost.stop();
     context.restart();

@@ -5,6 +5,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "tests/pg/gate.hpp"
 #include "tests/pg/saga_steps_inventory_rig.hpp"
 
 namespace txcoord {
@@ -12,6 +13,7 @@ namespace {
 
 using test::await;
 using test::barrier;
+using test::Gate;
 using test::InventoryStepRig;
 using test::TestSaga;
 
@@ -32,17 +34,7 @@ struct FenceRig : InventoryStepRig {
     return steps.try_run({.step = "reserve", .calls = {saga.call(OperationKind::place)}});
   }
   // Until what was started waits for a lock.
-  void run_until_blocked() {
-    const auto blocked = [&] {
-      return database.value(
-                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
-                 "AND datname = current_database()") != "0";
-    };
-    for (const auto end = test::Clock::now() + std::chrono::seconds(10); !blocked();) {
-      if (test::Clock::now() > end) throw std::runtime_error("nobody waits for a lock");
-      test::drive(io, std::chrono::milliseconds(5));
-    }
-  }
+  void run_until_blocked() { test::drive_until(io, database, "wait_event_type = 'Lock'"); }
   std::unique_ptr<pg::Session> session() { return test::connect(database.dsn()); }
 };
 
@@ -56,13 +48,13 @@ TEST_CASE("a step that waits between its work and its commit cannot commit after
   FenceRig rig;
   const TestSaga first = rig.saga(), saga = rig.saga(3);
   REQUIRE(rig.reserve(first).status == StepStatus::done);  // its owner's row is there
-  auto blocker = rig.session();
-  blocker->exec_simple("BEGIN; SELECT FROM inventory WHERE sku = 'a' FOR UPDATE");
+  Gate gate(rig.database, "reservations", Gate::At::work);
   auto step = rig.steps.start({.step = "reserve", .calls = {saga.call(OperationKind::place)}});
-  rig.run_until_blocked();
+  gate.reached(rig.io);
   // The step's transaction is open, and does not hold the raise up.
   CHECK(rig.raise(adopter) == adopter);
-  blocker->exec_simple("ROLLBACK");
+  CHECK_FALSE(step->done());
+  gate.open();
   const auto replies = test::finish(rig.io, step);
   REQUIRE_FALSE(replies.ok());
   check_fenced(replies.failure());

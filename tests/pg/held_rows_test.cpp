@@ -1,5 +1,5 @@
-// A row that somebody else holds, at each service: who needs it is told to come again, everybody else
-// goes on, and nobody is told that it does not exist.
+// A row that somebody else holds, at each service: who needs it is told to come again, everybody
+// else goes on, and nobody is told that it does not exist.
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
@@ -69,9 +69,9 @@ TEST_CASE("payment: a held payment holds up its own cancel alone", "[payment]") 
   const auto first = paid_by("one"), second = paid_by("one");
   rig.branch.committed({first, second});
   rig.hold("SELECT FROM payments WHERE order_id = '" + first->order_id + "' FOR UPDATE");
-  const auto votes = rig.branch.vote(
-      rig.branch.next_gid(), {operation_on(first->order_id, OperationKind::cancel),
-                              operation_on(second->order_id, OperationKind::cancel)});
+  const auto votes = rig.branch.vote(rig.branch.next_gid(),
+                                     {operation_on(first->order_id, OperationKind::cancel),
+                                      operation_on(second->order_id, OperationKind::cancel)});
   CHECK(votes[0].busy == "payment/" + first->order_id);
   CHECK(votes[1].answer == Answer::yes);
 }
@@ -90,7 +90,8 @@ TEST_CASE("order and shipping: a held row is neither missing nor waited for", "[
 
   HeldRig<ShippingParts> shipments("shipping", &shipping);
   for (const auto& placed : {first, second}) {
-    placed->place.address.prefecture = "東京都";
+    placed->place.address = {"田中 太郎", "100-0001", "東京都",      "千代田区",
+                             "1-1",       "3F",       "03-0000-0000"};
     placed->place.shipment_id = uuid_v7();
   }
   shipments.branch.committed({first, second});

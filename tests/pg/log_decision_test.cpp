@@ -86,7 +86,7 @@ TEST_CASE("decision_after_its_tombstone_fails_and_leaves_nothing") {
 }
 
 // A process stopped in settling for longer than decisions are kept: its decision landed, whoever
-// took over has finished and trimmed it.
+// took over has finished it, trimmed its witnesses and forgotten it.
 TEST_CASE("settle_of_a_fenced_epoch_writes_no_outcome_for_what_was_committed_and_trimmed") {
   LogTest test;
   auto log = test.make_log();
@@ -98,6 +98,9 @@ TEST_CASE("settle_of_a_fenced_epoch_writes_no_outcome_for_what_was_committed_and
   test.session()->exec_simple(
       "UPDATE decisions SET completed_at = completed_at - interval '1 hour',"
       " decided_at = decided_at - interval '1 hour'");
+  const auto old = await(test.io, log->complete_before(std::chrono::seconds(1), {}, 10)).value();
+  REQUIRE(old.size() == 1);
+  REQUIRE(await(test.io, log->forget({old[0].gid})).ok());
   REQUIRE(await(test.io,
                 log->trim(std::chrono::seconds(1), std::chrono::hours(1), std::chrono::hours(1)))
               .value() == 0);

@@ -7,12 +7,14 @@
 #include <random>
 
 #include "participants/faulty_participant.hpp"
+#include "tests/pg/gate.hpp"
 #include "tests/pg/saga_steps_inventory_rig.hpp"
 
 namespace txcoord {
 namespace {
 
 using test::barrier;
+using test::Gate;
 using test::InventoryStepRig;
 using test::TestSaga;
 
@@ -131,10 +133,21 @@ struct Twin {
   }
 };
 
+// How soon a claim's wait ends is not what is looked at here, and a busy machine would be too slow
+// for it: see held_rows_test.cpp.
+void let_claims_wait(test::ServiceDatabase& database) {
+  database.run(
+      "CREATE FUNCTION let_wait() RETURNS trigger LANGUAGE plpgsql AS "
+      "$$ BEGIN PERFORM set_config('lock_timeout', '3s', true); RETURN NULL; END $$;"
+      "CREATE TRIGGER let_wait BEFORE INSERT ON txc_saga_steps "
+      "FOR EACH STATEMENT EXECUTE FUNCTION let_wait()");
+}
+
 TEST_CASE("saga step: an earlier try in flight is waited for, and its commit is the answer",
           "[saga_steps][I8]") {
   InventoryStepRig rig;
   const TestSaga saga = rig.saga();
+  let_claims_wait(rig.database);
   Twin twin(rig.database, saga);
   const auto running =
       rig.steps.start({.step = "reserve", .calls = {saga.call(OperationKind::place)}});
@@ -150,6 +163,7 @@ TEST_CASE("saga step: an earlier try that is killed leaves the step to the later
           "[saga_steps][I8]") {
   InventoryStepRig rig;
   const TestSaga saga = rig.saga();
+  let_claims_wait(rig.database);
   Twin twin(rig.database, saga);
   const auto running =
       rig.steps.start({.step = "reserve", .calls = {saga.call(OperationKind::place)}});
@@ -164,18 +178,20 @@ TEST_CASE("saga step: a compensation waits for its step in flight, and undoes wh
           "[saga_steps][I8]") {
   InventoryStepRig rig;
   const TestSaga saga = rig.saga(5);
-  auto blocker = test::connect(rig.database.dsn());
-  blocker->exec_simple("BEGIN; SELECT 1 FROM inventory WHERE sku = 'a' FOR NO KEY UPDATE");
+  // Else the step's first commit would raise the fence and do its work again, behind the release.
+  const FenceOwner owner = fence_owner(test::gid_number(1));
+  REQUIRE(test::await(rig.io, rig.parts.participant->raise_fence(owner, "")).value() == owner);
+  let_claims_wait(rig.database);
+  Gate gate(rig.database, "reservations", Gate::At::work);
   const auto reserving =
       rig.steps.start({.step = "reserve", .calls = {saga.call(OperationKind::place)}});
-  test::drive(rig.io, std::chrono::milliseconds(50));
-  const int step = rig.database.server().wait_for("wait_event_type = 'Lock'");
+  gate.reached(rig.io);
   const auto releasing = rig.steps.start(
       {.step = "release", .undoes = "reserve", .calls = {saga.call(OperationKind::cancel)}});
-  test::drive(rig.io, std::chrono::milliseconds(50));
-  rig.database.server().wait_for("wait_event_type = 'Lock' AND pid <> " + std::to_string(step));
+  test::drive_until(rig.io, rig.database, "wait_event_type = 'Lock'");
+  CHECK_FALSE(reserving->done());
   CHECK_FALSE(releasing->done());
-  blocker->exec_simple("ROLLBACK");
+  gate.open();
   CHECK(test::finish(rig.io, reserving).value().at(0).status == StepStatus::done);
   CHECK(test::finish(rig.io, releasing).value().at(0).status == StepStatus::done);
   CHECK(rig.quantities() == "100 0 0");
@@ -186,12 +202,10 @@ TEST_CASE("saga step: a backend that dies before COMMIT did nothing, and that is
           "[saga_steps]") {
   InventoryStepRig rig;
   const TestSaga saga = rig.saga();
-  auto blocker = test::connect(rig.database.dsn());
-  blocker->exec_simple("BEGIN; SELECT 1 FROM inventory WHERE sku = 'a' FOR NO KEY UPDATE");
+  Gate gate(rig.database, "reservations", Gate::At::work);
   const auto running =
       rig.steps.start({.step = "reserve", .calls = {saga.call(OperationKind::place)}});
-  test::drive(rig.io, std::chrono::milliseconds(50));
-  rig.database.server().terminate(rig.database.server().wait_for("wait_event_type = 'Lock'"));
+  rig.database.server().terminate(gate.reached(rig.io));
   const auto replies = test::finish(rig.io, running);
   REQUIRE_FALSE(replies.ok());
   CHECK(replies.failure().kind == FailureKind::unavailable);
@@ -202,23 +216,15 @@ TEST_CASE("saga step: a backend that dies before COMMIT did nothing, and that is
 TEST_CASE("saga step: a COMMIT that is not answered leaves the outcome unknown, either way",
           "[saga_steps][I8]") {
   InventoryStepRig rig;
-  // The COMMIT waits for the test's own lock.
-  rig.database.run(
-      "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
-      "'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';"
-      "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON txc_saga_steps DEFERRABLE INITIALLY DEFERRED "
-      "FOR EACH ROW EXECUTE FUNCTION wait()");
-  rig.database.run("SELECT pg_advisory_lock(1)");
+  Gate gate(rig.database, "txc_saga_steps", Gate::At::commit);
   const TestSaga saga = rig.saga();
   const auto running =
       rig.steps.start({.step = "reserve", .calls = {saga.call(OperationKind::place)}});
-  test::drive(rig.io, std::chrono::milliseconds(50));
-  rig.database.server().terminate(
-      rig.database.server().wait_for("wait_event = 'advisory' AND query = 'COMMIT'"));
+  rig.database.server().terminate(gate.reached(rig.io));
   const auto replies = test::finish(rig.io, running);
   REQUIRE_FALSE(replies.ok());
   CHECK(replies.failure().outcome_unknown);
-  rig.database.run("SELECT pg_advisory_unlock(1)");
+  gate.open();
   CHECK(rig.reserve(saga).status == StepStatus::done);
   CHECK(rig.quantities() == "99 1 0");
 }

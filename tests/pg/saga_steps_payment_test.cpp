@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "participants/payment/payment.hpp"
+#include "tests/pg/gate.hpp"
 #include "tests/pg/saga_steps_rig.hpp"
 #include "tests/pg/shapes.hpp"
 
@@ -15,6 +16,7 @@ namespace txcoord {
 namespace {
 
 using test::await;
+using test::Gate;
 using test::TestSaga;
 
 struct Rig {
@@ -131,17 +133,15 @@ TEST_CASE("payment steps: a charge that dies before COMMIT takes nothing, its au
           "[saga_steps][payment][card]") {
   Rig rig;
   const TestSaga saga = rig.card(400);
-  auto blocker = test::connect(rig.database.dsn());
-  blocker->exec_simple("BEGIN; SELECT 1 FROM wallets FOR NO KEY UPDATE");
+  Gate gate(rig.database, "payments", Gate::At::work);
   const auto running =
       rig.steps.start({.step = "charge", .calls = {saga.call(OperationKind::place)}});
-  test::drive(rig.io, std::chrono::milliseconds(100));
-  rig.database.server().terminate(rig.database.server().wait_for("wait_event_type = 'Lock'"));
+  rig.database.server().terminate(gate.reached(rig.io));
   const auto replies = test::finish(rig.io, running);
   REQUIRE_FALSE(replies.ok());
   CHECK_FALSE(replies.failure().outcome_unknown);
   CHECK(rig.processor() == "400 AUTHORIZED");
-  blocker->exec_simple("ROLLBACK");
+  gate.open();
   CHECK(rig.settle().voided == 1);
   CHECK(rig.processor() == "400 VOIDED");
   CHECK(rig.status(saga).empty());

@@ -214,6 +214,9 @@ asio::awaitable<void> Driver::reread_decision(GroupPtr group, Action action) {
   const auto found = co_await std::move(judging);
   if (!found) {
     health_.failed(log_name, found.failure());
+    // Whoever took this process over speaks for the group now.
+    if (found.failure().kind == FailureKind::fenced)
+      hooks_.fenced("a decision that the log lost was not written again: the epoch was raised");
     deliver(group, plain(EventKind::decision_unread, action.voter));
     co_return;
   }
