@@ -178,7 +178,7 @@ TEST_CASE("saga step: a compensation waits for its step in flight, and undoes wh
           "[saga_steps][I8]") {
   InventoryStepRig rig;
   const TestSaga saga = rig.saga(5);
-  // Else the step's first commit would raise the fence and do its work again, behind the release.
+  // Else the step's first COMMIT is refused, and the release may come before its second try.
   const FenceOwner owner = fence_owner(test::gid_number(1));
   REQUIRE(test::await(rig.io, rig.parts.participant->raise_fence(owner, "")).value() == owner);
   let_claims_wait(rig.database);
