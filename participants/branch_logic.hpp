@@ -4,8 +4,8 @@
 // Rules for an implementation:
 //  - lock() takes every lock that apply() will need: parent rows in immutable key order, FOR NO KEY
 //    UPDATE, then the children that will change, in the NEXT statement (a subselect beside the lock
-//    is stale). apply() may wait for no lock that the vote did not take: no foreign keys to rows not
-//    locked, unique ids made by us.
+//    is stale). apply() may wait for no lock that the vote did not take: no foreign keys to rows
+//    not locked, unique ids made by us.
 //  - A row that somebody else holds stays with the operations that need it. Under LockMode::skip a
 //    held row comes back as no row, exactly like one that does not exist: whether it exists is read
 //    afterwards without a lock. There and not locked is vote_busy(), never a refusal (I10).

@@ -107,8 +107,8 @@ bool all_make_rows(const Operations& operations, MadeIn made_in) {
   return true;
 }
 
-// Which of the wanted rows are there, though they came back from the locks as no rows: somebody else
-// holds them. `existing` reads the ids that are there, without a lock.
+// Which of the wanted rows are there, though they came back from the locks as no rows: somebody
+// else holds them. `existing` reads the ids that are there, without a lock.
 template <class State>
 std::set<std::string> held_rows(pg::Session& session, const pg::Statement& existing,
                                 const std::vector<std::string>& wanted,

@@ -61,7 +61,7 @@ enum class StepStatus : std::uint8_t {
   done,     // now, or by an earlier try of the same step; a compensation that had nothing to undo
   refused,  // a business refusal, now or by an earlier try: nothing was done
   barred,   // its compensation came first: nothing was done, and never will be
-  retry,    // rows are missing that will come, or held by somebody else: nothing was done, ask again
+  retry,  // rows are missing that will come, or held by somebody else: nothing was done, ask again
 };
 struct StepReply {
   StepStatus status = StepStatus::done;

@@ -133,8 +133,8 @@ asio::awaitable<std::optional<Failure>> PgParticipant::lock_branch(const protoco
   if (!lease) co_return lease.failure();
   branch.lease = std::move(lease).value();
 
-  auto work = [logic = logic_, operations = branch.operations,
-               rows = preliminary.value(), mode = branch.lock_mode](pg::Session& session) {
+  auto work = [logic = logic_, operations = branch.operations, rows = preliminary.value(),
+               mode = branch.lock_mode](pg::Session& session) {
     return begin_and_lock(session, *logic, operations, rows, mode);
   };
   const auto deadline = left_until(until);

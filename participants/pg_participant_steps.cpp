@@ -12,10 +12,10 @@
 //  3. Claims come before the locks of the business rows, in the order of the key: who waits for a
 //     claim holds nothing but claims that sort before it, and branches of groups claim nothing. So
 //     no cycle is possible.
-// A row that somebody else holds stays with the calls that need it: they are answered `retry`, their
-// claims are given back, and the rest of the batch commits. A claim cannot skip (ON CONFLICT waits):
-// its wait is short, and whoever calls halves the batch when it fails with lock_timeout.
-// A business refusal is kept in its row and so is final. That of a compensation, or of a step that
+// A row that somebody else holds stays with the calls that need it: they are answered `retry`,
+// their claims are given back, and the rest of the batch commits. A claim cannot skip (ON CONFLICT
+// waits): its wait is short, and whoever calls halves the batch when it fails with lock_timeout. A
+// business refusal is kept in its row and so is final. That of a compensation, or of a step that
 // must succeed, is not kept: it needs a person, and is asked again until it can be done (I8).
 //
 // Barriers are trimmed at some time, and a step may come later than that. Its owner is fenced by
@@ -93,8 +93,7 @@ struct StepWork {
 
   // Nothing: its owner is fenced.
   std::optional<std::vector<StepReply>> operator()(pg::Session& session) {
-    return with_lock_mode(request.lock_mode,
-                          [&](LockMode mode) { return run(session, mode); });
+    return with_lock_mode(request.lock_mode, [&](LockMode mode) { return run(session, mode); });
   }
 
  private:

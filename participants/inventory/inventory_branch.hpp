@@ -12,8 +12,7 @@ class InventoryBranch final : public BranchLogic {
   std::string_view name() const override { return "inventory"; }
   bool touches(const Operation& operation) const override;
   std::unique_ptr<LockedRows> lock(pg::Session& session, const Operations& operations,
-                                   const PreliminaryPtr& preliminary,
-                                   LockMode mode) const override;
+                                   const PreliminaryPtr& preliminary, LockMode mode) const override;
   void apply(pg::Session& session, const Operations& operations, const OperationMask& survivors,
              const LockedRows& rows, const std::string& gid) const override;
 };

@@ -15,7 +15,7 @@ namespace txcoord {
 namespace {
 
 // Locks in key order; the key never changes, so the order is the same in every transaction.
-#define TXC_ORDERS_IN_KEY_ORDER                                                        \
+#define TXC_ORDERS_IN_KEY_ORDER                                                   \
   "SELECT order_id, status, reason FROM orders WHERE order_id = ANY ($1::uuid[])" \
   " ORDER BY order_id FOR NO KEY UPDATE"
 constexpr pg::Statement lock_free_orders{"order_lock_free_orders",
@@ -191,8 +191,7 @@ class OrderLogic final : public BranchLogic {
       if (!row[2].is_null()) reasons.emplace(id, row[2].as<std::string>());
     }
     std::set<std::string> held = held_rows(session, held_orders, wanted, statuses);
-    return std::make_unique<LockedOrders>(std::move(statuses), std::move(reasons),
-                                          std::move(held));
+    return std::make_unique<LockedOrders>(std::move(statuses), std::move(reasons), std::move(held));
   }
 
   void apply(pg::Session& session, const Operations& operations, const OperationMask& survivors,

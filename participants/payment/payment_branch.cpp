@@ -25,7 +25,7 @@ constexpr pg::Statement insert_intents{"payment_insert_intents", R"(
 constexpr pg::Statement find_customers{"payment_find_customers", R"(
   SELECT DISTINCT customer_id FROM payments WHERE order_id = ANY($1::uuid[]))"};
 
-#define TXC_WALLETS_IN_KEY_ORDER                                                  \
+#define TXC_WALLETS_IN_KEY_ORDER                                                 \
   "SELECT customer_id, balance FROM wallets WHERE customer_id = ANY($1::text[])" \
   " ORDER BY customer_id FOR NO KEY UPDATE"
 constexpr pg::Statement lock_free_wallets{"payment_lock_free_wallets",

@@ -22,8 +22,7 @@ class PaymentBranch final : public BranchLogic {
       protocol::Gid gid, Operations operations,
       std::chrono::steady_clock::time_point until) const override;
   std::unique_ptr<LockedRows> lock(pg::Session& session, const Operations& operations,
-                                   const PreliminaryPtr& preliminary,
-                                   LockMode mode) const override;
+                                   const PreliminaryPtr& preliminary, LockMode mode) const override;
   void apply(pg::Session& session, const Operations& operations, const OperationMask& survivors,
              const LockedRows& rows, const std::string& gid) const override;
 

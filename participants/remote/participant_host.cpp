@@ -225,8 +225,7 @@ asio::awaitable<std::string> ParticipantHost::vote(const Hosted& hosted, const J
   const Visit visit(*this, key);
   auto superseding = release_superseded(key.first, key.second);
   co_await std::move(superseding);
-  auto voting =
-      hosted.participant->vote(key.second, std::move(operations), read_lock_mode(reader));
+  auto voting = hosted.participant->vote(key.second, std::move(operations), read_lock_mode(reader));
   auto votes = co_await std::move(voting);
   // A vote that failed has left nothing open.
   if (!votes) {

@@ -15,7 +15,7 @@ namespace txcoord {
 namespace {
 
 // Locks in the order of order_id, which never changes: the same order in every transaction.
-#define TXC_SHIPMENTS_IN_KEY_ORDER                                               \
+#define TXC_SHIPMENTS_IN_KEY_ORDER                                           \
   "SELECT order_id, status FROM shipments WHERE order_id = ANY ($1::uuid[])" \
   " ORDER BY order_id FOR NO KEY UPDATE"
 constexpr pg::Statement lock_free_shipments{"shipping_lock_free",

@@ -116,8 +116,7 @@ TEST_CASE("why a lost saga is not resolved is a problem of its own") {
         server.lost_sagas.answer.saga = lost_saga(older);
     });
     const Response answer = admin.request("POST", resolve, compensate, key_header("k1"));
-    if (answer.status == 202)
-      check_contract("POST", "/admin/v1/sagas/{saga_id}/resolve", answer);
+    if (answer.status == 202) check_contract("POST", "/admin/v1/sagas/{saga_id}/resolve", answer);
     return answer;
   };
   CHECK(ask(engine::LostResolve::not_found).status == 404);

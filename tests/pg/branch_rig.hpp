@@ -62,8 +62,7 @@ class BranchDriver {
     if (!votes) FAIL("vote: " << votes.failure().message);
     return votes.value();
   }
-  Result<Votes> try_vote(const Gid& gid, const Operations& group,
-                         LockMode mode = LockMode::skip) {
+  Result<Votes> try_vote(const Gid& gid, const Operations& group, LockMode mode = LockMode::skip) {
     return await(io_, participant_.vote(gid, group, mode));
   }
   Result<Done> prepare(const Gid& gid, const OperationMask& survivors) {

@@ -29,8 +29,8 @@ class FaultyLogic final : public BranchLogic {
   std::unique_ptr<LockedRows> without_locks(const Operations&) const override {
     return std::make_unique<YesToAll>();
   }
-  std::unique_ptr<LockedRows> lock(pg::Session&, const Operations&,
-                                   const PreliminaryPtr&, LockMode) const override {
+  std::unique_ptr<LockedRows> lock(pg::Session&, const Operations&, const PreliminaryPtr&,
+                                   LockMode) const override {
     return std::make_unique<YesToAll>();
   }
   void apply(pg::Session& session, const Operations&, const OperationMask&, const LockedRows&,

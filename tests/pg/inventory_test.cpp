@@ -119,8 +119,9 @@ TEST_CASE("inventory: a SKU may hold every character that SQL and arrays treat s
   for (const auto& sku : skus) CHECK(rig.quantities(sku) == "1 1 0");
 }
 
-TEST_CASE("inventory: a row that an in-doubt branch holds is retry for who needs it, yes for others",
-          "[inventory]") {
+TEST_CASE(
+    "inventory: a row that an in-doubt branch holds is retry for who needs it, yes for others",
+    "[inventory]") {
   InventoryRig rig;
   rig.stock("a", 10);
   rig.stock("b", 10);
@@ -156,9 +157,9 @@ TEST_CASE("inventory: a cancel whose stock, or whose reservation, somebody holds
   const std::string held = GENERATE("SELECT FROM inventory WHERE sku = 'a' FOR UPDATE",
                                     "SELECT FROM reservations WHERE sku = 'a' FOR UPDATE");
   rig.database.run(held);
-  const auto votes =
-      rig.branch.vote(rig.branch.next_gid(), {operation_on(first->order_id, OperationKind::cancel),
-                                              operation_on(second->order_id, OperationKind::cancel)});
+  const auto votes = rig.branch.vote(rig.branch.next_gid(),
+                                     {operation_on(first->order_id, OperationKind::cancel),
+                                      operation_on(second->order_id, OperationKind::cancel)});
   CHECK(votes[0].answer == Answer::retry);
   CHECK_FALSE(votes[0].busy.empty());
   CHECK(votes[1].answer == Answer::yes);

@@ -258,11 +258,12 @@ TEST_CASE("completion_under_a_tombstone_is_told_and_never_taken_for_done") {
   auto log = test.make_log();
   const Gid gid = test.first_gid(*log, "c1");
   test.decide_all(*log, gid, group_of({"a"}));
-  REQUIRE(await(test.io, log->settle(owner_of(gid), next(gid))).value() ==
-          DecisionOutcome::abort);
-  CHECK(await(test.io, log->complete(owner_of(gid), {gid, next(gid)})).value() == std::vector<Gid>{next(gid)});
+  REQUIRE(await(test.io, log->settle(owner_of(gid), next(gid))).value() == DecisionOutcome::abort);
+  CHECK(await(test.io, log->complete(owner_of(gid), {gid, next(gid)})).value() ==
+        std::vector<Gid>{next(gid)});
   CHECK(await(test.io, log->decisions({gid})).value().at(0).complete);
-  REQUIRE(await(test.io, log->record_heuristic(owner_of(gid), next(gid), "order", "committed")).ok());
+  REQUIRE(
+      await(test.io, log->record_heuristic(owner_of(gid), next(gid), "order", "committed")).ok());
   const auto shown = await(test.io, log->list_decisions("heuristic", 10)).value();
   REQUIRE(shown.size() == 1);
   CHECK(shown[0].gid == next(gid));

@@ -190,7 +190,8 @@ TEST_CASE("claims_of_overlapping_keys_in_any_order_never_wait_and_no_key_is_had_
     REQUIRE(by_one.ok());
     REQUIRE(by_two.ok());
     for (std::size_t i = 0; i < 3; ++i) {
-      const Answer mine = by_one.value().votes[i].answer, other = by_two.value().votes[2 - i].answer;
+      const Answer mine = by_one.value().votes[i].answer,
+                   other = by_two.value().votes[2 - i].answer;
       CHECK((mine == Answer::yes) != (other == Answer::yes));
       CHECK((mine == Answer::yes || mine == Answer::retry));
     }

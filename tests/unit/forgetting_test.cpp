@@ -23,8 +23,7 @@ struct Forgetting {
   Health health{{"log", "order", "payment"}};
   CrashPoints crash;
   Metrics metrics;
-  Fences fences{
-      context.get_executor(), {&order, &payment}, log, health, [](const std::string&) {}};
+  Fences fences{context.get_executor(), {&order, &payment}, log, health, [](const std::string&) {}};
   Forgetter forgetter{
       context.get_executor(), {&order, &payment}, log, health, fences, crash, metrics, true};
 

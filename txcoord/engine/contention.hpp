@@ -2,7 +2,8 @@
 //
 // Skipping costs nobody anything while few rows are held; where two coordinators want the same few
 // products, whoever skips starves. Above a share of 30 % rows are waited for, boundedly
-// (contended_wait_max), for half a second; then skipping is tried again. Pure; the time is handed in.
+// (contended_wait_max), for half a second; then skipping is tried again. Pure; the time is handed
+// in.
 #pragma once
 
 #include <chrono>
@@ -19,8 +20,8 @@ class Contention {
     return now < waits_until_ ? LockMode::wait : LockMode::skip;
   }
 
-  // A group or a batch was judged under skip: of `operations`, so many did not get a row. Operations
-  // that probe a row known to be held are not counted.
+  // A group or a batch was judged under skip: of `operations`, so many did not get a row.
+  // Operations that probe a row known to be held are not counted.
   void judged(std::size_t operations, std::size_t set_aside, SteadyTime now) {
     if (operations == 0 || now < waits_until_) return;
     const double share = static_cast<double>(set_aside) / static_cast<double>(operations);

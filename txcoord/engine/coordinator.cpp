@@ -13,9 +13,9 @@
 namespace txcoord::engine {
 namespace {
 
-// Where rows are waited for beside another live coordinator, they are taken one voter after the other
-// in this order, the log last: no cycle of waits over databases is possible. Where they are skipped
-// nobody waits, and all are asked at once.
+// Where rows are waited for beside another live coordinator, they are taken one voter after the
+// other in this order, the log last: no cycle of waits over databases is possible. Where they are
+// skipped nobody waits, and all are asked at once.
 constexpr std::array<std::string_view, 4> lock_order{"order", "inventory", "payment", "shipping"};
 // Inventory's rows are the hottest: its locks go first.
 constexpr std::array<std::string_view, 4> commit_order{"inventory", "payment", "order", "shipping"};
@@ -61,12 +61,11 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
               settings.engine.queue_operations_max, settings.engine.conflict_retries_max}),
       driver_(io, participants_, log, health_, crash, metrics,
               std::chrono::milliseconds(settings.engine.vote_ms_max), make_hooks()),
-      recovery_(io, participants_, log, health_, fences_, forgetter_, crash, metrics,
-                std::chrono::milliseconds(settings.engine.recovery_interval_ms),
-                [this] { return active_gids(); },
-                [this](std::vector<std::string> suspects) {
-                  return take_over(std::move(suspects));
-                }),
+      recovery_(
+          io, participants_, log, health_, fences_, forgetter_, crash, metrics,
+          std::chrono::milliseconds(settings.engine.recovery_interval_ms),
+          [this] { return active_gids(); },
+          [this](std::vector<std::string> suspects) { return take_over(std::move(suspects)); }),
       sagas_(io, settings, participants_, saga_log, health_, fences_, crash, metrics,
              make_saga_hooks()),
       lease_ticker_(io),

@@ -21,8 +21,7 @@ constexpr std::size_t forgotten_at_once_max = 5000;
 
 Forgetter::Forgetter(asio::any_io_executor io, std::vector<Participant*> participants,
                      TransactionLog& log, Health& health, Fences& fences, CrashPoints& crash,
-                     Metrics& metrics,
-                     bool trim_witnesses)
+                     Metrics& metrics, bool trim_witnesses)
     : participants_(std::move(participants)),
       log_(log),
       health_(health),

@@ -31,9 +31,8 @@ bool OwnRows::must_wait(const protocol::Gid& gid, std::string_view participant) 
   const Holders& holders = entry->second;
   const auto mine = std::ranges::find(holders, gid, &Holder::gid);
   if (mine == holders.end()) return false;
-  return std::any_of(holders.begin(), mine, [&](const Holder& earlier) {
-    return !earlier.stuck && meet(*mine, earlier);
-  });
+  return std::any_of(holders.begin(), mine,
+                     [&](const Holder& earlier) { return !earlier.stuck && meet(*mine, earlier); });
 }
 
 boost::asio::awaitable<void> OwnRows::wait(protocol::Gid gid, std::string participant,

@@ -1,9 +1,9 @@
-// The rows that groups of this process hold, at each participant: the next group waits for them here,
-// in the process, and not in the database, where a vote skips whatever is held.
+// The rows that groups of this process hold, at each participant: the next group waits for them
+// here, in the process, and not in the database, where a vote skips whatever is held.
 //
-// A row is held from the vote on until its branch has ended there: committed, rolled back, released,
-// or given up to the sweep. A branch whose COMMIT PREPARED failed once waits for its database; nobody
-// waits for it here any more, its rows are then held like anybody's.
+// A row is held from the vote on until its branch has ended there: committed, rolled back,
+// released, or given up to the sweep. A branch whose COMMIT PREPARED failed once waits for its
+// database; nobody waits for it here any more, its rows are then held like anybody's.
 // Single-threaded. Bounds: the groups that are not finished; each wait has a deadline.
 #pragma once
 

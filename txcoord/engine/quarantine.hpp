@@ -1,11 +1,11 @@
 // Rows that somebody else holds, and the operations of ours that wait for one: kept apart, so that
 // they cost nobody else anything.
 //
-//   An operation that did not get its row is set aside and tried again, in another group. A row that
-//   was not to be had `strikes` times lately is quarantined: it rests, and what needs it waits here.
-//   After its rest one operation probes it, the oldest, and no more than `probes_max` rows are probed
-//   in one group: put back at the front of the queue, what waits would fill every group (seen).
-//   Whoever gets the row frees all that wait for it.
+//   An operation that did not get its row is set aside and tried again, in another group. A row
+//   that was not to be had `strikes` times lately is quarantined: it rests, and what needs it waits
+//   here. After its rest one operation probes it, the oldest, and no more than `probes_max` rows
+//   are probed in one group: put back at the front of the queue, what waits would fill every group
+//   (seen). Whoever gets the row frees all that wait for it.
 //
 // Bounds: `waiting_max` operations for one row, beyond it they are refused at once; each waits no
 // longer than its give_up_at; a row that nobody asked for lately is forgotten.

@@ -44,9 +44,9 @@ class Recovery {
 
   // `active` is asked for A, the gids active in this process, at the moment it is called.
   Recovery(asio::any_io_executor io, std::vector<Participant*> participants, TransactionLog& log,
-           Health& health, Fences& fences, Forgetter& forgetter, CrashPoints& crash, Metrics& metrics,
-           std::chrono::milliseconds interval, std::function<std::set<protocol::Gid>()> active,
-           TakeOver take_over);
+           Health& health, Fences& fences, Forgetter& forgetter, CrashPoints& crash,
+           Metrics& metrics, std::chrono::milliseconds interval,
+           std::function<std::set<protocol::Gid>()> active, TakeOver take_over);
 
   // Runs one participant's loop until stop(). `identity` must not change while any loop runs.
   asio::awaitable<void> run(Participant& participant, RecoveryIdentity identity);

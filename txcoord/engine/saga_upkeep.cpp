@@ -164,7 +164,7 @@ asio::awaitable<bool> Sagas::trim_some() {
   }
   auto forgetting = log_.trim(std::chrono::seconds(settings_.saga.keep_s));
   const auto forgotten = co_await std::move(forgetting);
-  co_return forgotten.ok() && all && ended.value().size() == trimmed_at_once_max;
+  co_return forgotten.ok() && all&& ended.value().size() == trimmed_at_once_max;
 }
 
 // Rules 4 and 5 of fences.hpp. All tries of the sagas that are to be trimmed were sent before these

@@ -20,8 +20,8 @@ struct Submission {
       : operation(std::move(what)), rows(row_keys(*operation)), changed(io) {}
 
   std::shared_ptr<const Operation> operation;
-  RowKeys rows;        // that it locks
-  bool probe = false;  // in its group to see whether a row is still held
+  RowKeys rows;          // that it locks
+  bool probe = false;    // in its group to see whether a row is still held
   std::string held_row;  // that it did not get the last time; empty: none
   SteadyTime submitted_at{};
   SteadyTime not_before{};  // a retried operation waits a little

@@ -14,7 +14,8 @@ using pg::Session;
 using pg::Statement;
 
 // One round trip. Whoever holds up a claim (a change of period, a key that a stranger's session is
-// writing) is waited for shortly: the caller halves its batch, and the others go on. The period is read by a statement of its own, after the lock is there.
+// writing) is waited for shortly: the caller halves its batch, and the others go on. The period is
+// read by a statement of its own, after the lock is there.
 constexpr const char* begin_and_lock_periods =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
     "SET LOCAL lock_timeout = 300;"

@@ -24,10 +24,10 @@ namespace txcoord::log_sql {
 // exclusively. PostgreSQL queues both in order of arrival.
 #define TXC_KEY_PERIOD_LOCK "hashtext('txc_key_period')"
 
-// Whether the key of a row `k` (scope, key) is claimed by no other open transaction; from then on it
-// is ours until this one ends. ON CONFLICT would wait for the other's end, and with it everything
-// that is claimed in one statement. The primary key alone decides who has the key: two keys with one
-// hash, or a version that does not ask, cost a wait or a second try.
+// Whether the key of a row `k` (scope, key) is claimed by no other open transaction; from then on
+// it is ours until this one ends. ON CONFLICT would wait for the other's end, and with it
+// everything that is claimed in one statement. The primary key alone decides who has the key: two
+// keys with one hash, or a version that does not ask, cost a wait or a second try.
 #define TXC_KEY_HASH "hashtextextended(k.key || chr(10) || k.scope, 0)"
 #define TXC_KEY_IS_FREE "pg_try_advisory_xact_lock(" TXC_KEY_HASH ")"
 // The start of a saga waits instead: an earlier try of the same start, whose answer was lost, may

@@ -201,8 +201,7 @@ std::vector<std::string> orders_of_correlation(Session& session,
 
 std::vector<std::string> ended_before(Session& session, const SagaOwner& owner,
                                       std::chrono::seconds age, std::size_t limit) {
-  return first_column(
-      session.exec(find_ended, age.count(), limit, owner.coordinator, owner.epoch));
+  return first_column(session.exec(find_ended, age.count(), limit, owner.coordinator, owner.epoch));
 }
 
 std::vector<std::string> owners_of_ended(Session& session, std::chrono::seconds age) {

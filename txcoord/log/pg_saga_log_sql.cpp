@@ -28,9 +28,12 @@ using pg::Statement;
 
 // The key, the instance and its first state for each saga whose key is free, in claim order.
 // Returns the ids of these.
-constexpr Statement claim_and_begin{"saga_start", R"(
+constexpr Statement claim_and_begin{
+    "saga_start",
+    R"(
 WITH asked AS MATERIALIZED (
-  SELECT k.*, )" TXC_TAKE_KEY R"( AS taken FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::uuid[], $10::text[],
+  SELECT k.*, )" TXC_TAKE_KEY
+    R"( AS taken FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::uuid[], $10::text[],
                        $11::text[], $12::boolean[], $13::text[], $14::text[], $15::text[],
                        $16::text[])
        WITH ORDINALITY AS k (scope, key, fingerprint, kind, order_id, correlation_id,
@@ -283,8 +286,7 @@ std::vector<SagaInstance> read_adopted(const pqxx::result& rows) {
 
 std::vector<SagaInstance> adopt(Session& session, const SagaOwner& owner, std::size_t limit) {
   const std::optional<std::string> any;
-  return read_adopted(
-      session.exec(adopt_orphans, owner.coordinator, owner.epoch, limit, any));
+  return read_adopted(session.exec(adopt_orphans, owner.coordinator, owner.epoch, limit, any));
 }
 
 std::vector<SagaInstance> adopt_these(Session& session, const SagaOwner& owner,

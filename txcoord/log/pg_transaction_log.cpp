@@ -83,10 +83,9 @@ class PgTransactionLog final : public TransactionLog {
   }
   Reply<std::vector<protocol::Gid>> complete(LogOwner owner,
                                              std::vector<protocol::Gid> gids) override {
-    return fenced(
-        [owner = std::move(owner), gids = std::move(gids)](pg::Session& session) {
-          return log_sql::complete(session, owner, gids);
-        });
+    return fenced([owner = std::move(owner), gids = std::move(gids)](pg::Session& session) {
+      return log_sql::complete(session, owner, gids);
+    });
   }
   Reply<Done> record_heuristic(LogOwner owner, protocol::Gid gid, std::string participant,
                                std::string detail) override {

@@ -21,8 +21,8 @@ using pg::Statement;
 // Rows carry what they mean if the group commits, so a group without refusals is not written twice.
 // ORDER BY: in claim order, whatever the plan. A key that another transaction is claiming is left
 // out (TXC_KEY_IS_FREE).
-constexpr Statement claim_keys{"log_claim_keys", "WITH asked AS MATERIALIZED (SELECT k.*, "
-TXC_KEY_IS_FREE R"( AS free
+constexpr Statement claim_keys{
+    "log_claim_keys", "WITH asked AS MATERIALIZED (SELECT k.*, " TXC_KEY_IS_FREE R"( AS free
   FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[])
        WITH ORDINALITY AS k (scope, key, fingerprint, kind, order_id, answer, n))
 INSERT INTO operations (period, scope, idempotency_key, fingerprint, kind, outcome, order_id, gid,
@@ -199,7 +199,8 @@ void decide(Session& session, const protocol::Gid& gid, const Operations& operat
     correct_rows(session, protocol::format(gid), operations, claimed, record);
     // I4: its COMMIT is the commit point. One string, so that nothing can come between the
     // fence and the commit; synchronous_commit again, should anybody have changed the session.
-    // What it waits for now is a raise of its epoch, which is over soon: not the claims' short wait.
+    // What it waits for now is a raise of its epoch, which is over soon: not the claims' short
+    // wait.
     std::string sql = "SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout TO DEFAULT;";
     if (record.commit) sql += insert_decision(session, gid, operations, record);
     sql += fence(session, gid.coordinator, gid.epoch);  // I11

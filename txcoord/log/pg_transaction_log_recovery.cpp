@@ -52,9 +52,9 @@ WHERE completed_at IS NULL AND outcome = 'commit' AND order_ids @> ARRAY[$1::uui
 ORDER BY decided_at)"};
 
 // In gid order: after a take-over two coordinators may complete the same decisions at once. A
-// tombstone is complete from its birth, so it would pass for done: it is told by its outcome. Nobody
-// else holds such a row for long: one that is held is given up soon, the others are completed
-// without it (forgetter.cpp).
+// tombstone is complete from its birth, so it would pass for done: it is told by its outcome.
+// Nobody else holds such a row for long: one that is held is given up soon, the others are
+// completed without it (forgetter.cpp).
 constexpr Statement complete_decisions{
     "log_complete_decisions",
     "WITH " TXC_HELD_AND(", set_config('lock_timeout', '100ms', true) AS patience") R"(,

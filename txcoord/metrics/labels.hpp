@@ -43,9 +43,8 @@ inline constexpr std::string_view step_labels[] = {
 inline constexpr std::string_view phase_labels[] = {"vote",   "judge", "prepare", "decide",
                                                     "commit", "abort", "step"};
 inline constexpr std::string_view cause_labels[] = {
-    "refused", "timeout",      "deadlock", "lock_timeout", "unavailable",
-    "fenced",  "key_conflict", "poison",   "not_applied",  "row_held",
-    "error"};
+    "refused",      "timeout", "deadlock",    "lock_timeout", "unavailable", "fenced",
+    "key_conflict", "poison",  "not_applied", "row_held",     "error"};
 inline constexpr std::string_view action_labels[] = {"commit", "rollback", "takeover", "heuristic"};
 inline constexpr std::string_view method_labels[] = {"GET",   "HEAD",   "POST",   "PUT",
                                                      "PATCH", "DELETE", "OPTIONS"};

@@ -38,9 +38,9 @@ FailureKind kind_of(std::string_view sqlstate) {
   if (sqlstate == "25006" || sqlstate == "25P03" || sqlstate == "25P04")
     return FailureKind::unavailable;
   const std::string_view group = sqlstate.substr(0, 2);
-  // Values that no server takes (22, 23), an exception that somebody's trigger or check option raises
-  // (P0, 44), a row too large for its index (54): one of the operations causes it, whoever comes with
-  // it is innocent.
+  // Values that no server takes (22, 23), an exception that somebody's trigger or check option
+  // raises (P0, 44), a row too large for its index (54): one of the operations causes it, whoever
+  // comes with it is innocent.
   for (const char* of_one_operation : {"22", "23", "44", "54", "P0"})
     if (group == of_one_operation) return FailureKind::poison;
   if (group == "08" || group == "53" || sqlstate.starts_with("57P"))

@@ -11,8 +11,8 @@ enum class Answer : std::uint8_t {
   yes,
   no,         // a business refusal, with its reason
   duplicate,  // the log only: the key was claimed before; the stored answer counts
-  retry,      // it cannot be judged now (rows of a decided order are missing, or somebody else holds
-              // a row that it needs): judge later, record nothing
+  retry,  // it cannot be judged now (rows of a decided order are missing, or somebody else holds
+          // a row that it needs): judge later, record nothing
 };
 
 struct Vote {
