@@ -160,6 +160,7 @@ class LostSaga(RestoredLog):
         """The coordinator dies there, and the log is restored without the saga: its order's id."""
         self.coordinator.kill()
         self.coordinator.start(crash_at=f"{crash_at}:1")
+        self.client.close()  # the kept connection ended with the process before
         try:
             send(self.client, Memory(), request)
         except ConnectionLost:
