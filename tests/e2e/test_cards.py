@@ -99,7 +99,7 @@ class Cards(unittest.TestCase):
         coordinators = [self.stack.coordinator(name, settings).start() for name in ("c1", "c2")]
         shop = Shop(coordinators[0].port)
         for coordinator in coordinators:
-            coordinator.set_fault("payment", delay_ms=450)
+            coordinator.set_fault("payment", delay_ms=700)
         load = Load([c.port for c in coordinators], shop, 16, self.seed,
                     {"plain": 30, "declined": 50, "poor": 20}, modes={("saga", False): 80, ("saga", True): 20})
         expired = "SELECT 1 FROM orders WHERE reason = 'RESERVATION_EXPIRED' LIMIT 1"

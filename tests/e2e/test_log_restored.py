@@ -166,6 +166,7 @@ class LostSaga(RestoredLog):
         except ConnectionLost:
             pass
         wait_until(f"death at {crash_at}", lambda: not self.coordinator.alive(), 15)
+        self.client.close()  # where it was answered before the death
         self.stack.sessions_ended()
         self.restore()
         found = self.stack.databases["order"].query("SELECT order_id::text FROM orders WHERE correlation_id = %s",
