@@ -25,7 +25,8 @@ class Owner:
 
     def raise_to(self, epoch, incarnation="", **more):
         """What stands there then."""
-        return self.service.do("raise-fence", **self.members(epoch=epoch, incarnation=incarnation), **more)
+        answer = self.service.do("raise-fence", **self.members(epoch=epoch, incarnation=incarnation), **more)
+        return {name: answer.get(name) for name in self.members()}
 
     def step(self, step, saga, made, undoes=""):
         return {"gid": self.gid(), "step": step, "undoes": undoes, "must_succeed": False,

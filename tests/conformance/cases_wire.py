@@ -191,9 +191,9 @@ def missing_members(service, shop):
     for call, members in MEMBERS.items():
         whole = {"gid": service.gid(), "operations": [], "candidates": [], "survivors": [], "installation": "0" * 8,
                  "gids": [], "system_identifier": "1", "timeline": 1, "lsn": 1, "step": "step", "undoes": "",
-                 "must_succeed": False, "calls": [], "saga_ids": []}
+                 "must_succeed": False, "calls": [], "saga_ids": [], "after": "", "limit": 1}
         for member in members:
-            for wrong in ("missing", None, 17 if member not in ("timeline", "lsn") else "17", {"no": 1}):
+            for wrong in ("missing", None, 17 if member not in ("timeline", "lsn", "limit") else "17", {"no": 1}):
                 body = {name: whole[name] for name in whole if name != member}
                 if wrong != "missing":
                     body[member] = wrong
