@@ -98,7 +98,9 @@ def barriers_have_a_saga(state):
             steps[saga_id][service, step] = outcome
     for saga_id, found in steps.items():
         order_id = state.barrier_orders.get(saga_id)
-        over = "done" not in found.values() or found.get(("order", "fail")) == "done"
+        # One that confirmed its order has ended, whatever a later saga did to that order.
+        over = ("done" not in found.values() or found.get(("order", "fail")) == "done"
+                or found.get(("order", "confirm")) == "done")
         if order_id is not None:
             status = state.orders[order_id][0] if order_id in state.orders else None
             held = ([r for r in state.reservations[order_id] if r[2] == "RESERVED"]

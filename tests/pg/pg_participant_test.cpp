@@ -61,11 +61,18 @@ TEST_CASE("participant: judging again uses the locked rows and sends nothing", "
   CHECK(rig.branch.vote(gid, {big, one()})[1].answer == Answer::no);
   const auto votes = await(rig.io, rig.participant.judge(gid, {false, true})).value();
   CHECK(votes[1].answer == Answer::yes);
-  CHECK_FALSE(await(rig.io, rig.participant.judge(gid, {true})).ok());
-  CHECK_FALSE(await(rig.io, rig.participant.judge(gid_number(99), {true})).ok());
   REQUIRE(rig.branch.prepare(gid, {false, true}).ok());
   REQUIRE(rig.branch.commit(gid).ok());
   CHECK(rig.available() == "99");
+}
+
+TEST_CASE("participant: judging by the mask of another group, or a gid without a branch, fails",
+          "[participant]") {
+  Rig rig;
+  const auto gid = rig.branch.next_gid();
+  rig.branch.vote(gid, {one(), one()});
+  CHECK_FALSE(await(rig.io, rig.participant.judge(gid, {true})).ok());
+  CHECK_FALSE(await(rig.io, rig.participant.judge(gid_number(99), {true})).ok());
 }
 
 TEST_CASE("participant: release ends the branch, frees its locks and keeps the session",
