@@ -247,6 +247,7 @@ asio::awaitable<Result<Done>> CardSettlement::void_marked(Tried tried, Round& ro
   if (!claimed) co_return claimed.failure();
   const card_sql::Intents& marked = claimed.value();
   std::vector<std::string> keys;
+  keys.reserve(marked.gids.size());
   for (std::size_t i = 0; i < marked.gids.size(); ++i)
     keys.push_back(card_request_key(marked.gids[i], marked.payment_ids[i]));
   if (keys.empty()) co_return Done{};

@@ -106,9 +106,10 @@ DriverHooks Coordinator::make_hooks() {
   hooks.reply = [this](const GroupPtr& group) { reply(group); };
   hooks.applied = [this](const GroupPtr& group) { applied(group); };
   hooks.complete = [this](const GroupPtr& group) {
+    const auto ids = group->core.branches();
     std::vector<std::string> branches;
-    for (const auto id : group->core.branches())
-      branches.push_back(group->core.plan().participants[id]);
+    branches.reserve(ids.size());
+    for (const auto id : ids) branches.push_back(group->core.plan().participants[id]);
     forgetter_.applied(group->gid, std::move(branches));
   };
   hooks.sweep = [this](std::string_view participant) { recovery_.kick(participant); };

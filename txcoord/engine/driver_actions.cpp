@@ -263,6 +263,7 @@ asio::awaitable<Result<protocol::MissingBranch>> Driver::judge_missing_row(Group
                  {{"gid", std::string_view(group->text)}, {"log_went_back", went_back}});
   DecisionRecord record = record_of(*group, true);
   std::vector<std::string> order_ids;
+  order_ids.reserve(record.confirmed.size());
   for (const auto index : record.confirmed) order_ids.push_back(group->operations[index]->order_id);
   auto writing = log_.write_decision_again(owner_of(*group), group->gid, record.participants,
                                            std::move(order_ids));

@@ -250,6 +250,7 @@ asio::awaitable<void> LostSagas::look_again() {
   look_again_after_.clear();
   if (sagas.value().size() == looked_again_max) look_again_after_ = sagas.value().back().saga_id;
   std::vector<std::string> ids;
+  ids.reserve(sagas.value().size());
   for (const LostSaga& saga : sagas.value()) ids.push_back(saga.saga_id);
   auto asking = log_.unknown(ids);
   const auto unknown = co_await std::move(asking);
