@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # ./run check [part...]: format, shell, layers, tidy, asan, tsan, long (all of them without arguments);
 # live and dashboards, which need Prometheus and npm, only where they are named.
+# TXC_CHECK_MINUTES=N begins no further part after N minutes, and says which parts were not run.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -107,10 +108,23 @@ check_live() {
 check_dashboards() { TXC_NPM=1 check_python dashboards tests/monitoring/grafana_schema.py; }
 
 parts=("$@")
-((${#parts[@]})) || parts=(format shell layers tidy asan tsan long)
+((${#parts[@]})) || parts=(format shell layers tidy long asan tsan)
 for part in "${parts[@]}"; do
     [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy asan tsan long live dashboards)"
 done
 deps_ensure build check
-for part in "${parts[@]}"; do "check_$part"; done
-say "check: ${parts[*]}: all passed"
+run_parts() {
+    local minutes="${TXC_CHECK_MINUTES:-}" part started passed=() left=()
+    [[ "$minutes" =~ ^[0-9]*$ ]] || usage_error "TXC_CHECK_MINUTES is a whole number of minutes, not '$minutes'"
+    for part in "${parts[@]}"; do
+        if [[ -n "$minutes" ]] && ((SECONDS >= 10#$minutes * 60)); then left+=("$part"); continue; fi
+        started=$SECONDS
+        "check_$part"
+        say "check: $part: passed in $((SECONDS - started)) s"
+        passed+=("$part")
+    done
+    ((${#passed[@]} == 0)) || say "check: ${passed[*]}: all passed"
+    ((${#left[@]} == 0)) || say "check: NOT RUN, the $minutes minutes were used: ./run check ${left[*]}"
+}
+
+run_parts
