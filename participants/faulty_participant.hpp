@@ -8,8 +8,7 @@
 //  - A refusal by a saga's step goes through the step's barrier (StepCall::refuse_as): an earlier
 //    try that was done, its answer lost, stays done.
 // judge and release send nothing and are never hit. Housekeeping (list, witness, trims, fences,
-// gauges) is
-// hit by `down` alone.
+// gauges) is hit by `down` alone.
 #pragma once
 
 #include <cstdint>

@@ -24,8 +24,8 @@ std::size_t rows_max(Tried tried) {
   return tried == Tried::never ? round_rows_max : tried_rows_max;
 }
 
-// The state that an errand is for, or one that it can no longer leave. Anything else may become
-// one.
+// The state that an errand is for, or one that it can no longer leave. Any other state may still
+// become one of these.
 bool is_final(CardState state, std::string_view action) {
   return state != CardState::authorized && (action == capture || state != CardState::captured);
 }

@@ -15,9 +15,9 @@
 //  1. What the processor is told is put aside first, durably and with a pause that doubles
 //     (claim_errands). If no answer comes, whatever the reason, others go before it.
 //  2. A call that fails is repeated in halves: one authorisation that fails stands alone then.
-//  3. The processor's answer is kept at once, without the wallet; from then on it is not told
-//  again.
-//     Only recording it needs the wallet, and errands of a wallet that is held take no place.
+//  3. The processor's answer is kept at once, without the wallet; from then on it is not
+//     told again. Only recording it needs the wallet, and errands of a wallet that is held take no
+//     place.
 //  4. An answer that contradicts the payment is not repeated: it is shown as needing a person.
 // So what a payment says is what the processor answered, not what we meant it to do.
 #pragma once

@@ -16,9 +16,9 @@
 //   6. An order that the log does not know (another installation's, or older than the keys kept)
 //      can move unseen: it must look wrong in the same way for orphan_age_max, the time in which
 //      whoever works on it has to be done (I7).
-//   7. Of an order whose saga is open, only the saga is judged (I8): is anybody at work on it, or
-//   is
-//      it shown as stuck? One that stands still must do so for saga_silence_max before our eyes.
+//   7. Of an order whose saga is open, only the saga is judged (I8): is anybody at work on it,
+//      or is it shown as stuck? One that stands still must do so for saga_silence_max before our
+//      eyes.
 #pragma once
 
 #include <chrono>

@@ -25,8 +25,7 @@ inline bool may_lie_with_one(const Failure& failure) {
     case FailureKind::deadlock:
     case FailureKind::busy:
     case FailureKind::not_found: return true;
-    // 57014: a statement ran too long. Our own deadline, without an SQLSTATE, is the database's
-    // silence.
+    // 57014: a statement ran too long. Our own deadline has no SQLSTATE: the database was silent.
     case FailureKind::timeout: return !failure.sqlstate.empty();
     case FailureKind::unavailable:
     case FailureKind::fenced: return false;

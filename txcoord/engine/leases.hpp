@@ -9,11 +9,11 @@
 //   2. A round is seen only if this process's own renewal was acknowledged in it, and the log is
 //      read after that in the same session. So at each round the log could be written: the other
 //      could have renewed too. A log that can be read and not written gives no round.
-//   3. Between two rounds may lie a quarter of a lease at most. More is a gap (the log was away,
-//   this
-//      process was stopped), and all that was watched before it is forgotten. So is it when the
-//      system identifier or the timeline is another one. A healthy coordinator tries to renew far
-//      more often than that, so after each gap it shows life before a whole lease has been watched.
+//   3. Between two rounds may lie a quarter of a lease at most. More is a gap (the log was
+//      away, this process was stopped), and all that was watched before it is forgotten. So is it
+//      when the system identifier or the timeline is another one. A healthy coordinator tries to
+//      renew far more often than that, so after each gap it shows life before a whole lease has
+//      been watched.
 //   4. Any change is life: of renewals, of expires_at (an older coordinator changes that alone), of
 //      the epoch (it started, or somebody else took it over). Each of ours grows `renewals`, so
 //      what was given back and taken again never looks like what it was.

@@ -6,10 +6,9 @@
 //  1. A row of (this coordinator, its epoch) is made by a start of ours, or given to us by an
 //     adoption of ours: the fence refuses anybody else (pg_saga_log_sql.cpp).
 //  2. A saga stands in running_ from before its start is sent until its end is acknowledged:
-//  begin()
-//     puts it there, forget() takes it away. Adopted ones stand there from the handler that reads
-//     the adoption's answer; adopting and looking take turns in one loop, so no adoption is under
-//     way while we look, but one whose answer was lost.
+//     begin() puts it there, forget() takes it away. Adopted ones stand there from the handler that
+//     reads the adoption's answer; adopting and looking take turns in one loop, so no adoption is
+//     under way while we look, but one whose answer was lost.
 //  3. The look reads the log after it has begun to note who leaves running_. So for a row that is
 //     unfinished in what was read there are three cases: its saga stands in running_ now; or it
 //     left since the look began, and perhaps ended after the log was read; or it stood there at no
@@ -19,9 +18,8 @@
 //     look is found by the next. An adoption too. A state that lands late moves a saga forward only
 //     (its progress), and whoever goes on from the state before does again what it had done, under
 //     the same barriers.
-//  5. The rows are read again, as ours and unfinished, under the fence, before anything is done;
-//  and
-//     what left running_ until then is left alone. No id can enter running_ meanwhile: ids are
+//  5. The rows are read again, as ours and unfinished, under the fence, before anything is done.
+//     What left running_ until then is left alone. No id can enter running_ meanwhile: ids are
 //     fresh, but for the adopted ones (2).
 // Young rows are left to the next round: nearly all of them are at work. Nothing above needs that.
 //
