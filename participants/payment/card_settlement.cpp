@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "participants/payment/payment_branch.hpp"
+#include "txcoord/base/halves.hpp"
 #include "txcoord/base/logging.hpp"
 
 namespace txcoord {
@@ -181,7 +182,7 @@ asio::awaitable<Result<Done>> CardSettlement::record_answered(Round& round) {
   if (!listed.value().empty()) parts.push_back(std::move(listed).value());
   unsigned failures_left = failures_in_round_max;
   while (!parts.empty() && failures_left > 0) {
-    const std::vector<std::int64_t> entries = std::move(parts.back());
+    std::vector<std::int64_t> entries = std::move(parts.back());
     parts.pop_back();
     auto recording = on_database(
         [entries](pg::Session& session) { return card_sql::record_errands(session, entries); });
@@ -204,9 +205,9 @@ asio::awaitable<Result<Done>> CardSettlement::record_answered(Round& round) {
       co_await std::move(putting);
       continue;
     }
-    const auto middle = entries.begin() + static_cast<std::ptrdiff_t>(entries.size() / 2);
-    parts.emplace_back(middle, entries.end());
-    parts.emplace_back(entries.begin(), middle);
+    auto [first, second] = halves(std::move(entries));
+    parts.push_back(std::move(second));
+    parts.push_back(std::move(first));
   }
   co_return outcome;
 }

@@ -9,7 +9,7 @@ import argparse
 import statistics
 import sys
 
-from many_orders import PRODUCTS, finish_wrk, harness, load_rows, start_wrk, write_report
+from many_orders import PRODUCTS, finish_wrk, harness, in_turns, load_rows, start_wrk, write_report
 
 SHAPES = ("one process", "services apart")
 
@@ -54,14 +54,6 @@ class Bench:
             process.wait_exit(30)
         return found
 
-    def run(self):
-        rounds = []
-        for number in range(self.options.rounds):
-            print(f"bench: round {number + 1} of {self.options.rounds}", file=sys.stderr, flush=True)
-            order = SHAPES if number % 2 == 0 else SHAPES[::-1]  # neither is always the first
-            rounds.append({shape: self.measure(shape) for shape in order})
-        return rounds
-
 
 def table(rounds):
     def median(value):
@@ -82,7 +74,7 @@ def main():
     options = arguments()
     bench = Bench(options)
     try:
-        rounds = bench.run()
+        rounds = in_turns(options.rounds, SHAPES, bench.measure)
         report = bench.stack.run("audit", bench.coordinators["one process"])
     finally:
         bench.stack.close()

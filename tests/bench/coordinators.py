@@ -10,7 +10,7 @@ import argparse
 import statistics
 import sys
 
-from many_orders import PRODUCTS, finish_wrk, harness, load_rows, start_wrk, write_report
+from many_orders import PRODUCTS, finish_wrk, harness, in_turns, load_rows, start_wrk, write_report
 
 WAYS = ("alone", "beside an idle one", "both loaded")
 
@@ -54,14 +54,6 @@ class Bench:
             process.wait_exit(30)
         return found
 
-    def run(self):
-        rounds = []
-        for number in range(self.options.rounds):
-            print(f"bench: round {number + 1} of {self.options.rounds}", file=sys.stderr, flush=True)
-            order = WAYS if number % 2 == 0 else WAYS[::-1]
-            rounds.append({way: self.measure(way) for way in order})
-        return rounds
-
 
 def table(rounds):
     lines = ["| orders/s, and the ratio to alone within each round | " + " | ".join(WAYS) + " |",
@@ -80,7 +72,7 @@ def main():
     options = arguments()
     bench = Bench(options)
     try:
-        rounds = bench.run()
+        rounds = in_turns(options.rounds, WAYS, bench.measure)
         report = bench.stack.run("audit", bench.pair[0])
     finally:
         bench.stack.close()

@@ -62,6 +62,15 @@ def finish_wrk(wrk):
             "p99_ms": result["p99_ms"]}
 
 
+def in_turns(count, ways, measure):
+    """[{way: measure(way)} for each of `count` rounds]; no way is always the first."""
+    rounds = []
+    for number in range(count):
+        print(f"bench: round {number + 1} of {count}", file=sys.stderr, flush=True)
+        rounds.append({way: measure(way) for way in (ways if number % 2 == 0 else ways[::-1])})
+    return rounds
+
+
 def write_report(options, **results):
     """The file that TXC_REPORT names: the options and every single measurement."""
     pathlib.Path(os.environ["TXC_REPORT"]).write_text(

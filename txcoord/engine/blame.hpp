@@ -3,12 +3,10 @@
 // and the others go on without it.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <iterator>
-#include <utility>
 
 #include "txcoord/base/failure.hpp"
+#include "txcoord/base/halves.hpp"
 
 namespace txcoord::engine {
 
@@ -31,15 +29,6 @@ inline bool may_lie_with_one(const Failure& failure) {
     case FailureKind::fenced: return false;
   }
   return false;
-}
-
-// Precondition: more than one in it. Neither half is empty.
-template <class Batch>
-std::pair<Batch, Batch> halves(Batch batch) {
-  const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(batch.size() / 2);
-  Batch second(std::make_move_iterator(middle), std::make_move_iterator(batch.end()));
-  batch.erase(middle, batch.end());
-  return {std::move(batch), std::move(second)};
 }
 
 }  // namespace txcoord::engine

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "txcoord/base/halves.hpp"
 #include "txcoord/base/logging.hpp"
 #include "txcoord/base/time.hpp"
 
@@ -167,10 +168,10 @@ void Driver::resubmit(const GroupPtr& group, ActionKind how) {
     again.refuse_alone = true;
     return hooks_.resubmit(std::move(again));
   }
-  const auto middle = again.members.begin() + static_cast<std::ptrdiff_t>(again.members.size() / 2);
+  auto [first, rest] = halves(std::move(again.members));
   GroupRequest second = again;
-  second.members.assign(middle, again.members.end());
-  again.members.erase(middle, again.members.end());
+  again.members = std::move(first);
+  second.members = std::move(rest);
   hooks_.resubmit(std::move(again));
   hooks_.resubmit(std::move(second));
 }

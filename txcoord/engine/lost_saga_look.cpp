@@ -2,7 +2,9 @@
 #include <algorithm>
 
 #include "txcoord/base/logging.hpp"
+#include "txcoord/engine/health.hpp"
 #include "txcoord/engine/lost_sagas.hpp"
+#include "txcoord/engine/words.hpp"
 #include "txcoord/log/saga_payload.hpp"
 #include "txcoord/protocol/saga_plans.hpp"
 
@@ -11,12 +13,6 @@ namespace {
 
 bool taken(const PaymentView& payment) {
   return payment.status == "CAPTURED" || payment.status == "AUTHORIZED";
-}
-
-Failure named(std::string_view at, const Failure& failure) {
-  Failure told = failure;
-  told.message = std::string(at) + ": " + failure.message;
-  return told;
 }
 
 std::string stock_of(const std::vector<ReservationView>& reservations) {
@@ -199,13 +195,13 @@ asio::awaitable<Result<bool>> LostSagas::examine(std::string saga_id, std::strin
   if (!verdict.lost && !nameless) {
     auto going = log_.gone(saga_id);
     const auto gone = co_await std::move(going);
-    if (!gone) co_return named("log", gone.failure());
+    if (!gone) co_return named(log_name, gone.failure());
     co_return false;
   }
   const LostSaga saga = described(saga_id, order_id, rows.value(), verdict);
   auto putting = log_.put(saga);
   const auto is_new = co_await std::move(putting);
-  if (!is_new) co_return named("log", is_new.failure());
+  if (!is_new) co_return named(log_name, is_new.failure());
   if (is_new.value()) {
     const std::string risk = at_risk(saga);
     logging::error("the log has lost a saga: it needs a person",
@@ -221,7 +217,7 @@ asio::awaitable<LostResolution> LostSagas::resolve(std::string saga_id, LostActi
                                                    std::string key) {
   auto finding = log_.find(saga_id);
   const auto known = co_await std::move(finding);
-  if (!known) co_return failed(named("log", known.failure()));
+  if (!known) co_return failed(named(log_name, known.failure()));
   if (!known.value()) co_return refused(LostResolve::not_found, "no lost saga has this id");
   const LostSaga& before = *known.value();
   const std::string wanted(to_string(action));
@@ -272,7 +268,7 @@ asio::awaitable<LostResolution> LostSagas::resolve(std::string saga_id, LostActi
   SagaOwner owner{identity.coordinator, identity.epoch};
   auto writing = log_.resolve(std::move(owner), std::move(again));
   const auto begun = co_await std::move(writing);
-  if (!begun) co_return failed(named("log", begun.failure()));
+  if (!begun) co_return failed(named(log_name, begun.failure()));
   if (!begun.value())
     co_return refused(LostResolve::impossible, "somebody else has resolved it meanwhile", before);
   logging::warn("a lost saga is written into the log again",

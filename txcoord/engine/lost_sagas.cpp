@@ -5,6 +5,7 @@
 
 #include "txcoord/base/logging.hpp"
 #include "txcoord/engine/health.hpp"
+#include "txcoord/engine/words.hpp"
 
 namespace txcoord::engine {
 namespace {
@@ -16,12 +17,6 @@ constexpr std::chrono::milliseconds clock_every{500};
 constexpr std::size_t sagas_in_page = 500, orders_in_page = 200;
 constexpr std::size_t looked_again_max = 100;  // in one round
 constexpr seconds show_every{2}, shared_again{30}, retry_max{30};
-
-Failure named(std::string_view at, const Failure& failure) {
-  Failure told = failure;
-  told.message = std::string(at) + ": " + failure.message;
-  return told;
-}
 
 }  // namespace
 

@@ -37,4 +37,10 @@ inline std::string describe(std::string_view where, const Failure& failure) {
   return text;
 }
 
+// For the log file: the failure, and whose it is.
+inline Failure named(std::string_view where, Failure failure) {
+  failure.message.insert(0, std::string(where) + ": ");
+  return failure;
+}
+
 }  // namespace txcoord::engine
