@@ -37,19 +37,26 @@ bool OwnRows::must_wait(const protocol::Gid& gid, std::string_view participant) 
 
 boost::asio::awaitable<void> OwnRows::wait(protocol::Gid gid, std::string participant,
                                            SteadyTime until) {
+  if (!must_wait(gid, participant)) co_return;
+  boost::asio::steady_timer changed(io_, until);
+  waits_.insert(&changed);
   while (must_wait(gid, participant) && std::chrono::steady_clock::now() < until) {
-    changed_.expires_at(until);
     boost::system::error_code ignored;
     auto token = boost::asio::redirect_error(boost::asio::use_awaitable, ignored);
-    co_await changed_.async_wait(token);
+    co_await changed.async_wait(token);
   }
+  waits_.erase(&changed);
+}
+
+void OwnRows::wake_all() {
+  for (boost::asio::steady_timer* wait : waits_) wait->cancel();
 }
 
 void OwnRows::ended(const protocol::Gid& gid, std::string_view participant) {
   const auto entry = held_.find(participant);
   if (entry == held_.end()) return;
   if (std::erase_if(entry->second, [&](const Holder& holder) { return holder.gid == gid; }) > 0)
-    changed_.cancel();
+    wake_all();
 }
 
 void OwnRows::stuck(const protocol::Gid& gid, std::string_view participant) {
@@ -58,13 +65,13 @@ void OwnRows::stuck(const protocol::Gid& gid, std::string_view participant) {
   const auto holder = std::ranges::find(entry->second, gid, &Holder::gid);
   if (holder == entry->second.end() || holder->stuck) return;
   holder->stuck = true;
-  changed_.cancel();
+  wake_all();
 }
 
 void OwnRows::forget(const protocol::Gid& gid) {
   for (auto& [participant, holders] : held_)
     std::erase_if(holders, [&](const Holder& holder) { return holder.gid == gid; });
-  changed_.cancel();
+  wake_all();
 }
 
 }  // namespace txcoord::engine

@@ -11,9 +11,11 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "txcoord/engine/submission.hpp"
@@ -23,7 +25,7 @@ namespace txcoord::engine {
 
 class OwnRows {
  public:
-  explicit OwnRows(const boost::asio::any_io_executor& io) : changed_(io) {}
+  explicit OwnRows(boost::asio::any_io_executor io) : io_(std::move(io)) {}
 
   // What the group will lock there, before it votes. Groups wait for those that took before them.
   void take(const protocol::Gid& gid, std::string_view participant, const Submissions& members);
@@ -46,9 +48,13 @@ class OwnRows {
 
   static bool meet(const Holder& one, const Holder& other);
   bool must_wait(const protocol::Gid& gid, std::string_view participant) const;
+  void wake_all();
 
+  boost::asio::any_io_executor io_;
   std::map<std::string, Holders, std::less<>> held_;  // by participant
-  boost::asio::steady_timer changed_;                 // cancelled whenever a holder leaves
+  // One timer for each wait under way, cancelled whenever a holder leaves. Never a shared one: to
+  // set its time ends all waits on it, so that two of them would wake each other for ever (seen).
+  std::set<boost::asio::steady_timer*> waits_;
 };
 
 }  // namespace txcoord::engine
