@@ -1,7 +1,10 @@
 // What a vote knows, and how it judges: pure, and so tested without a database.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "participants/participant.hpp"
 #include "txcoord/protocol/vote.hpp"
@@ -32,7 +35,13 @@ protocol::Vote vote_yes();
 // A refusal; `final`: no other operation of the group can have caused it.
 protocol::Vote vote_no(std::string reason, std::string detail, bool final);
 protocol::Vote vote_retry(std::string detail);
-// Retry: somebody else holds this row, named as in row_keys.hpp.
-protocol::Vote vote_busy(std::string row_key);
+// Retry: somebody else holds this row, named as in row_keys.hpp; `holder` as in Vote::holder.
+protocol::Vote vote_busy(std::string row_key, std::string holder);
+
+// Rows that are there and that somebody else holds: by key, who holds them (their xmax, as text).
+using HeldRows = std::map<std::string, std::string>;
+// vote_busy() if the row is among them.
+std::optional<protocol::Vote> vote_if_held(const HeldRows& held, std::string_view participant,
+                                           const std::string& row);
 
 }  // namespace txcoord

@@ -108,18 +108,18 @@ bool all_make_rows(const Operations& operations, MadeIn made_in) {
 }
 
 // Which of the wanted rows are there, though they came back from the locks as no rows: somebody
-// else holds them. `existing` reads the ids that are there, without a lock.
+// else holds them. `existing` reads the ids that are there and their xmax, without a lock.
 template <class State>
-std::set<std::string> held_rows(pg::Session& session, const pg::Statement& existing,
-                                const std::vector<std::string>& wanted,
-                                const std::map<std::string, State>& locked) {
+HeldRows held_rows(pg::Session& session, const pg::Statement& existing,
+                   const std::vector<std::string>& wanted,
+                   const std::map<std::string, State>& locked) {
   std::vector<std::string> missing;
   for (const std::string& id : wanted)
     if (!locked.contains(id)) missing.push_back(id);
-  std::set<std::string> held;
+  HeldRows held;
   if (missing.empty()) return held;
   for (const pqxx::row& row : session.exec(existing, missing))
-    held.insert(row[0].as<std::string>());
+    held.emplace(row[0].as<std::string>(), row[1].as<std::string>());
   return held;
 }
 

@@ -1,6 +1,8 @@
 // See row_keys.hpp.
 #include "participants/row_keys.hpp"
 
+#include <algorithm>
+
 namespace txcoord {
 
 std::string row_key(std::string_view participant, std::string_view row) {
@@ -25,6 +27,12 @@ RowKeys row_keys(const Operation& operation) {
   rows.keys.push_back(row_key("shipping", operation.order_id));
   rows.others = operation.kind == OperationKind::cancel || operation.kind == OperationKind::ship;
   return rows;
+}
+
+bool locks_rows_at(const RowKeys& rows, std::string_view participant) {
+  if (rows.others && (participant == "inventory" || participant == "payment")) return true;
+  return std::ranges::any_of(rows.keys,
+                             [&](const auto& key) { return participant_of(key) == participant; });
 }
 
 }  // namespace txcoord

@@ -26,5 +26,7 @@ struct RowKeys {
 
 // The parent rows that the operation locks in a group, as far as it says itself.
 RowKeys row_keys(const Operation& operation);
+// Whether it locks rows there that others may hold. Rows that it makes are nobody else's.
+bool locks_rows_at(const RowKeys& rows, std::string_view participant);
 
 }  // namespace txcoord

@@ -29,7 +29,7 @@ constexpr pg::Statement lock_stock{"inventory_lock_stock", TXC_STOCK_IN_KEY_ORDE
 
 // Without a lock: what came back as no row and is there all the same is held by somebody else.
 constexpr pg::Statement existing_stock{"inventory_existing_stock", R"(
-  SELECT sku FROM inventory WHERE sku = ANY($1::text[]))"};
+  SELECT sku, xmax::text FROM inventory WHERE sku = ANY($1::text[]))"};
 
 // In the statement after the locks: a subselect beside them would read the snapshot from before.
 // The reservations are locked too: a person's session may hold one without its stock row, and
@@ -40,9 +40,9 @@ constexpr pg::Statement lock_reservations{"inventory_lock_reservations", R"(
       FROM reservations WHERE order_id = ANY($1::uuid[])
        FOR NO KEY UPDATE SKIP LOCKED
   )
-  SELECT order_id, reservation_id, sku, quantity, status, true AS locked FROM mine
+  SELECT order_id, reservation_id, sku, quantity, status, NULL AS holder FROM mine
   UNION ALL
-  SELECT r.order_id, r.reservation_id, r.sku, r.quantity, r.status, false
+  SELECT r.order_id, r.reservation_id, r.sku, r.quantity, r.status, r.xmax::text
     FROM reservations r
    WHERE r.order_id = ANY($1::uuid[])
      AND NOT EXISTS (SELECT FROM mine m WHERE m.reservation_id = r.reservation_id)
@@ -173,7 +173,7 @@ std::unique_ptr<LockedRows> InventoryBranch::lock(pg::Session& session,
   if (!skus.empty()) {
     const std::vector<std::string> missing(skus.begin(), skus.end());
     for (const auto& row : session.exec(existing_stock, missing))
-      rows->held.insert(row[0].as<std::string>());
+      rows->held.emplace(row[0].as<std::string>(), row[1].as<std::string>());
   }
   if (!moving.empty()) {
     for (const auto& row : session.exec(lock_reservations, moving)) {
@@ -181,7 +181,7 @@ std::unique_ptr<LockedRows> InventoryBranch::lock(pg::Session& session,
       rows->reservations[order].push_back({row[1].as<std::string>(), row[2].as<std::string>(),
                                            row[3].as<std::int64_t>(),
                                            reservation_status(row[4].view())});
-      if (!row[5].as<bool>()) rows->held_orders.insert(order);
+      if (!row[5].is_null()) rows->held_orders.emplace(order, row[5].as<std::string>());
     }
   }
   return rows;

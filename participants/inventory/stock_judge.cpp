@@ -8,8 +8,6 @@
 #include <set>
 #include <utility>
 
-#include "participants/row_keys.hpp"
-
 namespace txcoord {
 namespace {
 
@@ -49,7 +47,7 @@ class StockJudge {
     for (const OrderItem& item : order.items) {
       const auto row = rows_.stock.find(item.sku);
       if (row == rows_.stock.end()) {
-        if (rows_.held.contains(item.sku)) return vote_busy(row_key("inventory", item.sku));
+        if (auto held = vote_if_held(rows_.held, "inventory", item.sku)) return *std::move(held);
         return vote_no("UNKNOWN_SKU", item.sku, true);
       }
       if (row->second.unit_price != item.unit_price) {
@@ -79,11 +77,11 @@ class StockJudge {
     const auto found = rows_.reservations.find(operation.order_id);
     if (found == rows_.reservations.end())
       return vote_retry("no reservation of this order here yet");
-    if (rows_.held_orders.contains(operation.order_id))
-      return vote_busy(row_key("inventory", operation.order_id));
+    if (auto held = vote_if_held(rows_.held_orders, "inventory", operation.order_id))
+      return *std::move(held);
     for (const ReservationRow& reservation : found->second) {
-      if (rows_.held.contains(reservation.sku))
-        return vote_busy(row_key("inventory", reservation.sku));
+      if (auto held = vote_if_held(rows_.held, "inventory", reservation.sku))
+        return *std::move(held);
       // It came after the SKUs to lock were looked up: its stock row is not locked.
       if (!rows_.stock.contains(reservation.sku))
         return vote_retry("a reservation appeared during the vote");

@@ -30,7 +30,7 @@ class LockedStock final : public LockedRows {
   std::map<std::string, std::vector<ReservationRow>>
       reservations;  // by order_id, read after the locks
   // What is there and held by somebody else: stock by sku, reservations by order_id.
-  std::set<std::string> held, held_orders;
+  HeldRows held, held_orders;
 
   // Reasons, for the first item that has one: UNKNOWN_SKU, then PRICE_CHANGED, then OUT_OF_STOCK.
   protocol::Votes judge(const Operations& operations,

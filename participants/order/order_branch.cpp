@@ -24,7 +24,7 @@ constexpr pg::Statement lock_orders{"order_lock", TXC_ORDERS_IN_KEY_ORDER};
 
 // Without a lock: what came back as no row and is there all the same is held by somebody else.
 constexpr pg::Statement held_orders{"order_held", R"(
-  SELECT order_id FROM orders WHERE order_id = ANY ($1::uuid[]))"};
+  SELECT order_id, xmax::text FROM orders WHERE order_id = ANY ($1::uuid[]))"};
 
 // Nothing in these two waits: the ids are new, and made by us. The first is a group's: confirmed
 // at once, under one gid. The second is for sagas and accepted orders: PENDING, or FAILED at once.
@@ -190,7 +190,7 @@ class OrderLogic final : public BranchLogic {
       statuses.emplace(id, parse_order_status(row[1].view()));
       if (!row[2].is_null()) reasons.emplace(id, row[2].as<std::string>());
     }
-    std::set<std::string> held = held_rows(session, held_orders, wanted, statuses);
+    HeldRows held = held_rows(session, held_orders, wanted, statuses);
     return std::make_unique<LockedOrders>(std::move(statuses), std::move(reasons), std::move(held));
   }
 

@@ -5,8 +5,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "participants/row_keys.hpp"
-
 namespace txcoord {
 namespace {
 
@@ -58,7 +56,7 @@ protocol::Votes LockedOrders::judge(const Operations& operations,
   // Nothing of ours can refuse a new order: its ids are new, and it waits for nobody.
   const auto vote_made = [](const Operation&) { return vote_yes(); };
   const auto vote_missing = [this](const Operation& operation) {
-    if (held_.contains(operation.order_id)) return vote_busy(row_key("order", operation.order_id));
+    if (auto held = vote_if_held(held_, "order", operation.order_id)) return *std::move(held);
     // Accepted first: its row is there, or comes.
     if (operation.kind == OperationKind::place)
       return vote_retry("the accepted order is not here yet");

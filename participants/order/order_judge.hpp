@@ -25,8 +25,7 @@ class LockedOrders final : public LockedRows {
   // `reasons`: why they failed or were revoked, of those that were. `held`: those that are there
   // and that somebody else holds.
   explicit LockedOrders(std::map<std::string, OrderStatus> statuses,
-                        std::map<std::string, std::string> reasons = {},
-                        std::set<std::string> held = {})
+                        std::map<std::string, std::string> reasons = {}, HeldRows held = {})
       : statuses_(std::move(statuses)), reasons_(std::move(reasons)), held_(std::move(held)) {}
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;
@@ -39,7 +38,7 @@ class LockedOrders final : public LockedRows {
  private:
   std::map<std::string, OrderStatus> statuses_;  // by order_id
   std::map<std::string, std::string> reasons_;
-  std::set<std::string> held_;
+  HeldRows held_;
 };
 
 }  // namespace txcoord

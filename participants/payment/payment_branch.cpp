@@ -34,7 +34,7 @@ constexpr pg::Statement lock_wallets{"payment_lock_wallets", TXC_WALLETS_IN_KEY_
 
 // Without a lock: what came back as no row and is there all the same is held by somebody else.
 constexpr pg::Statement existing_wallets{"payment_existing_wallets", R"(
-  SELECT customer_id FROM wallets WHERE customer_id = ANY($1::text[]))"};
+  SELECT customer_id, xmax::text FROM wallets WHERE customer_id = ANY($1::text[]))"};
 
 // In the statement after the locks. Who changes a payment's status holds its wallet row; the
 // payments are locked too, since a person's session may hold one without its wallet.
@@ -44,10 +44,10 @@ constexpr pg::Statement lock_payments{"payment_lock_payments", R"(
       FROM payments WHERE order_id = ANY($1::uuid[])
        FOR NO KEY UPDATE SKIP LOCKED
   )
-  SELECT mine.*, true AS locked FROM mine
+  SELECT mine.*, NULL AS holder FROM mine
   UNION ALL
   SELECT p.order_id, p.payment_id, p.customer_id, p.provider_reference, p.payment_method, p.amount,
-         p.status, false
+         p.status, p.xmax::text
     FROM payments p
    WHERE p.order_id = ANY($1::uuid[])
      AND NOT EXISTS (SELECT FROM mine m WHERE m.payment_id = p.payment_id))"};
@@ -253,11 +253,12 @@ std::unique_ptr<LockedRows> PaymentBranch::lock(pg::Session& session, const Oper
   if (!customers.empty()) {
     const std::vector<std::string> missing(customers.begin(), customers.end());
     for (const auto& row : session.exec(existing_wallets, missing))
-      rows->held.insert(row[0].as<std::string>());
+      rows->held.emplace(row[0].as<std::string>(), row[1].as<std::string>());
   }
   if (!cancelled.empty()) {
     for (const auto& row : session.exec(lock_payments, cancelled)) {
-      if (!row[7].as<bool>()) rows->held_orders.insert(row[0].as<std::string>());
+      if (!row[7].is_null())
+        rows->held_orders.emplace(row[0].as<std::string>(), row[7].as<std::string>());
       PaymentRow payment;
       payment.payment_id = row[1].as<std::string>();
       payment.customer_id = row[2].as<std::string>();

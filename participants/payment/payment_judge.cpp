@@ -4,8 +4,6 @@
 #include <set>
 #include <stdexcept>
 
-#include "participants/row_keys.hpp"
-
 namespace txcoord {
 namespace {
 
@@ -52,7 +50,7 @@ class PaymentJudge {
   }
 
   protocol::Vote without_wallet(const std::string& customer_id) const {
-    if (rows_.held.contains(customer_id)) return vote_busy(row_key("payment", customer_id));
+    if (auto held = vote_if_held(rows_.held, "payment", customer_id)) return *std::move(held);
     return vote_no("UNKNOWN_CUSTOMER", "no such customer", true);
   }
 
@@ -76,10 +74,10 @@ class PaymentJudge {
   protocol::Vote cancel(const Operation& operation) {
     const auto payment = rows_.payments.find(operation.order_id);
     if (payment == rows_.payments.end()) return vote_retry("no payment of this order here yet");
-    if (rows_.held_orders.contains(operation.order_id))
-      return vote_busy(row_key("payment", operation.order_id));
-    if (rows_.held.contains(payment->second.customer_id))
-      return vote_busy(row_key("payment", payment->second.customer_id));
+    if (auto held = vote_if_held(rows_.held_orders, "payment", operation.order_id))
+      return *std::move(held);
+    if (auto held = vote_if_held(rows_.held, "payment", payment->second.customer_id))
+      return *std::move(held);
     // It came after the wallets to lock were looked up: its wallet row is not locked.
     if (!rows_.balances.contains(payment->second.customer_id)) {
       return vote_retry("a payment appeared during the vote");

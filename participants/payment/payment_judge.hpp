@@ -37,7 +37,7 @@ class LockedWallets final : public LockedRows {
   std::map<std::string, PaymentRow> payments;  // by order_id, read after the locks
   std::map<std::string, CardOutcome> cards;    // by payment_id, for the group's card orders
   // What is there and held by somebody else: wallets by customer_id, payments by order_id.
-  std::set<std::string> held, held_orders;
+  HeldRows held, held_orders;
 
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;

@@ -136,7 +136,7 @@ void write_votes(JsonWriter& out, const protocol::Votes& votes,
     if (i < order_ids.size()) out.field("order_id", order_ids[i]);
     out.field("answer", word_of(vote.answer, all(answers))).field("final", vote.final);
     out.field_if("reason", vote.reason).field_if("detail", vote.detail);
-    out.field_if("busy", vote.busy).end_object();
+    out.field_if("busy", vote.busy).field_if("holder", vote.holder).end_object();
   }
   out.end_array();
 }
@@ -148,7 +148,7 @@ protocol::Votes read_votes(const JsonReader& reader, const std::vector<std::stri
   for (const JsonReader& object : objects)
     votes.push_back({object.one_of("answer", all(answers)), object.flag("final"),
                      object.text_or_empty("reason"), object.text_or_empty("detail"),
-                     object.text_or_empty("busy")});
+                     object.text_or_empty("busy"), object.text_or_empty("holder")});
   return votes;
 }
 

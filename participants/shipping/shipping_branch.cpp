@@ -24,7 +24,7 @@ constexpr pg::Statement lock_shipments{"shipping_lock", TXC_SHIPMENTS_IN_KEY_ORD
 
 // Without a lock: what came back as no row and is there all the same is held by somebody else.
 constexpr pg::Statement held_shipments{"shipping_held", R"(
-  SELECT order_id FROM shipments WHERE order_id = ANY ($1::uuid[]))"};
+  SELECT order_id, xmax::text FROM shipments WHERE order_id = ANY ($1::uuid[]))"};
 
 // Nothing here waits: the three unique columns are made by us, one of each for an order.
 constexpr pg::Statement arrange_shipments{"shipping_arrange", R"(
@@ -105,7 +105,7 @@ class ShippingLogic final : public BranchLogic {
     for (const pqxx::row& row : session.exec(locking, wanted)) {
       statuses.emplace(row[0].as<std::string>(), parse_shipment_status(row[1].view()));
     }
-    std::set<std::string> held = held_rows(session, held_shipments, wanted, statuses);
+    HeldRows held = held_rows(session, held_shipments, wanted, statuses);
     return std::make_unique<LockedShipments>(std::move(statuses), std::move(held));
   }
 

@@ -5,7 +5,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "participants/row_keys.hpp"
 #include "participants/shipping/carrier.hpp"
 
 namespace txcoord {
@@ -79,8 +78,7 @@ protocol::Votes LockedShipments::judge(const Operations& operations,
   // Whether there is such an order is for the order service to say. Where it says yes and the
   // shipment is not here, its branch is decided and not applied yet (I9): judged later.
   const auto vote_missing = [this](const Operation& operation) {
-    if (held_.contains(operation.order_id))
-      return vote_busy(row_key("shipping", operation.order_id));
+    if (auto held = vote_if_held(held_, "shipping", operation.order_id)) return *std::move(held);
     return vote_retry("the order's shipment is not here yet");
   };
   auto votes = vote_on_moves(shipment_moves(), statuses_, operations, candidates, shipment_made_in,

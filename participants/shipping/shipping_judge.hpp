@@ -26,8 +26,7 @@ class LockedShipments final : public LockedRows {
  public:
   LockedShipments() = default;  // nothing locked: enough to judge a group that only places
   // `held`: those that are there and that somebody else holds.
-  explicit LockedShipments(std::map<std::string, ShipmentStatus> statuses,
-                           std::set<std::string> held = {})
+  explicit LockedShipments(std::map<std::string, ShipmentStatus> statuses, HeldRows held = {})
       : statuses_(std::move(statuses)), held_(std::move(held)) {}
   protocol::Votes judge(const Operations& operations,
                         const OperationMask& candidates) const override;
@@ -37,7 +36,7 @@ class LockedShipments final : public LockedRows {
 
  private:
   std::map<std::string, ShipmentStatus> statuses_;  // by order_id: one shipment an order
-  std::set<std::string> held_;
+  HeldRows held_;
 };
 
 }  // namespace txcoord

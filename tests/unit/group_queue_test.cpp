@@ -28,7 +28,7 @@ class Queue {
 
   // The orders of the next group, in order; empty if there is none.
   std::vector<std::string> next() {
-    auto request = queue.form(now);
+    auto request = queue.form(now, LockMode::skip);
     std::vector<std::string> orders;
     if (!request) return orders;
     for (const auto& member : request->members) orders.push_back(member->operation->order_id);

@@ -34,18 +34,19 @@ class Queue {
     return submission;
   }
   // The next group's keys; its orders are free again at once.
-  std::vector<std::string> next(bool probing = true) {
+  std::vector<std::string> next(LockMode mode = LockMode::skip) {
     std::vector<std::string> keys;
-    auto request = queue.form(now, probing);
+    auto request = queue.form(now, mode);
     if (!request) return keys;
     for (const auto& member : request->members) keys.push_back(member->operation->idempotency_key);
     queue.release_orders(request->members);
     return keys;
   }
   // Set aside as often as makes its row rest.
-  void quarantine(const SubmissionPtr& submission) {
+  void quarantine(const SubmissionPtr& submission, bool one_holder = true) {
     for (int i = 0; i < 3; ++i) {
-      REQUIRE(queue.set_aside(submission, held_row, now, false));
+      const std::string holder = one_holder ? "77" : std::to_string(i);
+      REQUIRE(queue.set_aside(submission, held_row, holder, now));
       now += milliseconds(5);
       if (i < 2) REQUIRE(next().size() == 1);
     }
@@ -67,7 +68,7 @@ TEST_CASE("an operation that is set aside comes again after a moment, behind wha
   Queue queue;
   const auto first = queue.add("a", "held");
   REQUIRE(queue.next() == Keys{"a"});
-  REQUIRE(queue.queue.set_aside(first, held_row, queue.now, false));
+  REQUIRE(queue.queue.set_aside(first, held_row, "77", queue.now));
   queue.add("b", "free");
   CHECK(queue.next() == Keys{"b"});
   queue.now += milliseconds(5);
@@ -86,7 +87,7 @@ TEST_CASE("a row that was held three times rests, and one operation probes it") 
   queue.now += milliseconds(100);
   queue.add("d", "free");
   CHECK(queue.next() == Keys{"a", "d"});  // the oldest probes, the others go on
-  REQUIRE(queue.queue.set_aside(first, held_row, queue.now, false));
+  REQUIRE(queue.queue.set_aside(first, held_row, "77", queue.now));
   CHECK(queue.next().empty());  // it rests anew
   queue.now += milliseconds(100);
   CHECK(queue.next() == Keys{"a"});
@@ -95,7 +96,7 @@ TEST_CASE("a row that was held three times rests, and one operation probes it") 
   CHECK(queue.queue.quarantine().empty());
 }
 
-TEST_CASE("no more than four rows are probed in one group, and none while rows are waited for") {
+TEST_CASE("no more than four rows are probed in one group, and what is stuck is not waited for") {
   Queue queue;
   std::vector<SubmissionPtr> all;
   for (int i = 0; i < 6; ++i) {
@@ -103,12 +104,72 @@ TEST_CASE("no more than four rows are probed in one group, and none while rows a
     all.push_back(queue.add("k" + n, "c" + n));
   }
   REQUIRE(queue.next().size() == 6);
-  for (const auto& submission : all)
-    REQUIRE(queue.queue.set_aside(submission, submission->rows.keys.back(), queue.now, true));
+  const auto held = [&] {
+    for (const auto& submission : all)
+      REQUIRE(queue.queue.set_aside(submission, submission->rows.keys.back(), "77", queue.now));
+    queue.now += milliseconds(80);
+  };
+  held();
+  REQUIRE(queue.next().size() == 6);
+  held();
+  REQUIRE(queue.next().size() == 6);
+  held();
   queue.now += milliseconds(100);
-  CHECK(queue.next(false).empty());
-  CHECK(queue.next() == Keys{"k0", "k1", "k2", "k3"});
-  CHECK(queue.next() == Keys{"k4", "k5"});
+  queue.add("free", "free");
+  // They probe in a group of their own, which skips.
+  const auto probing = queue.queue.form(queue.now, LockMode::wait);
+  REQUIRE(probing);
+  CHECK(probing->lock_mode == LockMode::skip);
+  CHECK(probing->members.size() == 4);
+  CHECK(queue.next() == Keys{"k4", "k5", "free"});
+}
+
+TEST_CASE("a row that goes from hand to hand is waited for with the others, not probed for ever") {
+  Queue queue;
+  const auto first = queue.add("a", "held");
+  REQUIRE(queue.next() == Keys{"a"});
+  queue.quarantine(first, false);
+  queue.add("b", "held");
+  queue.add("c", "free");
+  CHECK(queue.next() == Keys{"c"});
+  CHECK(queue.queue.quarantine().contended_since() == first->submitted_at);
+  SECTION("it is contended") { CHECK(queue.next(LockMode::wait) == Keys{"a", "b"}); }
+  SECTION("a voter that does not wait is not asked at once again") {
+    REQUIRE(queue.next(LockMode::wait) == Keys{"a", "b"});
+    REQUIRE(queue.queue.set_aside(first, held_row, "99", queue.now));
+    CHECK(queue.next(LockMode::wait).empty());
+    queue.now += milliseconds(5);
+    CHECK(queue.next(LockMode::wait) == Keys{"a"});
+  }
+  SECTION("one transaction has it for longer than a wait may last: it is stuck") {
+    for (int i = 0; i < 2; ++i) {
+      queue.now += milliseconds(100);
+      REQUIRE(queue.next() == Keys{"a"});
+      REQUIRE(queue.queue.set_aside(first, held_row, "88", queue.now));
+    }
+    queue.now += milliseconds(100);
+    REQUIRE(queue.next() == Keys{"a"});
+    REQUIRE(queue.queue.set_aside(first, held_row, "88", queue.now));
+    CHECK_FALSE(queue.queue.quarantine().contended_since());
+    CHECK(queue.next(LockMode::wait).empty());
+    queue.add("d", "free");
+    CHECK(queue.next(LockMode::wait) == Keys{"d"});
+  }
+}
+
+TEST_CASE("what waits for a contended row counts as set aside when the next group is judged") {
+  Queue queue;
+  const auto first = queue.add("a", "held");
+  REQUIRE(queue.next() == Keys{"a"});
+  queue.quarantine(first, false);
+  queue.add("b", "held");
+  CHECK(queue.next().empty());
+  queue.add("c", "held");
+  queue.add("d", "free");
+  const auto request = queue.queue.form(queue.now, LockMode::skip);
+  REQUIRE(request);
+  CHECK(request->members.size() == 1);
+  CHECK(request->parked == 2);
 }
 
 TEST_CASE("an eighth of the queue may wait for one row, what comes beyond is turned away") {
@@ -146,6 +207,30 @@ TEST_CASE("rows are waited for while many are held, for half a second") {
   CHECK(contention.mode(now + milliseconds(500)) == LockMode::skip);
 }
 
+TEST_CASE("rows are waited for twice as long while skipping fails again and again, up to 8 s") {
+  Contention contention;
+  auto now = std::chrono::steady_clock::now();
+  for (const int expected : {500, 1000, 2000, 4000, 8000, 8000}) {
+    for (int i = 0; i < 2; ++i) contention.judged(100, 100, now);
+    CHECK(contention.mode(now + milliseconds(expected - 1)) == LockMode::wait);
+    CHECK(contention.mode(now + milliseconds(expected)) == LockMode::skip);
+    now += milliseconds(expected + 100);
+  }
+  now += milliseconds(400);
+  for (int i = 0; i < 2; ++i) contention.judged(100, 100, now);
+  CHECK(contention.mode(now + milliseconds(500)) == LockMode::skip);
+}
+
+TEST_CASE("rows are waited for when one of ours has waited long for a contended one") {
+  Contention contention;
+  const auto now = std::chrono::steady_clock::now();
+  contention.waiting_for(milliseconds(300), now);
+  CHECK(contention.mode(now) == LockMode::skip);
+  contention.waiting_for(milliseconds(301), now);
+  CHECK(contention.mode(now) == LockMode::wait);
+  CHECK(contention.mode(now + milliseconds(500)) == LockMode::skip);
+}
+
 TEST_CASE("a group waits for its own rows where an earlier group has not ended, and nowhere else") {
   boost::asio::io_context io;
   OwnRows rows(io.get_executor());
@@ -174,6 +259,34 @@ TEST_CASE("a group waits for its own rows where an earlier group has not ended, 
   io.restart();
   io.poll();
   CHECK(second_waited);
+}
+
+TEST_CASE("groups that wait for their own rows do not wake each other") {
+  boost::asio::io_context io;
+  OwnRows rows(io.get_executor());
+  Queue queue;
+  const protocol::Gid first{"0123abcd", "c1", 1, "89abcdef", 1};
+  protocol::Gid second = first;
+  second.seq = 2;
+  int waiting = 2;
+  for (const char* participant : {"payment", "inventory"}) {
+    auto member = queue.add(participant, "one");
+    member->rows.keys = {"payment/one", "inventory/one"};
+    rows.take(first, participant, {member});
+    rows.take(second, participant, {member});
+    boost::asio::co_spawn(
+        io,
+        rows.wait(second, participant, std::chrono::steady_clock::now() + std::chrono::seconds(20)),
+        [&waiting](const std::exception_ptr&) { --waiting; });
+  }
+  std::size_t steps = 0;
+  while (steps < 1000 && io.poll_one() > 0) ++steps;
+  CHECK(steps < 1000);
+  CHECK(waiting == 2);
+  rows.forget(first);
+  io.restart();
+  io.poll();
+  CHECK(waiting == 0);
 }
 
 // --- the coordinator ---------------------------------------------------------------------------

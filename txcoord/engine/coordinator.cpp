@@ -172,8 +172,9 @@ bool Coordinator::may_form() const {
 void Coordinator::pump() {
   while (may_form()) {
     const auto now = std::chrono::steady_clock::now();
-    // A probe of a row that is held would be waited for by everybody in its group.
-    auto request = queue_.form(now, contention_.mode(now) == LockMode::skip);
+    if (const auto since = queue_.quarantine().contended_since())
+      contention_.waiting_for(now - *since, now);
+    auto request = queue_.form(now, contention_.mode(now));
     for (const auto& submission : queue_.take_turned_away()) answer_held(submission);
     if (!request) break;
     start_group(std::move(*request));
@@ -181,7 +182,7 @@ void Coordinator::pump() {
   metrics_.queue(queue_.size());
 }
 
-protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request, LockMode mode) const {
+protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request) const {
   protocol::GroupPlan plan;
   plan.operations = request.members.size();
   for (const Participant* participant : participants_) {
@@ -190,14 +191,7 @@ protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request, LockMode 
     for (const auto& member : request.members)
       touches.push_back(participant->touches(*member->operation));
   }
-  const auto voters = in_order(participants_, lock_order);
-  if (mode == LockMode::skip || (alone_ && settings_.engine.asking_groups_max == 1)) {
-    auto& everybody = plan.vote_stages.emplace_back(voters);
-    everybody.push_back(protocol::log_voter);
-  } else {
-    for (const auto id : voters) plan.vote_stages.push_back({id});
-    plan.vote_stages.push_back({protocol::log_voter});
-  }
+  plan.vote_stages = vote_stages(request);
   plan.commit_order = in_order(participants_, commit_order);
   plan.conflict_retries_left = request.conflict_retries_left;
   plan.refuse_alone = request.refuse_alone;
@@ -206,14 +200,35 @@ protocol::GroupPlan Coordinator::plan_for(const GroupRequest& request, LockMode 
   return plan;
 }
 
+// Everybody at once where nobody waits for a lock in the database. Else those who lock rows one
+// after the other, in one order for all coordinators, and with the last of them everybody else.
+std::vector<std::vector<protocol::ParticipantId>> Coordinator::vote_stages(
+    const GroupRequest& request) const {
+  const bool alone = alone_ && settings_.engine.asking_groups_max == 1;
+  const bool at_once = request.lock_mode == LockMode::skip || alone;
+  std::vector<std::vector<protocol::ParticipantId>> stages;
+  std::vector<protocol::ParticipantId> others{protocol::log_voter};
+  for (const auto id : in_order(participants_, lock_order)) {
+    const bool locks = std::ranges::any_of(request.members, [&](const SubmissionPtr& member) {
+      return locks_rows_at(member->rows, participants_[id]->name());
+    });
+    if (locks && !at_once) {
+      stages.push_back({id});
+    } else {
+      others.push_back(id);
+    }
+  }
+  if (stages.empty()) stages.emplace_back();
+  stages.back().insert(stages.back().end(), others.begin(), others.end());
+  return stages;
+}
+
 void Coordinator::start_group(GroupRequest request) {
   const protocol::Gid gid = next_gid();
-  const LockMode mode = contention_.mode(std::chrono::steady_clock::now());
-  auto plan = plan_for(request, mode);
+  auto plan = plan_for(request);
   auto group = std::make_shared<Group>(gid, std::move(request), std::move(plan));
   if (const auto& log = leases_.log())
     group->log_at_start = {log->system_identifier, log->timeline, log->lsn};
-  group->lock_mode = mode;
   metrics_.group(group->operations.size());
   gate_.insert(group);
   ++lanes_used_;
@@ -248,7 +263,7 @@ void Coordinator::reply(const GroupPtr& group) {
     const auto& member = group->request.members[i];
     const bool later = judged && verdicts[i].fate == protocol::Fate::retry;
     if (later && !verdicts[i].busy.empty()) {
-      set_aside(*group, member, verdicts[i].busy);
+      set_aside(member, verdicts[i]);
     } else if (!later || !queue_again(member, verdicts[i])) {
       answer(member, result_of(*group, i));
     }
@@ -258,7 +273,7 @@ void Coordinator::reply(const GroupPtr& group) {
 // Which rows the group did not get, and which it got: what waits for the latter comes next.
 void Coordinator::learn_held_rows(const Group& group) {
   const auto& verdicts = group.core.verdicts();
-  std::size_t asked = 0, held = 0;
+  std::size_t asked = group.request.parked, held = group.request.parked;
   for (std::size_t i = 0; i < verdicts.size(); ++i) {
     const bool busy = !verdicts[i].busy.empty();
     if (!busy && verdicts[i].fate != protocol::Fate::retry)
@@ -267,17 +282,17 @@ void Coordinator::learn_held_rows(const Group& group) {
     ++asked;
     if (busy) ++held;
   }
-  if (group.lock_mode == LockMode::skip)
+  if (group.request.lock_mode == LockMode::skip)
     contention_.judged(asked, held, std::chrono::steady_clock::now());
 }
 
 // Its claim is taken back with the group; its key stays in flight.
-void Coordinator::set_aside(const Group& group, const SubmissionPtr& submission,
-                            const std::string& row) {
+void Coordinator::set_aside(const SubmissionPtr& submission, const protocol::Verdict& verdict) {
   const auto now = std::chrono::steady_clock::now();
   metrics_.retry("row_held");
-  const bool waited = group.lock_mode == LockMode::wait;
-  if (now < submission->give_up_at && queue_.set_aside(submission, row, now, waited)) return;
+  if (now < submission->give_up_at &&
+      queue_.set_aside(submission, verdict.busy, verdict.holder, now))
+    return;
   answer_held(submission);
 }
 

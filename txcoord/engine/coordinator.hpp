@@ -87,7 +87,8 @@ class Coordinator final : public Engine {
   DriverHooks make_hooks();
   SagaHooks make_saga_hooks();
   protocol::Gid next_gid();
-  protocol::GroupPlan plan_for(const GroupRequest& request, LockMode mode) const;
+  protocol::GroupPlan plan_for(const GroupRequest& request) const;
+  std::vector<std::vector<protocol::ParticipantId>> vote_stages(const GroupRequest& request) const;
   std::optional<SubmitResult> refuse_at_door(const Operation& operation,
                                              const SubmitOptions& options) const;
   void enter(const SubmissionPtr& submission, const SubmitOptions& options);
@@ -105,7 +106,7 @@ class Coordinator final : public Engine {
   SubmitResult result_of(const Group& group, std::size_t index) const;
   bool services_apart() const;
   void learn_held_rows(const Group& group);
-  void set_aside(const Group& group, const SubmissionPtr& submission, const std::string& row);
+  void set_aside(const SubmissionPtr& submission, const protocol::Verdict& verdict);
   void answer_held(const SubmissionPtr& submission);
   bool queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict);
   void answer(const SubmissionPtr& submission, SubmitResult result);

@@ -48,7 +48,6 @@ struct Group {
   bool holds_gate = true;  // the next group may not ask for locks yet
   bool holds_lane = true;  // counts against the lanes
   bool resubmitted = false;
-  LockMode lock_mode = LockMode::skip;
 };
 using GroupPtr = std::shared_ptr<Group>;
 

@@ -81,7 +81,7 @@ asio::awaitable<void> Driver::vote(GroupPtr group, ParticipantId id) {
   const SteadyTime until = std::chrono::steady_clock::now() + vote_max_;
   auto waiting = own_rows_.wait(group->gid, std::string(name), until);
   co_await std::move(waiting);
-  auto work = participant(id).vote(group->gid, group->operations, group->lock_mode);
+  auto work = participant(id).vote(group->gid, group->operations, group->request.lock_mode);
   auto reply = co_await std::move(work);
   if (!reply) {
     health_.failed(name, reply.failure(), group->operations.size());

@@ -55,26 +55,37 @@ bool GroupQueue::joins(const SubmissionPtr& next, Forming& forming, SteadyTime n
   return true;
 }
 
-std::optional<GroupRequest> GroupQueue::form(SteadyTime now, bool probing) {
+// Takes what may probe its row into the group; returns those that may not join one now.
+Submissions GroupQueue::probe(Forming& forming, SteadyTime now) {
+  Submissions left;
+  for (SubmissionPtr& probing : quarantine_.probes(now)) {
+    probing->probe = true;
+    if (!joins(probing, forming, now)) left.push_back(std::move(probing));
+  }
+  return left;
+}
+
+std::optional<GroupRequest> GroupQueue::form(SteadyTime now, LockMode mode) {
   const auto due = std::ranges::find_if(
       again_, [now](const GroupRequest& group) { return group.not_before <= now; });
   if (due != again_.end()) {
     GroupRequest request = std::move(*due);
     again_.erase(due);
     resubmitted_ -= request.members.size();
+    request.lock_mode = mode;
     return request;
   }
 
   Forming forming;
   forming.request.conflict_retries_left = limits_.conflict_retries;
-  std::deque<SubmissionPtr> left;
-  if (probing) {
-    for (SubmissionPtr& probe : quarantine_.probes(now)) {
-      probe->probe = true;
-      if (!joins(probe, forming, now)) left.push_back(std::move(probe));
-    }
-  }
+  if (mode == LockMode::wait) put_first(quarantine_.free_contended());
+  Submissions left = probe(forming, now);
   const Submissions& members = forming.request.members;
+  if (mode == LockMode::wait && !members.empty()) {
+    put_first(std::move(left));
+    return std::move(forming.request);
+  }
+  forming.request.lock_mode = mode;
   while (!queue_.empty() && members.size() < limits_.operations_max) {
     // One operation always fits, however many rows it has.
     const std::size_t more = rows_of(*queue_.front()->operation);
@@ -82,35 +93,40 @@ std::optional<GroupRequest> GroupQueue::form(SteadyTime now, bool probing) {
     SubmissionPtr next = std::move(queue_.front());
     queue_.pop_front();
     next->probe = false;
-    if (const auto row = quarantine_.blocked_by(*next)) {
+    if (const auto row = quarantine_.blocked_by(*next, mode)) {
       // What comes after it on its order waits for it.
       forming.passed_over.insert(next->operation->order_id);
+      if (!quarantine_.stuck(*row)) ++parked_;
       if (!quarantine_.park(*row, next)) turned_away_.push_back(std::move(next));
     } else if (!joins(next, forming, now)) {
       left.push_back(std::move(next));
     }
   }
-  queue_.insert(queue_.begin(), std::make_move_iterator(left.begin()),
-                std::make_move_iterator(left.end()));
+  put_first(std::move(left));
   if (members.empty()) return std::nullopt;
+  forming.request.parked = std::exchange(parked_, 0);
   return std::move(forming.request);
 }
 
-bool GroupQueue::set_aside(SubmissionPtr submission, const std::string& row, SteadyTime now,
-                           bool waited) {
+bool GroupQueue::set_aside(SubmissionPtr submission, const std::string& row,
+                           const std::string& holder, SteadyTime now) {
   submission->held_row = row;
-  // A probe says what is known already.
-  if (quarantine_.struck(row, now, waited || submission->probe))
-    return quarantine_.park(row, std::move(submission));
+  // Also where its row is about to be waited for: not every voter waits.
   submission->not_before = now + set_aside_pause;
+  // A probe says what is known already.
+  if (quarantine_.struck(row, holder, now, submission->probe))
+    return quarantine_.park(row, std::move(submission));
   queue_.push_back(std::move(submission));
   return true;
 }
 
 void GroupQueue::obtained(const Submission& submission) {
-  Submissions freed = quarantine_.obtained(submission);
-  queue_.insert(queue_.begin(), std::make_move_iterator(freed.begin()),
-                std::make_move_iterator(freed.end()));
+  put_first(quarantine_.obtained(submission));
+}
+
+void GroupQueue::put_first(Submissions submissions) {
+  queue_.insert(queue_.begin(), std::make_move_iterator(submissions.begin()),
+                std::make_move_iterator(submissions.end()));
 }
 
 void GroupQueue::release_orders(const Submissions& members) {

@@ -27,6 +27,8 @@ struct GroupRequest {
   Submissions members;
   std::uint32_t conflict_retries_left = 0;
   bool refuse_alone = false;  // a lone operation that no database takes
+  LockMode lock_mode = LockMode::skip;
+  std::size_t parked = 0;  // operations that came since the last group and wait for contended rows
   SteadyTime not_before{};
 };
 
@@ -47,12 +49,15 @@ class GroupQueue {
   // A group that goes again as it is, before everything that is queued. Its orders stay busy.
   void resubmit(GroupRequest request);
 
-  // The next group, or nothing that may go now. Its orders become busy. `probing`: rows that have
-  // rested may be tried.
-  std::optional<GroupRequest> form(SteadyTime now, bool probing = true);
+  // The next group, or nothing that may go now. Its orders become busy. Quarantined rows that have
+  // rested are probed: under skip beside everything else; under wait in a group of their own, which
+  // skips, for everybody else in the group would wait for them. Under wait, rows that are only
+  // contended are waited for with the others.
+  std::optional<GroupRequest> form(SteadyTime now, LockMode mode);
   // It did not get this row: it comes again a little later, or waits until the row is free.
-  // `waited`: it was waited for. False: too many wait for that row; it is not in the queue.
-  bool set_aside(SubmissionPtr submission, const std::string& row, SteadyTime now, bool waited);
+  // False: too many wait for that row; it is not in the queue.
+  bool set_aside(SubmissionPtr submission, const std::string& row, const std::string& holder,
+                 SteadyTime now);
   // It got all of its rows: what waits for them comes next.
   void obtained(const Submission& submission);
   // Operations that form() found waiting for a row that too many wait for already.
@@ -69,11 +74,14 @@ class GroupQueue {
  private:
   static std::size_t rows_of(const Operation& operation);
   struct Forming;
+  Submissions probe(Forming& forming, SteadyTime now);
   bool joins(const SubmissionPtr& next, Forming& forming, SteadyTime now);
+  void put_first(Submissions submissions);
 
   GroupLimits limits_;
   Quarantine quarantine_;
   Submissions turned_away_;
+  std::size_t parked_ = 0;  // since the last group
   std::deque<SubmissionPtr> queue_;
   std::deque<GroupRequest> again_;
   std::size_t resubmitted_ = 0;  // operations in again_

@@ -10,21 +10,38 @@ constexpr std::chrono::seconds quiet_after{1};
 
 }  // namespace
 
-bool Quarantine::struck(const std::string& row, SteadyTime now, bool for_good) {
+bool Quarantine::stuck(const Row& row) const {
+  const auto bound = row.holder.empty() ? limits_.stuck_after_unnamed : limits_.stuck_after;
+  return quarantined(row) && row.struck_at - row.held_since >= bound;
+}
+
+bool Quarantine::stuck(const std::string& row) const {
+  const auto entry = rows_.find(row);
+  return entry != rows_.end() && stuck(entry->second);
+}
+
+bool Quarantine::struck(const std::string& row, const std::string& holder, SteadyTime now,
+                        bool probe) {
   Row& entry = rows_[row];
   if (now - entry.struck_at > quiet_after && entry.waiting.empty()) entry.strikes = 0;
-  entry.strikes = for_good ? std::max(entry.strikes + 1, limits_.strikes) : entry.strikes + 1;
+  if (entry.strikes == 0 || entry.holder != holder) {
+    entry.holder = holder;
+    entry.held_since = now;
+  }
+  entry.strikes = probe ? std::max(entry.strikes + 1, limits_.strikes) : entry.strikes + 1;
   entry.struck_at = now;
   if (!quarantined(entry)) return false;
   entry.rests_until = now + limits_.rest;
   return true;
 }
 
-std::optional<std::string> Quarantine::blocked_by(const Submission& submission) const {
+std::optional<std::string> Quarantine::blocked_by(const Submission& submission,
+                                                  LockMode mode) const {
   if (rows_.empty()) return std::nullopt;
   for (const std::string& key : submission.rows.keys) {
     const auto row = rows_.find(key);
-    if (row != rows_.end() && quarantined(row->second)) return key;
+    if (row == rows_.end() || !quarantined(row->second)) continue;
+    if (mode == LockMode::skip || stuck(row->second)) return key;
   }
   return std::nullopt;
 }
@@ -56,6 +73,28 @@ Submissions Quarantine::probes(SteadyTime now) {
     --waiting_;
   }
   return probing;
+}
+
+Submissions Quarantine::free_contended() {
+  Submissions freed;
+  for (auto& [key, row] : rows_) {
+    if (stuck(row)) continue;
+    std::ranges::move(row.waiting, std::back_inserter(freed));
+    row.waiting.clear();
+  }
+  waiting_ -= freed.size();
+  std::ranges::sort(freed, {}, &Submission::submitted_at);
+  return freed;
+}
+
+std::optional<SteadyTime> Quarantine::contended_since() const {
+  std::optional<SteadyTime> since;
+  for (const auto& [key, row] : rows_) {
+    if (row.waiting.empty() || stuck(row)) continue;
+    const SteadyTime came = row.waiting.front()->submitted_at;
+    since = since ? std::min(*since, came) : came;
+  }
+  return since;
 }
 
 Submissions Quarantine::obtained(const Submission& submission) {

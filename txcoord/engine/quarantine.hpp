@@ -7,6 +7,12 @@
 //   are probed in one group: put back at the front of the queue, what waits would fill every group
 //   (seen). Whoever gets the row frees all that wait for it.
 //
+//   A quarantined row is stuck when one and the same transaction has held it for `stuck_after`:
+//   waiting for it would cost its whole group that wait. A row that goes from hand to hand is only
+//   contended. To probe it now and then is no way to get it from a coordinator that takes it again
+//   at once (seen: a second coordinator that confirmed nothing for seconds), so it is waited for,
+//   in the database, with those who wait there (contention.hpp): free_contended() lets them go.
+//
 // Bounds: `waiting_max` operations for one row, beyond it they are refused at once; each waits no
 // longer than its give_up_at; a row that nobody asked for lately is forgotten.
 // Pure but for the submissions that it holds: the time is handed in. Single-threaded.
@@ -31,6 +37,9 @@ struct QuarantineLimits {
   std::chrono::milliseconds rest{100};
   std::size_t probes_max = 4;
   std::size_t waiting_max = 2500;
+  std::chrono::milliseconds stuck_after{contended_wait_max};
+  // The same where the voter cannot say who holds it.
+  std::chrono::milliseconds stuck_after_unnamed{500};
 };
 
 class Quarantine {
@@ -40,15 +49,21 @@ class Quarantine {
   bool empty() const { return rows_.empty(); }
   std::size_t waiting() const { return waiting_; }
 
-  // An operation did not get this row. `for_good`: it waited for it as long as it may, which counts
-  // like `strikes` times. True: the row is quarantined.
-  bool struck(const std::string& row, SteadyTime now, bool for_good);
+  // An operation did not get this row, which `holder` has (protocol::Vote::holder). `probe`: it was
+  // known to be held, which counts like `strikes` times. True: the row is quarantined.
+  bool struck(const std::string& row, const std::string& holder, SteadyTime now, bool probe);
   // The first quarantined row among those that it needs; nothing: it may go into a group.
-  std::optional<std::string> blocked_by(const Submission& submission) const;
+  // Under LockMode::wait only rows that are stuck count.
+  std::optional<std::string> blocked_by(const Submission& submission, LockMode mode) const;
+  bool stuck(const std::string& row) const;
   // Waits for the row from now on, in order of arrival. False: too many do.
   bool park(const std::string& row, SubmissionPtr submission);
   // What may probe its row now; the rows rest anew.
   Submissions probes(SteadyTime now);
+  // What waits for rows that are only contended, the oldest first; they are about to be waited for.
+  Submissions free_contended();
+  // When the oldest operation that waits for a contended row came; nothing: none does.
+  std::optional<SteadyTime> contended_since() const;
   // An operation of ours got all of its rows: they are free. Returns what waited for them.
   Submissions obtained(const Submission& submission);
 
@@ -63,9 +78,12 @@ class Quarantine {
   struct Row {
     std::uint32_t strikes = 0;
     SteadyTime struck_at{}, rests_until{};
+    std::string holder;  // the last one seen, and since when it is the same
+    SteadyTime held_since{};
     std::deque<SubmissionPtr> waiting;
   };
   bool quarantined(const Row& row) const { return row.strikes >= limits_.strikes; }
+  bool stuck(const Row& row) const;
 
   QuarantineLimits limits_;
   std::unordered_map<std::string, Row> rows_;

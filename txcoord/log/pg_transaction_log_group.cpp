@@ -171,7 +171,7 @@ ClaimResult claim(Session& session, const protocol::Gid& gid, const Operations& 
   // What neither we got nor anybody has (another transaction is claiming it, its owner was rolled
   // back in between, or it stands twice in one group): judge later.
   for (std::size_t i = 0; i < operations.size(); ++i)
-    result.reply.votes[i] = vote_busy(row_key("log", operations[i]->idempotency_key));
+    result.reply.votes[i] = vote_busy(row_key("log", operations[i]->idempotency_key), {});
   try {
     result.claimed.period = begin_claim(session);
     std::vector<std::size_t> order = claim_order(operations);

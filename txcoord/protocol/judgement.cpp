@@ -26,11 +26,11 @@ std::optional<std::size_t> standing_refusal(const std::vector<Votes>& votes, std
   return std::nullopt;
 }
 
-// The first row that a voter found held, or nothing.
-std::string held_row(const std::vector<Votes>& votes, std::size_t operation) {
+// The vote of the first voter that found a row held, or nothing.
+const Vote* held_row(const std::vector<Votes>& votes, std::size_t operation) {
   for (const Votes& by_voter : votes)
-    if (!by_voter[operation].busy.empty()) return by_voter[operation].busy;
-  return {};
+    if (!by_voter[operation].busy.empty()) return &by_voter[operation];
+  return nullptr;
 }
 
 bool anyone_refuses(const std::vector<Votes>& votes, std::size_t operation) {
@@ -56,15 +56,17 @@ bool Judgement::round(const std::vector<Votes>& votes) {
         votes, operation, settled ? overcounted : std::vector<bool>(votes.size(), true));
     if (refusal) {
       const Vote& vote = votes[*refusal][operation];
+      const Vote* held = held_row(votes, operation);
       verdicts_[operation] = {fate_of(vote.answer), vote.reason, vote.detail,
-                              held_row(votes, operation)};
+                              held ? held->busy : std::string(),
+                              held ? held->holder : std::string()};
       candidates_[operation] = false;
       for (std::size_t voter = 0; voter < votes.size(); ++voter)
         if (votes[voter][operation].answer == Answer::yes) overcounted[voter] = true;
     } else if (settled && anyone_refuses(votes, operation)) {
       settled = false;
     } else if (settled) {
-      verdicts_[operation] = {Fate::confirmed, {}, {}, {}};
+      verdicts_[operation] = {Fate::confirmed, {}, {}, {}, {}};
     }
   }
   return settled;

@@ -34,6 +34,7 @@ struct Verdict {
   std::string detail;
   // A row that it needs and somebody else holds (Vote::busy), whatever its fate: by whoever voted.
   std::string busy{};
+  std::string holder{};  // of that row (Vote::holder)
 
   bool operator==(const Verdict&) const = default;
 };

@@ -25,6 +25,9 @@ struct Vote {
   // For retry: the row that somebody else holds, "participant/row", opaque here. Empty: no row is
   // held. May hold a customer's id: it is compared, never logged.
   std::string busy{};
+  // Who holds that row, opaque and comparable: the same transaction has the same name, another one
+  // another. Empty: the voter cannot tell.
+  std::string holder{};
 
   bool operator==(const Vote&) const = default;
 };
