@@ -26,6 +26,8 @@ struct HeldRig {
     database.run("BEGIN");
     database.run(sql);
   }
+  // Who holds it, as a vote names it.
+  std::string holder() { return database.value("SELECT pg_current_xact_id()::xid::text"); }
 
   test::ServiceDatabase database;
   boost::asio::io_context io;
@@ -59,6 +61,7 @@ TEST_CASE("payment: a held wallet is no unknown customer, and others pay", "[pay
                                      {paid_by("held"), paid_by("free"), paid_by("nobody")}, mode);
   CHECK(votes[0].answer == Answer::retry);
   CHECK(votes[0].busy == "payment/held");
+  CHECK(votes[0].holder == rig.holder());
   CHECK(votes[1].answer == Answer::yes);
   CHECK(votes[2].reason == "UNKNOWN_CUSTOMER");
 }
@@ -73,6 +76,7 @@ TEST_CASE("payment: a held payment holds up its own cancel alone", "[payment]") 
                                      {operation_on(first->order_id, OperationKind::cancel),
                                       operation_on(second->order_id, OperationKind::cancel)});
   CHECK(votes[0].busy == "payment/" + first->order_id);
+  CHECK(votes[0].holder == rig.holder());
   CHECK(votes[1].answer == Answer::yes);
 }
 
@@ -86,6 +90,7 @@ TEST_CASE("order and shipping: a held row is neither missing nor waited for", "[
   const auto votes = orders.branch.vote(orders.branch.next_gid(), cancels);
   CHECK(votes[0].answer == Answer::retry);
   CHECK(votes[0].busy == "order/" + first->order_id);
+  CHECK(votes[0].holder == orders.holder());
   CHECK(votes[1].answer == Answer::yes);
 
   HeldRig<ShippingParts> shipments("shipping", &shipping);
@@ -98,6 +103,7 @@ TEST_CASE("order and shipping: a held row is neither missing nor waited for", "[
   shipments.hold("SELECT FROM shipments WHERE order_id = '" + first->order_id + "' FOR UPDATE");
   const auto shipped = shipments.branch.vote(shipments.branch.next_gid(), cancels);
   CHECK(shipped[0].busy == "shipping/" + first->order_id);
+  CHECK(shipped[0].holder == shipments.holder());
   CHECK(shipped[1].answer == Answer::yes);
 }
 

@@ -135,6 +135,9 @@ TEST_CASE(
         mode);
     CHECK(votes[0].answer == Answer::retry);
     CHECK(votes[0].busy == "inventory/a");
+    // The prepared branch, which has no session.
+    CHECK(votes[0].holder == rig.database.value("SELECT transaction::text FROM pg_prepared_xacts"
+                                                " WHERE database = current_database()"));
     CHECK(votes[1].answer == Answer::yes);
     CHECK(votes[2].busy == "inventory/a");
     CHECK(votes[3].reason == "UNKNOWN_SKU");
@@ -162,6 +165,7 @@ TEST_CASE("inventory: a cancel whose stock, or whose reservation, somebody holds
                                       operation_on(second->order_id, OperationKind::cancel)});
   CHECK(votes[0].answer == Answer::retry);
   CHECK_FALSE(votes[0].busy.empty());
+  CHECK(votes[0].holder == rig.database.value("SELECT pg_current_xact_id()::xid::text"));
   CHECK(votes[1].answer == Answer::yes);
   rig.database.run("ROLLBACK");
 }

@@ -135,8 +135,11 @@ void apply(Session& session, const SchemaFile& file) {
   } catch (const pqxx::failure&) {
     const Failure failure = classify(std::current_exception());
     const std::string file = name.empty() ? "" : ", migration " + std::string(name);
-    throw std::runtime_error("database '" + std::string(database) + "'" + file + ": " +
-                             failure.message);
+    const std::string text =
+        "database '" + std::string(database) + "'" + file + ": " + failure.message;
+    // Whoever asked whether the schema is right must tell "no" from "could not look".
+    if (failure.kind == FailureKind::unavailable) throw ConnectFailure(text);
+    throw std::runtime_error(text);
   }
 }
 

@@ -158,7 +158,15 @@ std::optional<std::string> check_one(const DatabaseSettings& settings, std::stri
       checks.warn("cannot be reached yet (" + why + "); its recovery waits until it can");
     }
   } catch (const std::exception& problem) {
-    checks.refuse(problem.what());
+    // It went away between two of the questions, or has no connection left for one of them: that
+    // passes, and an exit with "refused" would not.
+    const Failure failure = classify(std::current_exception());
+    if (failure.kind == FailureKind::unavailable || failure.kind == FailureKind::timeout) {
+      checks.warn("could not be looked at (" + failure.message +
+                  "); its recovery waits until it can be reached");
+    } else {
+      checks.refuse(problem.what());
+    }
   }
   return std::nullopt;
 }
