@@ -108,9 +108,11 @@ class RandomFaults(unittest.TestCase):
         ended = time.monotonic()
         self.works_again(load, "after the last fault")
         memory = load.stop(SECONDS_TO_CONVERGE)
-        self.bring_back()
-        for one in self.processes():
-            one.wait_ready(SECONDS_OPEN)
+
+        def all_ready():
+            self.bring_back()
+            return all(one.readyz()[0] == 200 for one in self.processes())
+        wait_until("everybody is ready", all_ready, SECONDS_OPEN)
         verify(self.stack, self.pair[1], memory, sagas_end=max(1.0, ended + SECONDS_OPEN - time.monotonic()))
         print(f"{FAULTS} faults, {CLIENTS} clients: {dict(self.seen)}; {memory}", flush=True)
 
