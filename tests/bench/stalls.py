@@ -40,7 +40,13 @@ class Counting:
     def __init__(self, shop, mode):
         self.shop, self.mode, self.skus = shop, mode, sorted(shop.products)
         self.stop, self.done, self.guard = threading.Event(), [], threading.Lock()
-        self.threads = []
+        self.threads, self.failures = [], []
+
+    def run(self, *work):
+        try:
+            self.client(*work)
+        except Exception as failure:  # shown by finish(), in the main thread
+            self.failures.append(failure)
 
     def client(self, port, wallet, sku, counted):
         body = {**self.shop.order([self.skus[sku]], customer=self.shop.customers[wallet]), "mode": self.mode}
@@ -58,7 +64,7 @@ class Counting:
         client.close()
 
     def start(self, port, wallet, sku, counted=True):
-        thread = threading.Thread(target=self.client, args=(port, wallet, sku, counted), daemon=True)
+        thread = threading.Thread(target=self.run, args=(port, wallet, sku, counted), daemon=True)
         self.threads.append(thread)
         thread.start()
 
@@ -74,10 +80,12 @@ class Counting:
             thread.join(40)
             if thread.is_alive():
                 raise SystemExit("bench: a client did not end")
+        if self.failures:
+            raise SystemExit(f"bench: a client failed: {self.failures[0]!r}")
 
 
 def locked_row(coordinators, stack, mode):
-    counting = Counting(Shop(coordinators[0].port), mode)
+    counting = Counting(Shop(coordinators[0].port, customers=OTHERS + 2), mode)
     for n in range(OTHERS):
         counting.start(coordinators[0].port, n + 2, n % 6 + 2)
     time.sleep(SECONDS_BEFORE)
@@ -96,7 +104,7 @@ def locked_row(coordinators, stack, mode):
 
 
 def stopped_coordinator(coordinators, _, mode):
-    counting = Counting(Shop(coordinators[0].port), mode)
+    counting = Counting(Shop(coordinators[0].port, customers=OTHERS + 2), mode)
     for n in range(OTHERS):
         counting.start(coordinators[0].port, n + 2, n % 6 + 2)
     for n in range(4):  # the other coordinator's orders want a product that nobody else wants ...
