@@ -129,6 +129,10 @@ class Sagas(unittest.TestCase):
                 events = [event for event in self.events(order_id) if event != "CardReversed"]
                 if "PaymentCaptured" in events and method == "card":  # captured before it was given back
                     taken, given_back = "PaymentAuthorized PaymentCaptured", "PaymentRefunded"
+                elif events[-1] == "PaymentRefunded" and method == "card":
+                    # Captured at the processor before it heard of the void: the payment says what it answered.
+                    self.assertEqual("REFUNDED", Rows(self.stack).payments[order_id][0][3])
+                    events.pop()
                 self.assertEqual(f"OrderCreated StockReserved {taken} {given_back} StockReleased OrderFailed",
                                  " ".join(events))
         self.assertEqual(before, self.money_and_stock())
