@@ -149,8 +149,12 @@ add_test(NAME compare COMMAND /usr/bin/python3 tests/bench/test_compare.py WORKI
 add_test(NAME clients COMMAND /usr/bin/python3 tests/bench/test_clients.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(compare clients PROPERTIES LABELS bench TIMEOUT 120
   ENVIRONMENT "TXC_LOAD=$<TARGET_FILE:txcoord_bench_load>;PYTHONDONTWRITEBYTECODE=1")
-# All of it, small.
+# All of it, small; and the load generator beside wrk.
 if(TARGET txcoord)
+  add_test(NAME load_against_wrk COMMAND ${CMAKE_SOURCE_DIR}/run.d/with-pg.sh /usr/bin/python3
+    tests/bench/test_load_against_wrk.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(load_against_wrk PROPERTIES LABELS "bench;long" TIMEOUT 240 SKIP_RETURN_CODE 77 RUN_SERIAL ON
+    ENVIRONMENT "TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXC_LOAD=$<TARGET_FILE:txcoord_bench_load>;PYTHONDONTWRITEBYTECODE=1")
   add_test(NAME compare_run COMMAND /usr/bin/python3 tests/bench/test_compare_run.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(compare_run PROPERTIES LABELS "bench;long" TIMEOUT 300 SKIP_RETURN_CODE 77
     ENVIRONMENT "TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_BENCH_LOAD=$<TARGET_FILE:txcoord_bench_load>;TXCOORD_BENCH_ONE_DATABASE=$<TARGET_FILE:txcoord_bench_one_database>;TXCOORD_SKIP_DEPS=1;PYTHONDONTWRITEBYTECODE=1")

@@ -23,6 +23,8 @@ case "${1:-}" in
         name="${1#--}"
         [[ "$name" == coordinators ]] || shift
         deps_ensure build test
+        # What cannot be measured is told before a server is started.
+        /usr/bin/python3 -B "$TXC_ROOT/tests/bench/$name.py" --check "$@"
         [[ -n "${TXCOORD_BIN:-}" ]] || build_preset release txcoord
         mkdir -p "$TXC_STATE"
         export TXCOORD_BIN="${TXCOORD_BIN:-$TXC_BUILD/release/txcoord}" TXC_REPORT="$TXC_STATE/$name.json"
@@ -31,6 +33,9 @@ case "${1:-}" in
         ;;
 esac
 if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then exec /usr/bin/python3 "$TXC_ROOT/tests/bench/bench.py" --help; fi
+
+# What cannot be measured is told before a server is started.
+/usr/bin/python3 -B "$TXC_ROOT/tests/bench/bench.py" --check "$@"
 
 serve_pid='' one_made=''
 # shellcheck disable=SC2317 # called by the trap

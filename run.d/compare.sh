@@ -2,7 +2,8 @@
 # ./run compare [--quick] [--rounds N] [--seconds S] …: two-phase commit and saga beside each other
 # and beside one database, by speed and by what a reader could see (tests/bench/compare.py;
 # docs/comparing.md says how to read it). Servers of its own, made anew each time in
-# <state>/compare; report.html, results.json and CSV files stay there.
+# <state>/compare; report.html, results.json, CSV files and the journal that --continue reads stay
+# there. Exit status 2, before a server is started: what was asked for selects nothing.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -72,6 +73,9 @@ start_servers() {
 }
 
 deps_ensure build test
+export TXC_STATE
+/usr/bin/python3 "$TXC_ROOT/tests/bench/compare.py" "$@" --dry-run >&2
+if [[ " $* " == *" --dry-run "* ]]; then exit 0; fi
 command -v gnuplot >/dev/null || die "gnuplot draws the report's plots: install gnuplot-nox"
 targets=()
 [[ -n "${TXCOORD_BIN:-}" ]] || targets+=(txcoord)

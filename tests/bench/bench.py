@@ -36,6 +36,7 @@ def arguments():
     parser.add_argument("--products", type=int, default=1000)
     parser.add_argument("--wallets", type=int, default=10000)
     parser.add_argument("--quick", action="store_true", help="one round of 3 s: to see that it works")
+    parser.add_argument("--check", action="store_true", help="say whether this can be measured, and end")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 3
@@ -335,6 +336,8 @@ def refusals(results):
 
 def main():
     options = arguments()
+    if options.check:
+        return 0
     bench = Bench(options)
     note(f"loading {options.products} products and {options.wallets} wallets, on both sides")
     bench.load()

@@ -3,7 +3,8 @@ made from them. Nothing here is known before the data are.
 """
 from collections import defaultdict
 
-from compare_stats import summary, verdict
+from compare_stats import NOT_JUDGED, summary, too_wide, verdict
+from compare_steady import falls_behind, why_not_steady
 
 PAIRS = (("2pc", "saga"), ("2pc-textbook", "saga-textbook"), ("2pc", "one-database"), ("saga", "one-database"),
          ("2pc", "2pc-textbook"), ("saga", "saga-textbook"))
@@ -75,9 +76,34 @@ def lasting_of(row):
     return {name: count for name, count in found.items() if count}
 
 
-def apart(ratio):
-    """How many times one is the other, whichever is larger; 1 when that cannot be said."""
-    return max(ratio, 1 / ratio) if ratio else 1
+def lead(found):
+    """(at least, at most) how many times one is the other, by the interval of the ratio; None when the verdict
+    names no winner, or the ratio has none."""
+    ratio = found["ratio"]
+    if not ratio or found["winner"] in ("tie", NOT_JUDGED):
+        return None
+    low, high = ratio["low"], ratio["high"]
+    return (low, high) if low >= 1 else (1 / high, 1 / low)
+
+
+def certainly_apart(found):
+    """By how much at least; 1 when that cannot be said."""
+    times = lead(found)
+    return times[0] if times else 1
+
+
+# What grows for as long as a queue does.
+LATENCIES = ("p50_ms", "p99_ms", "applied_p50_ms")
+# What is only true of a run whose rate was steady. How long rows were locked and windows were open is counted
+# order by order, whatever the rate did.
+NEED_STEADY = (*LATENCIES, "orders_per_s", "answers_per_s")
+
+
+def counts_for(row, metric):
+    """'' when the row's value may stand for its variant; else why not."""
+    if metric in NEED_STEADY and (why := why_not_steady(row)):
+        return why
+    return "falls behind" if metric in LATENCIES and falls_behind(row) else ""
 
 
 def number(value):
@@ -88,9 +114,23 @@ def number(value):
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def with_interval(figures):
+    """A median is never told without its interval, and where that is too wide not at all."""
+    if figures is None:
+        return "–"
+    if figures["rounds"] < 2:
+        return f"{number(figures['median'])} (one round)"
+    interval = f"{number(figures['low'])} to {number(figures['high'])}"
+    return f"{interval} (too wide)" if too_wide(figures) else f"{number(figures['median'])} ({interval})"
+
+
 class Findings:
     def __init__(self, points, rows):
-        self.points, self.rows = points, rows
+        """`rows`: all runs. Rates, latencies and what the commit timestamps tell are taken from those without the
+        observer; what it saw, from the others (`observed`)."""
+        self.points = points
+        self.observed = [row for row in rows if row.get("observed")]
+        self.rows = rows = [row for row in rows if not row.get("observed")]
         self.by_place = defaultdict(dict)  # (sweep, x, variant): {round: row}
         for row in rows:
             self.by_place[row["sweep"], row["x"], row["variant"]][row["round"]] = row
@@ -99,10 +139,32 @@ class Findings:
                          if (found := self._verdict(point, pair, metric))]
 
     def values(self, sweep, x, variant, metric):
-        """One a round, None where there is none."""
+        """One a round, None where there is none that may stand for the variant. Where that is so in more than half
+        of the rounds there is none at all."""
         rows = self.by_place.get((sweep, x, variant), {})
         of_row = METRICS[metric][2]
-        return [of_row(rows[r]) if r in rows else None for r in self.rounds]
+        if 2 * len(self.left_out(sweep, x, variant, metric)) > len(rows):
+            return [None] * len(self.rounds)
+        return [of_row(rows[r]) if r in rows and not counts_for(rows[r], metric) else None for r in self.rounds]
+
+    def left_out(self, sweep, x, variant, metric):
+        """{round: why its value does not count}."""
+        rows = self.by_place.get((sweep, x, variant), {})
+        return {r: why for r, row in rows.items() if (why := counts_for(row, metric))}
+
+    def told(self, sweep, x, variant, metric):
+        """A value for people: a median with its interval, or why there is none."""
+        rows = self.by_place.get((sweep, x, variant), {})
+        out = self.left_out(sweep, x, variant, metric)
+        figures = self.summary(sweep, x, variant, metric)
+        if not out or figures is None and 2 * len(out) <= len(rows):
+            return with_interval(figures)
+        whys = ", ".join(dict.fromkeys(out.values()))
+        if figures is None:
+            seen = [value for row in rows.values() if (value := METRICS[metric][2](row)) is not None]
+            span = f": {number(min(seen))} to {number(max(seen))}" if seen else ""
+            return f"{whys} in {len(out)} of {len(rows)} rounds{span}"
+        return f"{with_interval(figures)}, without {len(out)} of {len(rows)} rounds: {whys}"
 
     def summary(self, sweep, x, variant, metric):
         return summary(self.values(sweep, x, variant, metric))
@@ -112,7 +174,7 @@ class Findings:
         found = verdict(first, second, METRICS[metric][3])
         if found is None:
             return None
-        winner = {"first": pair[0], "second": pair[1], "tie": "tie"}[found["winner"]]
+        winner = {"first": pair[0], "second": pair[1]}.get(found["winner"], found["winner"])
         return {"sweep": point.sweep, "x": point.x, "label": point.label, "connections": point.connections,
                 "metric": metric, "pair": pair, **found, "winner": winner}
 
@@ -130,30 +192,33 @@ class Findings:
 
     # --- sentences ------------------------------------------------------------------------------
     def compared(self, found):
-        """'2pc 4,910 orders/s, saga 1,203 (4.1 times)' of a verdict."""
+        """'2pc 4,910 orders/s (4,700 to 5,020), saga 1,203 (1,180 to 1,260): 3.9 to 4.2 times apart' of a verdict."""
         unit = METRICS[found["metric"]][1]
-        a, b = found["first"]["median"], found["second"]["median"]
-        small, large = sorted((a, b))
-        times = f", {number(large / small)} times apart" if small else ""
-        return f"{found['pair'][0]} {number(a)} {unit}, {found['pair'][1]} {number(b)}{times}"
+        a, b = with_interval(found["first"]), with_interval(found["second"])
+        times = lead(found)
+        apart = f": {number(times[0])} to {number(times[1])} times apart" if times else ""
+        return f"{found['pair'][0]} {a} {unit}, {found['pair'][1]} {b}{apart}"
 
     def sentence(self, sweep, metric):
-        """What a plot shows, in one sentence, from its verdicts (else from its medians)."""
+        """What a plot shows, in one sentence, from its verdicts."""
         for pair in PAIRS[:1] + PAIRS[2:4]:
             found = [v for v in self.verdicts if (v["sweep"], v["metric"], v["pair"]) == (sweep, metric, pair)]
             if found:
                 break
         else:
-            return "Too few rounds or variants for a verdict."
+            return "Too few rounds, variants or steady runs for a verdict."
         groups = defaultdict(list)
         for v in found:
             groups[v["winner"]].append(v["label"])
         title = METRICS[metric][0]
-        parts = [f"{'a tie' if winner == 'tie' else winner + ' is ahead'} at {', '.join(labels)}"
-                 for winner, labels in groups.items()]
-        widest = max(found, key=lambda v: apart(v["ratio"]))
-        return (f"{title[0].upper()}{title[1:]}: between {pair[0]} and {pair[1]}, {'; '.join(parts)}. "
-                f"Furthest apart at {widest['label']}: {self.compared(widest)}.")
+        words = {"tie": "a tie at {}", NOT_JUDGED: "not judged at {} (an interval is too wide)"}
+        parts = [words.get(winner, winner + " is ahead at {}").format(", ".join(labels)) for winner, labels in groups.items()]
+        told = f"{title[0].upper()}{title[1:]}: between {pair[0]} and {pair[1]}, {'; '.join(parts)}."
+        certain = [v for v in found if v["winner"] in pair]
+        if not certain:
+            return told
+        most = max(certain, key=certainly_apart)
+        return f"{told} The most certain lead is at {most['label']}: {self.compared(most)}."
 
     def reasons_for(self, winner, loser):
         """Sentences for 'use `winner` when …': where it beat `loser`."""
@@ -163,18 +228,21 @@ class Findings:
                 won = [v for v in self.verdicts if v["sweep"] == sweep and v["metric"] == metric
                        and set(v["pair"]) == {winner, loser} and v["winner"] == winner]
                 if won:
-                    best = max(won, key=lambda v: apart(v["ratio"]))
+                    best = max(won, key=certainly_apart)
                     told.append((sweep, metric, [v["label"] for v in won], self.compared(best), best["label"]))
         return told
 
     def totals(self, variant, failures):
         """Sums over all runs of a variant, those with failures or those without; None without runs."""
-        rows = [row for row in self.rows if row["variant"] == variant and bool(row.get("fault")) == failures]
-        rows = list({(row["started_at"], row["seed"]): row for row in rows}.values())  # a shared point counts once
+        def of(rows):
+            rows = [row for row in rows if row["variant"] == variant and bool(row.get("fault")) == failures]
+            return list({(row["started_at"], row["seed"]): row for row in rows}.values())  # a shared point counts once
+
+        rows, observed = of(self.rows), of(self.observed)
         if not rows:
             return None
-        seen = defaultdict(int)
-        for row in rows:
+        seen = defaultdict(int)  # stays empty where the observer took part in no run
+        for row in observed:
             for counter, count in row["observer"]["counts"].items():
                 seen[counter] += count
         exact = {name: sum(at(row, "between", name, "count") or 0 for row in rows) for name in (
@@ -182,10 +250,39 @@ class Findings:
         longest = {name: max((at(row, "between", name, "max_ms") or 0 for row in rows)) for name in exact}
         middle = {name: summary([at(row, "between", name, "p50_ms") for row in rows])
                   for name in (*exact, "stock_locked", "wallet_locked")}
-        return {"runs": len(rows), "orders": sum(row["orders"] for row in rows), "seen": dict(seen), "exact": exact,
+        return {"runs": len(rows), "orders": sum(row["orders"] for row in rows), "exact": exact,
+                "seen": dict(seen), "orders_observed": sum(row["orders"] for row in observed),
                 "longest_ms": longest, "p50_ms": {name: s and s["median"] for name, s in middle.items()},
                 "held_unit_seconds": sum(at(row, "between", "stock_held_unit_seconds") or 0 for row in rows),
                 "taken_unit_seconds": sum(at(row, "between", "money_taken_unit_seconds") or 0 for row in rows),
                 "wrong": sum(bool(lasting_of(row)) for row in rows),
                 "unknown": sum(row["outcomes"].get("unknown", 0) for row in rows),
                 "errors": sum(row["outcomes"].get("error", 0) for row in rows)}
+
+    # --- how far the instruments can be trusted ---------------------------------------------------
+    def steadiness(self, variant):
+        """{runs, never, not_held, behind, warm_up: summary}; None without runs."""
+        rows = [row for row in self.rows if row["variant"] == variant and "steadiness" in row]
+        if not rows:
+            return None
+        whys = [why_not_steady(row) for row in rows]
+        return {"runs": len(rows), "never": whys.count("never became steady"),
+                "not_held": whys.count("did not stay steady"), "behind": sum(map(falls_behind, rows)),
+                "warm_up": summary([row["warm_up_s"] for row in rows])}
+
+    def observer_cost(self, variant):
+        """What the observer took of a variant's rate, run by run in closed loops: {ratio: summary of rates with to
+        rates without it, processors: its share of processor time}; None without such runs."""
+        ratios, shares = [], []
+        for row in self.observed:
+            beside = self.by_place.get((row["sweep"], row["x"], row["variant"]), {}).get(row["round"])
+            total = row["processor_seconds"]["all"]
+            if row["variant"] != variant or beside is None:
+                continue
+            if total:
+                shares.append(row["observer"]["processor_seconds"] / total)
+            if not row.get("offered_per_s") and beside["answers_per_s"]:
+                ratios.append(row["answers_per_s"] / beside["answers_per_s"])
+        if not shares:
+            return None
+        return {"ratio": summary(ratios), "processors": summary(shares)}

@@ -31,7 +31,7 @@ def quick():
     one = {"database_clients": (32,)}
     return [Point("zipf", 0, "0", connections=64, **one), Point("zipf", 2, "2", connections=64, zipf=2, **one),
             Point("refused", 30, "30 %", connections=64, refused=0.3, variants=("2pc", "saga")),
-            *failures(("coordinator",), 4, 100)]
+            *failures(("coordinator",), 3, 100)]
 
 
 def full():
@@ -54,6 +54,41 @@ def full():
     return points + failures([kind for kind, _, _ in FAILURES], 12, 300)
 
 
+# In a quick comparison the observer takes part where most is to be seen.
+OBSERVED_QUICKLY = ("refused",)
+
+
 def variants_of(point, names):
     allowed = point.variants or SWEEPS[point.sweep][2]
     return [name for name in names if allowed is None or name in allowed]
+
+
+def select(points, sweeps, variants, all_variants):
+    """The points at which something is measured. `sweeps`, `variants`: as asked for by name; None: all. Raises
+    ValueError, which says what selects nothing and what there is: a name that is measured nowhere is a
+    mistake, also when other names beside it are measured."""
+    there = list(dict.fromkeys(point.sweep for point in points))
+    for option, asked, known in (("--sweeps", sweeps, SWEEPS), ("--variants", variants, all_variants)):
+        for name in asked or ():
+            if name not in known:
+                raise ValueError(f"{option}: there is no '{name}'; there are {', '.join(known)}")
+            if asked.count(name) > 1:
+                raise ValueError(f"{option}: '{name}' stands there twice")
+    for name in sweeps or ():
+        if name not in there:
+            raise ValueError(f"--sweeps {name} selects nothing here: this comparison has {', '.join(there)}")
+    taking_part = list(variants or all_variants)
+    chosen = [point for point in points if (sweeps is None or point.sweep in sweeps) and variants_of(point, taking_part)]
+    for name in sweeps or ():
+        if not any(point.sweep == name for point in chosen):
+            could = list(dict.fromkeys(v for point in points if point.sweep == name
+                                       for v in variants_of(point, list(all_variants))))
+            raise ValueError(f"--sweeps {name} selects nothing with --variants {','.join(taking_part)}: "
+                             f"it is measured for {', '.join(could)}")
+    for name in variants or ():
+        if not any(variants_of(point, [name]) for point in chosen):
+            could = [sweep for sweep in there if any(point.sweep == sweep and variants_of(point, [name])
+                                                     for point in points)]
+            raise ValueError(f"--variants {name} selects nothing with --sweeps {','.join(sweeps or there)}: "
+                             f"it is measured in {', '.join(could)}")
+    return chosen

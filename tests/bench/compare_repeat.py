@@ -2,9 +2,12 @@
 
 A rule with a threshold cannot promise the same word twice for two values that lie beside it. So three
 things are told apart: named again; ahead again, by less than the rule asks for; not ahead again. Only the
-last contradicts the earlier comparison.
+last contradicts the earlier comparison. What is not judged this time (an interval too wide, a run that was
+not steady) says nothing either way.
 """
 import json
+
+from compare_stats import NOT_JUDGED
 
 
 def key_of(found):
@@ -27,10 +30,10 @@ def repeated(earlier, now, higher_is_better):
     by_key = {key_of(found): found for found in now}
     told = {"again": [], "ahead": [], "not_ahead": [], "not_measured": []}
     for before in earlier:
-        if before["winner"] == "tie":
+        if before["winner"] in ("tie", NOT_JUDGED):
             continue
         found = by_key.get(key_of(before))
-        if found is None:
+        if found is None or found["winner"] == NOT_JUDGED:
             told["not_measured"].append((before, None))
         elif found["winner"] == before["winner"]:
             told["again"].append((before, found))
@@ -45,6 +48,6 @@ def repeated(earlier, now, higher_is_better):
 def in_words(told):
     """One sentence for people."""
     named = sum(len(told[kind]) for kind in ("again", "ahead", "not_ahead"))
-    missing = f"; {len(told['not_measured'])} were not measured this time" if told["not_measured"] else ""
+    missing = f"; {len(told['not_measured'])} were not measured, or not judged, this time" if told["not_measured"] else ""
     return (f"of {named} winners named there, {len(told['again'])} are named again, {len(told['ahead'])} are ahead again "
             f"by less than the rule asks for, {len(told['not_ahead'])} are not ahead{missing}")

@@ -8,9 +8,10 @@ import statistics
 import compare_plan
 import compare_plots
 import compare_repeat
-from compare_findings import METRICS, METRICS_OF, Findings, at, lasting_of, number
+from compare_findings import METRICS, METRICS_OF, Findings, at, lasting_of, number, with_interval
 from compare_runs import VARIANTS
-from compare_stats import MARGIN, MARGIN_OF_FEW_ROUNDS, ROUNDS_ENOUGH
+from compare_stats import MARGIN, MARGIN_OF_FEW_ROUNDS, ROUNDS_ENOUGH, WIDTH_MAX
+from compare_steady import falls_behind, why_not_steady
 
 # Which metrics of a sweep are drawn; the others stand in the table of verdicts.
 DRAWN = {"clients": ("orders_per_s", "p50_ms"), "zipf": ("orders_per_s", "stock_locked_p50_ms"),
@@ -41,10 +42,19 @@ def table(head, rows):
     return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def with_range(figures):
-    if figures is None:
-        return "–"
-    return f"{number(figures['median'])} ({number(figures['min'])} to {number(figures['max'])})"
+def ratio_of(found):
+    """Of a verdict; comparisons before this format had the ratio of the medians alone."""
+    ratio = found["ratio"]
+    return ratio["median"] if isinstance(ratio, dict) else ratio
+
+
+def run_in_words(row):
+    """One run, for its line of progress."""
+    latency = row["latency_confirmed"] or {"p50_ms": 0, "p99_ms": 0}
+    wrong = lasting_of(row)
+    doubts = [why_not_steady(row), "falls behind" if falls_behind(row) else "", f"LASTING: {wrong}" if wrong else ""]
+    return (f"{row['orders_per_s']:>7,.0f} orders/s  p50 {latency['p50_ms']:7.2f}  p99 {latency['p99_ms']:7.2f} ms  "
+            f"steady after {row['warm_up_s']:4.1f} s" + "".join(f"  {doubt}" for doubt in doubts if doubt))
 
 
 def repeated(earlier, findings):
@@ -78,30 +88,36 @@ class Report:
     def _write_runs(self):
         with open(self.folder / "runs.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["round", "sweep", "x", "variant", "seed", "orders", *METRICS, *SEEN, "lasting"])
+            writer.writerow(["round", "sweep", "x", "variant", "seed", "observed", "orders", "warm_up_s",
+                             "not_steady", *METRICS, *SEEN, "lasting"])
             for row in self.rows:
-                writer.writerow([row["round"], row["sweep"], row["x"], row["variant"], row["seed"], row["orders"],
+                seen = at(row, "observer", "counts") or {}
+                writer.writerow([row["round"], row["sweep"], row["x"], row["variant"], row["seed"],
+                                 int(row["observed"]), row["orders"], round(row["warm_up_s"], 1),
+                                 why_not_steady(row) or ("falls behind" if falls_behind(row) else ""),
                                  *(of_row(row) for _, _, of_row, _ in METRICS.values()),
-                                 *(row["observer"]["counts"][name] for name in SEEN),
-                                 sum(map(abs, lasting_of(row).values()))])
+                                 *(seen.get(name, "") for name in SEEN), sum(map(abs, lasting_of(row).values()))])
 
     def _write_verdicts(self):
         with open(self.folder / "verdicts.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["sweep", "x", "metric", "first", "second", "winner", "first_median", "first_low",
                              "first_high", "second_median", "second_low", "second_high", "difference",
-                             "difference_low", "difference_high", "rounds"])
+                             "difference_low", "difference_high", "ratio", "ratio_low", "ratio_high", "rounds"])
             for v in self.findings.verdicts:
                 writer.writerow([v["sweep"], v["x"], v["metric"], *v["pair"], v["winner"],
                                  *(v[side][name] for side in ("first", "second") for name in ("median", "low", "high")),
-                                 *(v["difference"][name] for name in ("median", "low", "high")), v["rounds"]])
+                                 *(v["difference"][name] for name in ("median", "low", "high")),
+                                 *((v["ratio"] or {}).get(name, "") for name in ("median", "low", "high")),
+                                 v["rounds"]])
 
     # --- the page -------------------------------------------------------------------------------
     def _html(self):
         parts = ["<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">"
                  f"<title>txcoord: 2PC and saga compared</title><style>{STYLE}</style>"
                  "<h1>Two-phase commit and saga, compared</h1>",
-                 self._preamble(), self._exactness(), "<h2>Which to use</h2>", self._advice(), self._variants(),
+                 self._preamble(), self._exactness(), "<h2>What to trust</h2>", self._steadiness(),
+                 self._observer_cost(), "<h2>Which to use</h2>", self._advice(), self._variants(),
                  *(self._sweep(sweep) for sweep in self.sweeps if sweep != "failures"),
                  self._failures(), "<h2>What a reader could see in between</h2>", self._visible(), self._seen(),
                  self._sampling(), "<h2>All verdicts</h2>", self._verdicts(), self._repeated(),
@@ -114,9 +130,10 @@ class Report:
                          for name, why in self.unavailable.items())
         return (f"<p>{escape(about['at'])}, {escape(about['revision'])}, {escape(about['postgresql'])}, "
                 f"{about['processors']} processors ({escape(about['processor'])}). {len(self.rows)} runs: "
-                f"{about['rounds_done']} of {settings['rounds']} rounds of {settings['seconds']:g} s after "
-                f"{settings['warm_up']:g} s of warm-up, variants in turns. Plots show medians, bars their bootstrap "
-                f"95 % intervals.</p>{absent}")
+                f"{about['rounds_done']} of {settings['rounds']} rounds of {settings['seconds']:g} s, variants in turns, "
+                "each run measured from when its rate was steady. Plots show medians, bars their bootstrap 95 % intervals. "
+                f"In brackets: the interval; where it is wider than {100 * WIDTH_MAX:.0f} % of the median it stands "
+                f"alone, and is not judged.</p>{absent}")
 
     def _exactness(self):
         wrong = [row for row in self.rows if lasting_of(row)]
@@ -127,6 +144,38 @@ class Report:
                  json.dumps(lasting_of(row))] for row in wrong]
         return (f"<div class=\"wrong\"><p><b>{len(wrong)} runs left something wrong:</b></p>"
                 f"{table(['run', 'what'], rows)}</div>")
+
+    def _steadiness(self):
+        rows, named = [], []
+        for name in self.variants:
+            told = self.findings.steadiness(name)
+            if told:
+                rows.append([name, told["runs"], with_interval(told["warm_up"]), told["never"], told["not_held"],
+                             told["behind"]])
+        for row in self.findings.rows:
+            why = why_not_steady(row) or ("falls behind what is offered" if falls_behind(row) else "")
+            if why:
+                named.append(f"{row['variant']} at {row['sweep']} {row['label']}, round {row['round']}: {why}")
+        head = ["variant", "runs", "steady after, s", "never steady", "did not stay steady", "fell behind"]
+        listed = f"<p>By name: {escape('; '.join(named))}.</p>" if named else ""
+        return (f"<p>When a run begins to count is decided from its own rate, by one rule for all variants: "
+                f"{escape(self.context['rule'])}. The two halves of the measured part are held against each other in the "
+                "same way. The rate and latency of a run that is not steady do not count, nor does the latency of one that "
+                "falls behind what it is offered; where that is more than half of a point's rounds, the table says so in "
+                f"place of a value.</p>{table(head, rows)}{listed}")
+
+    def _observer_cost(self):
+        rows = []
+        for name in self.variants:
+            cost = self.findings.observer_cost(name)
+            if cost:
+                percent = {key: value if key == "rounds" else 100 * value for key, value in cost["processors"].items()}
+                rows.append([name, with_interval(cost["ratio"]), f"{with_interval(percent)} %"])
+        if not rows:
+            return "<p>The observer took part in no run: what a reader saw is not counted.</p>"
+        head = ["variant", "rate with the observer to rate without it", "its part of all processor time"]
+        return ("<p>What the observer costs. Rates and latencies are taken in runs without it, what a reader saw in runs "
+                f"with it, of the same orders.</p>{table(head, rows)}")
 
     def _advice(self):
         if not {"2pc", "saga"} <= set(self.variants):
@@ -184,8 +233,8 @@ class Report:
             for variant in self.variants:
                 if point.sweep != sweep or not self.findings.by_place.get((sweep, point.x, variant)):
                     continue
-                found = [self.findings.summary(sweep, point.x, variant, metric) for metric in metrics]
-                rows.append([f"{point.label}, {variant}", *map(with_range, found)])
+                rows.append([f"{point.label}, {variant}",
+                             *(self.findings.told(sweep, point.x, variant, metric) for metric in metrics)])
         return table(["", *(f"{METRICS[m][0]}, {METRICS[m][1]}" for m in metrics)], rows)
 
     def _commit_delay(self):
@@ -201,7 +250,7 @@ class Report:
             return ""
         out = ["<h2>Failures</h2>"]
         for point in (p for p in self.points if p.sweep == "failures"):
-            rows = {row["variant"]: row for row in self.rows if (row["sweep"], row["x"]) == ("failures", point.x)
+            rows = {row["variant"]: row for row in self.findings.rows if (row["sweep"], row["x"]) == ("failures", point.x)
                     and row["round"] == self.findings.rounds[0]}
             if not rows:
                 continue
@@ -241,26 +290,27 @@ class Report:
 
     def _seen(self):
         head = ["seen by the observer, proven by two readings (with failures)", *self.variants]
-        rows = []
-        for counter, title in SEEN.items():
-            cells = []
-            for name in self.variants:
-                counts = [t["seen"][counter] if (t := self.findings.totals(name, failures)) else None
-                          for failures in (False, True)]
-                cells.append(f"{counts[0] if counts[0] is not None else '–'}"
-                             + (f" ({counts[1]})" if counts[1] is not None else ""))
-            rows.append([title, *cells])
+        if not self.findings.observed:
+            return ""
+        told = {name: [self.findings.totals(name, failures) for failures in (False, True)] for name in self.variants}
+
+        def cells(of):
+            """Without failures, and in brackets with them; a dash where the observer took part in no run."""
+            texts = {name: [f"{of(t):,}" if t and t["seen"] else None for t in pair] for name, pair in told.items()}
+            return [(calm or "–") + (f" ({failed})" if failed else "") for calm, failed in texts.values()]
+
+        rows = [["orders in the runs with the observer", *cells(lambda t: t["orders_observed"])]]
+        rows += [[title, *cells(lambda t, counter=counter: t["seen"][counter])] for counter, title in SEEN.items()]
         return table(head, rows)
 
     def _sampling(self):
-        found = [reader["interval_ms"] for row in self.rows for reader in row["observer"]["sampling"].values()
-                 if reader["interval_ms"]]
+        found = [reader["interval_ms"] for row in self.findings.observed
+                 for reader in row["observer"]["sampling"].values() if reader["interval_ms"]]
+        if not found:
+            return ""
         usual, rare = (statistics.median(interval[name] for interval in found) for name in ("p50", "p99"))
-        share = [row["observer"]["processor_seconds"] / row["processor_seconds"]["all"] for row in self.rows
-                 if row["processor_seconds"]["all"]]
         return (f"<p>The observer read each database every {number(usual)} ms (median; p99 of a run: {number(rare)} "
-                f"ms) with {100 * statistics.median(share):.0f} % of the processor time. It counts only what two readings "
-                "prove, so it misses most windows that are shorter than its interval: the commit timestamps above tell "
+                "ms). It counts only what two readings prove, so it misses most windows that are shorter than its interval: the commit timestamps above tell "
                 "how many there were. Two-phase commit's windows lie between its COMMIT PREPAREDs, a saga's between "
                 "its steps.</p>")
 
@@ -272,14 +322,16 @@ class Report:
         return ("<p>A winner is named where the two medians' bootstrap 95 % intervals do not overlap, the interval of "
                 f"the difference within the rounds does not hold 0, and the medians are {100 * MARGIN:.0f} % apart "
                 f"({100 * MARGIN_OF_FEW_ROUNDS:.0f} % with fewer than {ROUNDS_ENOUGH} rounds, whose intervals say "
-                "little).</p>" + table(["", "pair", "first", "second", "difference", "winner"], rows))
+                "little). Where one of the two intervals is wider than "
+                f"{100 * WIDTH_MAX:.0f} % of its median nothing is judged, not even a tie.</p>" +
+                table(["", "pair", "first", "second", "difference", "winner"], rows))
 
     def _repeated(self):
         if self.earlier is None:
             return ""
         told = repeated(self.earlier, self.findings)
         rows = [[f"{v['sweep']} {v['label']}: {METRICS[v['metric']][0]}", f"{v['pair'][0]} : {v['pair'][1]}", v["winner"],
-                 number(v["ratio"]), f"{found['winner']}, {what}", number(found["ratio"])]
+                 number(ratio_of(v)), f"{found['winner']}, {what}", number(ratio_of(found))]
                 for kind, what in (("ahead", "ahead again by less"), ("not_ahead", "not ahead again"))
                 for v, found in told[kind]]
         return ("<h2>Held against an earlier comparison</h2>"
@@ -294,5 +346,5 @@ class Report:
         return (table(["", ""], flat.items()) +
                 table(["variant", "settings over the defaults", "mode", "Prefer"], runs) +
                 "<p>Each run: tables emptied and loaded (1000 products, 10,000 wallets), a checkpoint, a fresh "
-                "coordinator. Order i of a round is the same for every variant: two different products, quantities of "
-                "1 or 2. The load generator, the observer, six servers and the coordinator share one machine.</p>")
+                "coordinator, orders until the rate is steady, with statistics taken once meanwhile. Order i of a round is the same for every variant: two different products, quantities of "
+                "1 or 2. The load generator, six servers and the coordinator, and in its runs the observer, share one machine.</p>")

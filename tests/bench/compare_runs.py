@@ -1,21 +1,26 @@
-"""One run of ./run compare: one variant at one point of one sweep, in one round. Load, the observer and,
-once everything has come to rest, the exact pass; all of it becomes one dictionary.
+"""One run of ./run compare: one variant at one point of one sweep, in one round. Load until its rate is
+steady, the measured part, and, once everything has come to rest, the exact pass; all of it becomes one
+dictionary. The observer takes part in runs of its own (`observed`): it needs processors too, so no rate and
+no latency is taken where it reads.
 """
+import contextlib
 import dataclasses
-import json
 import multiprocessing
 import os
 import pathlib
 import signal
-import subprocess
 import time
 
+import compare_steady
 import exact
 import observer
+from compare_load import LoadProgram, NotAvailable
 from compare_stack import wait_until
 
 SECONDS_TO_REST = 60
-EXIT_NOT_AVAILABLE = 3
+# After the word to measure: the measured part, the last answers, and what a fault makes of them.
+SECONDS_TO_END = 300
+__all__ = ["NotAvailable", "Point", "Runs", "VARIANTS"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +69,6 @@ class Point:
     database_clients: tuple = (16, 32, 64)  # of one-database
     seconds: float = 0       # 0: as told for all points
     variants: tuple = ()     # those that take part; empty: all that the sweep allows
-
-
-class NotAvailable(Exception):
-    """The server does not offer what this run needs (501)."""
 
 
 def processor_seconds():
@@ -138,17 +139,19 @@ class Observing:
 
 
 class Runs:
-    def __init__(self, stack, options):
-        self.stack, self.options = stack, options
+    def __init__(self, stack, options, measured=()):
+        """`measured`: rows of this comparison from an earlier piece."""
+        self.stack, self.options, self.rule = stack, options, options.rule
         self.number = 0
-        self.best_clients = {}  # of one-database, by (sweep, x)
+        # Clients of one-database, by (sweep, x): found out in the first round, kept in the others.
+        self.best_clients = {(row["sweep"], row["x"]): (row["clients"],) for row in measured if "clients" in row}
         self.answers = stack.state / "answers.csv"
 
-    def run(self, variant, point, seed):
+    def run(self, variant, point, seed, observed=False):
         """Raises NotAvailable."""
         self.number += 1
         if variant.one_database:
-            return self._one_database(point, seed)
+            return self._one_database(point, seed, observed)
         stack = self.stack
         stack.stop_coordinator()
         stack.empty_and_load()
@@ -160,10 +163,10 @@ class Runs:
                    "--rate", str(point.rate), "--mode", variant.mode, *self._stream(point, seed)]
         if variant.prefer:
             command += ["--prefer", variant.prefer]
-        return self._measure(command, point, one_database=False)
+        return self._measure(command, point, observed, one_database=False)
 
-    def _one_database(self, point, seed):
-        """With as many clients as suit it best: found out in the first round, kept in the others."""
+    def _one_database(self, point, seed, observed):
+        """With as many clients as suit it best."""
         self._commit_delay(point, ["one"])
         place = (point.sweep, point.x)
         tried = {}
@@ -171,7 +174,7 @@ class Runs:
             self.stack.empty_and_load(one_database=True)
             command = [os.environ["TXC_ONE_DATABASE"], "--dsn", self.stack.servers["one"].dsn,
                        "--clients", str(clients), *self._stream(point, seed)]
-            tried[clients] = self._measure(command, point, one_database=True)
+            tried[clients] = self._measure(command, point, observed, one_database=True)
             tried[clients]["clients"] = clients
         best = max(tried.values(), key=lambda result: result["orders_per_s"])
         self.best_clients[place] = (best["clients"],)
@@ -181,7 +184,7 @@ class Runs:
     def _stream(self, point, seed):
         return ["--key-prefix", f"compare-{os.getpid()}-{self.number}", "--seed", str(seed),
                 "--zipf", str(point.zipf), "--refused", str(point.refused), "--answers", str(self.answers),
-                "--seconds", str(point.seconds or self.options.seconds), "--warm-up", str(self.options.warm_up)]
+                "--seconds", str(point.seconds or self.options.seconds)]
 
     def _commit_delay(self, point, names):
         for name in names:
@@ -189,34 +192,31 @@ class Runs:
             if server.as_superuser("SHOW commit_delay")[0][0] != str(point.commit_delay_us):
                 server.set_commit_delay(point.commit_delay_us)
 
-    def _measure(self, command, point, one_database):
+    def _measure(self, command, point, observed, one_database):
         stack = self.stack
         dsns = stack.dsns(one_database)
-        before = processor_seconds()
-        with Observing(dsns, self.options.observer_ms / 1000) as observing:
-            load = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                    stderr=subprocess.PIPE, text=True)
+        observing = Observing(dsns, self.options.observer_ms / 1000) if observed else contextlib.nullcontext()
+        with observing, contextlib.closing(LoadProgram(command, self.rule.window_s)) as load:
+            steadiness = compare_steady.warm_up(load.next_window, load.waiting,
+                                                lambda: stack.take_statistics(one_database), self.rule)
+            before = processor_seconds()
+            load.measure()
             try:
                 fault = self._fault(point) if point.fault else None
-                out, errors = load.communicate(timeout=300)
+                result = load.result(SECONDS_TO_END)
             finally:
-                load.kill()
-                load.wait(10)
                 if point.fault:
                     self._mend()
-            if load.returncode == EXIT_NOT_AVAILABLE:
-                raise NotAvailable(errors.strip())
-            if load.returncode != 0:
-                raise RuntimeError(f"{command[0]} ended with {load.returncode}: {errors.strip()}")
-            result = json.loads(out)
             used = {name: round(seconds - before[name], 3) for name, seconds in processor_seconds().items()}
             if point.delay:
                 stack.clear_delay(point.delay[0])
             if not one_database:
                 result["seconds_to_rest"] = round(self._rest(), 3)
-        result["observer"] = observing.findings
-        result["processor_seconds"] = used
-        start = 1e6 * (result["started_at"] + self.options.warm_up)
+        steadiness["held"] = compare_steady.held(result["timeline"], result["warm_up_s"], result["seconds"], self.rule)
+        result["steadiness"], result["processor_seconds"] = steadiness, used
+        if observed:
+            result["observer"] = observing.findings
+        start = 1e6 * (result["started_at"] + result["warm_up_s"])
         result.update(exact.exact_pass(
             dsns, exact.read_answers(self.answers), measured_us=(start, start + 1e6 * result["seconds"]),
             fault_end_us=fault and fault["ended_us"]))
@@ -230,9 +230,9 @@ class Runs:
 
     # --- failures -----------------------------------------------------------------------------------
     def _fault(self, point):
-        """Waits for the middle of the run, does it, undoes it; when it began and ended."""
+        """Waits for the middle of the measured part, does it, undoes it; when it began and ended."""
         stack, seconds = self.stack, point.seconds or self.options.seconds
-        time.sleep(self.options.warm_up + seconds / 3)
+        time.sleep(seconds / 3)
         began = time.time()
         if point.fault == "coordinator":
             stack.kill_coordinator()

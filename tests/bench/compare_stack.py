@@ -1,6 +1,7 @@
 """The stack that ./run compare measures: six private PostgreSQL servers that run.d/compare.sh started,
 and one coordinator at a time. Every run begins with the same rows: tables are emptied and loaded anew.
 """
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -182,9 +183,15 @@ class Stack:
     # --- the databases ----------------------------------------------------------------------------
     def prepare(self):
         """The schemas: of the five databases by `txcoord migrate`, of the one by the same files."""
+        self.prepare_services()
+        self.prepare_one()
+
+    def prepare_services(self):
         self.write_config({})
         subprocess.run([self.program, "migrate", "--config", str(self.config)], check=True, timeout=60,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def prepare_one(self):
         for name in DATABASES:
             files = sorted((self.root / "schemas" / name).glob("[0-9]*.sql"))
             execute(self.servers["one"].dsn, f'DROP SCHEMA IF EXISTS "{name}" CASCADE', f'CREATE SCHEMA "{name}"',
@@ -201,6 +208,13 @@ class Stack:
         # Every run begins right after a checkpoint: none falls into it.
         for name, _ in targets:
             self.servers[name].as_superuser("CHECKPOINT")
+
+    def take_statistics(self, one_database=False):
+        """What autovacuum does on a database in use: without statistics PostgreSQL plans for tables as small
+        as they were when they were empty. All databases at once, since orders are under way meanwhile."""
+        names = ["one"] if one_database else list(DATABASES)
+        with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(lambda name: execute(self.servers[name].dsn, "ANALYZE"), names))
 
     def at_rest(self):
         """Nothing is under way in any database."""

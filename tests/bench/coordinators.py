@@ -21,6 +21,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5, help="medians over so many rounds (5)")
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement, after 2 s of warm-up (8)")
     parser.add_argument("--connections", type=int, default=256, help="of wrk, to each loaded coordinator (256)")
+    parser.add_argument("--check", action="store_true", help="say whether this can be measured, and end")
     options = parser.parse_args()
     if min(options.rounds, options.seconds, options.connections) < 1:
         parser.error("rounds, seconds and connections are 1 or more")
@@ -70,6 +71,8 @@ def table(rounds):
 
 def main():
     options = arguments()
+    if options.check:
+        return 0
     bench = Bench(options)
     try:
         rounds = in_turns(options.rounds, WAYS, bench.measure)

@@ -8,10 +8,16 @@
 //                                           sent, so time in our own backlog is in it (no
 //                                           coordinated omission)
 //
+// The measured part begins after --warm-up seconds, or when it is told (--until-told, told.hpp).
 // Exit status: 0; 1 something failed; 3 the server does not offer what was asked for (501).
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/read_until.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -19,8 +25,10 @@
 #include <deque>
 #include <exception>
 #include <iostream>
+#include <stdexcept>
 
 #include "tests/bench/load_client.hpp"
+#include "tests/bench/told.hpp"
 
 namespace {
 
@@ -35,6 +43,7 @@ struct Options {
   double rate = 0;  // orders a second; 0: closed loop
   double seconds = 5, warm_up = 1, drain = 15;
   unsigned backlog_max = 20'000;
+  ToldSettings told;
   StreamSettings stream;
   ClientSettings client;
 };
@@ -49,9 +58,12 @@ class Load {
 
   void run() {
     window_.start = Clock::now();
-    window_.measured_from = window_.start + seconds_of(options_.warm_up);
-    window_.end = window_.measured_from + seconds_of(options_.seconds);
-    give_up_ = window_.end + seconds_of(options_.drain);
+    if (options_.told.until_told) {
+      spawn(tell_windows());
+      spawn(wait_to_be_told());
+    } else {
+      measure(window_.start + seconds_of(options_.warm_up));
+    }
     for (unsigned i = 0; i < options_.connections; ++i) {
       spawn(options_.rate > 0 ? open_loop() : closed_loop());
     }
@@ -72,6 +84,37 @@ class Load {
     std::uint64_t index;
     Clock::time_point intended;
   };
+
+  void measure(Clock::time_point from) {
+    window_.measure(from, seconds_of(options_.seconds));
+    give_up_ = window_.end + seconds_of(options_.drain);
+  }
+
+  asio::awaitable<void> tell_windows() {
+    asio::steady_timer timer(context_);
+    std::size_t told = 0;
+    for (auto end = window_.start; window_.end == Clock::time_point::max();) {
+      end += seconds_of(options_.told.window_s);
+      if (end > window_.start + told_within)
+        throw std::runtime_error("nobody told it when to begin to measure");
+      timer.expires_at(end);
+      auto waiting = timer.async_wait(asio::use_awaitable);
+      co_await std::move(waiting);
+      print_window(tally_.count() - told);
+      told = tally_.count();
+    }
+  }
+
+  asio::awaitable<void> wait_to_be_told() {
+    asio::posix::stream_descriptor input(context_, ::dup(STDIN_FILENO));
+    std::string line;
+    boost::system::error_code ended;
+    auto reading = asio::async_read_until(input, asio::dynamic_buffer(line), '\n',
+                                          asio::redirect_error(asio::use_awaitable, ended));
+    co_await std::move(reading);
+    if (ended) throw std::runtime_error("nobody is there any more to tell it when to measure");
+    measure(Clock::now());
+  }
 
   void spawn(asio::awaitable<void> work) {
     asio::co_spawn(context_, std::move(work), [this](std::exception_ptr failure) {
@@ -144,7 +187,7 @@ class Load {
   const Options& options_;
   OrderStream stream_;
   Window window_;
-  Clock::time_point give_up_;
+  Clock::time_point give_up_ = Clock::time_point::max();
   Tally tally_;
   std::uint64_t next_index_ = 0, offered_ = 0;
   std::deque<Arrival> backlog_;            // bounded by backlog_max
@@ -166,6 +209,10 @@ int main(int argc, char** argv) {
   app.add_option("--rate", options.rate, "open loop: orders a second")->check(CLI::Range(0.0, 1e6));
   app.add_option("--seconds", options.seconds)->check(CLI::Range(0.1, 3600.0));
   app.add_option("--warm-up", options.warm_up)->check(CLI::Range(0.0, 600.0));
+  app.add_flag("--until-told", options.told.until_told,
+               "in place of --warm-up: a line on standard input begins the measured part");
+  app.add_option("--window", options.told.window_s, "seconds that each line before that tells of")
+      ->check(CLI::Range(0.05, 10.0));
   app.add_option("--drain", options.drain, "seconds for the last answers")
       ->check(CLI::Range(0.0, 600.0));
   app.add_option("--backlog-max", options.backlog_max)->check(CLI::Range(1, 10'000'000));

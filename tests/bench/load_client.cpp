@@ -122,7 +122,7 @@ bool OrderClient::judge(const Response& response, Answer& answer) {
   }
 }
 
-asio::awaitable<bool> OrderClient::follow(std::string location, Clock::time_point give_up,
+asio::awaitable<bool> OrderClient::follow(std::string location, const Clock::time_point& give_up,
                                           Answer& answer) {
   Request request(http::verb::get, location, 11);
   request.set(http::field::host, "txcoord");
@@ -160,7 +160,7 @@ asio::awaitable<void> OrderClient::pause(unsigned attempt, const Response* respo
 }
 
 asio::awaitable<Answer> OrderClient::place(BenchOrder order, Clock::time_point intended,
-                                           Clock::time_point give_up) {
+                                           const Clock::time_point& give_up) {
   Answer answer{.index = order.index, .intended = intended};
   const Request request = order_request(order);
   Draws jitter(settings_.seed ^ 0x7e7eULL, order.index);

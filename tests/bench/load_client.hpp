@@ -41,10 +41,11 @@ class OrderClient {
  public:
   OrderClient(asio::any_io_executor executor, const ClientSettings& settings, Friction& friction);
 
-  // Returns with a final answer, or with Outcome::unknown once give_up has passed. Throws
-  // NotAvailable.
+  // Returns with a final answer, or with Outcome::unknown once give_up has passed. It is read
+  // before each try, since it may not be known when the order is sent, and must outlive the call.
+  // Throws NotAvailable.
   asio::awaitable<Answer> place(BenchOrder order, Clock::time_point intended,
-                                Clock::time_point give_up);
+                                const Clock::time_point& give_up);
 
  private:
   using Request = beast::http::request<beast::http::string_body>;
@@ -56,7 +57,8 @@ class OrderClient {
   // Fills the answer and returns true when the response is final for it.
   bool judge(const Response& response, Answer& answer);
   // Asks for the order until it is final or gone (false: send the order again).
-  asio::awaitable<bool> follow(std::string location, Clock::time_point give_up, Answer& answer);
+  asio::awaitable<bool> follow(std::string location, const Clock::time_point& give_up,
+                               Answer& answer);
   // Pauses before try number `attempt` of something, with jitter; longer if the server says so.
   asio::awaitable<void> pause(unsigned attempt, const Response* response, Draws& jitter);
 

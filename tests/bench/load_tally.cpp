@@ -151,6 +151,8 @@ std::string Tally::json(const Window& window, double offered_per_s) const {
           .count());
   std::string out = "{\"orders\": " + std::to_string(answers_.size());
   out += ", \"started_at\": " + number(start_us / 1e6);
+  out +=
+      ", \"warm_up_s\": " + number(duration<double>(window.measured_from - window.start).count());
   out += ", \"seconds\": " + number(seconds);
   out += ", \"answers_per_s\": " + number(static_cast<double>(answered) / seconds);
   out += ", \"orders_per_s\": " + number(static_cast<double>(confirmed) / seconds);

@@ -35,9 +35,16 @@ struct Friction {
   std::uint64_t reconnects = 0;   // connection lost or silent: sent again
 };
 
-// The measured part of a run: after the warm-up, until the end of sending.
+// The measured part of a run: after the warm-up, until the end of sending. How long the warm-up
+// takes is known beforehand, or told while it lasts (told.hpp): until then both are never.
 struct Window {
-  Clock::time_point start, measured_from, end;
+  Clock::time_point start;
+  Clock::time_point measured_from = Clock::time_point::max(), end = Clock::time_point::max();
+
+  void measure(Clock::time_point from, Clock::duration length) {
+    measured_from = from;
+    end = from + length;
+  }
 };
 
 class Tally {

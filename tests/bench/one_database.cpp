@@ -10,6 +10,9 @@
 //   trips statement  all of it in one statement: one round trip, the least that one order can cost
 //
 // There is no HTTP and no JSON here: the comparison favours this side by that much.
+#include <poll.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
@@ -25,6 +28,7 @@
 
 #include "tests/bench/load_tally.hpp"
 #include "tests/bench/order_stream.hpp"
+#include "tests/bench/told.hpp"
 #include "txcoord/base/ids.hpp"
 #include "txcoord/base/json_writer.hpp"
 #include "txcoord/base/time.hpp"
@@ -143,6 +147,7 @@ struct Options {
   std::string dsn, way = "plain", answers, key_prefix;
   unsigned clients = 32;
   double seconds = 10, warm_up = 0;
+  ToldSettings told;
   StreamSettings stream;
 };
 
@@ -196,21 +201,29 @@ std::string Order::answer() const {
   return out.end_object().take();
 }
 
+// What the clients share.
+struct Common {
+  std::atomic<std::uint64_t> next = 0;  // order of the stream
+  std::atomic<std::uint64_t> answered = 0;
+  std::atomic<Clock::time_point> end = Clock::time_point::max();
+  std::atomic<bool> failed = false;
+};
+
 class Client {
  public:
-  Client(const Options& options, const OrderStream& stream, std::atomic<std::uint64_t>& next)
+  Client(const Options& options, const OrderStream& stream, Common& common)
       : options_(options),
         stream_(stream),
-        next_(next),
+        common_(common),
         session_(options.dsn, {}, std::chrono::seconds(10)) {
     // Nothing but small statements on tables that are full: PostgreSQL's own choice of plans is
     // best.
     session_.exec_simple("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off");
   }
 
-  void run_until(Clock::time_point end) {
-    while (Clock::now() < end) {
-      const Order order(stream_.at(next_++), options_.key_prefix);
+  void run() {
+    while (Clock::now() < common_.end.load()) {
+      const Order order(stream_.at(common_.next++), options_.key_prefix);
       Answer answer{.index = order.index, .intended = Clock::now()};
       bool again = true;
       while (again) {
@@ -226,6 +239,7 @@ class Client {
       if (answer.outcome == Outcome::confirmed) answer.order_id = order.order_id;
       answer.answered = Clock::now();
       tally.add(std::move(answer));
+      ++common_.answered;
     }
   }
 
@@ -291,43 +305,72 @@ class Client {
 
   const Options& options_;
   const OrderStream& stream_;
-  std::atomic<std::uint64_t>& next_;
+  Common& common_;
   pg::Session session_;
 };
+
+Clock::duration seconds_of(double seconds) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+// Prints the windows until a line comes on standard input, or a client has failed. Throws when
+// nobody is there to send one.
+void wait_to_be_told(const ToldSettings& told, Clock::time_point start, const Common& common) {
+  std::uint64_t counted = 0;
+  for (auto end = start + seconds_of(told.window_s); !common.failed;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    if (::poll(&input, 1, std::max(0, static_cast<int>(left.count()))) > 0) {
+      char line[64];
+      if (::read(STDIN_FILENO, line, sizeof line) > 0) return;
+      throw std::runtime_error("nobody is there any more to tell it when to measure");
+    }
+    if (Clock::now() < end) continue;
+    const std::uint64_t answered = common.answered;
+    print_window(answered - counted);
+    counted = answered;
+    end += seconds_of(told.window_s);
+    if (end > start + told_within)
+      throw std::runtime_error("nobody told it when to begin to measure");
+  }
+}
 
 // Connects everybody, lets them start together, and prints one line of JSON.
 void run(const Options& options) {
   const OrderStream stream(options.stream);
-  std::atomic<std::uint64_t> next = 0;
+  Common common;
   std::vector<std::unique_ptr<Client>> clients;
   for (unsigned i = 0; i < options.clients; ++i)
-    clients.push_back(std::make_unique<Client>(options, stream, next));
+    clients.push_back(std::make_unique<Client>(options, stream, common));
 
   Window window;
-  const auto seconds = [](double count) {
-    return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(count));
-  };
-  std::barrier start(options.clients, [&]() noexcept {
-    window.start = Clock::now();
-    window.measured_from = window.start + seconds(options.warm_up);
-    window.end = window.measured_from + seconds(options.seconds);
-  });
-  std::atomic<bool> failed = false;
+  std::barrier start(options.clients + 1, [&]() noexcept { window.start = Clock::now(); });
   {
     std::vector<std::jthread> threads;
     for (const auto& client : clients) {
       threads.emplace_back([&] {
         start.arrive_and_wait();
         try {
-          client->run_until(window.end);
+          client->run();
         } catch (const std::exception& error) {
           std::cerr << "one_database: " + std::string(error.what()) + "\n";
-          failed = true;
+          common.failed = true;
         }
       });
     }
+    start.arrive_and_wait();
+    try {
+      if (options.told.until_told) wait_to_be_told(options.told, window.start, common);
+      window.measure(
+          options.told.until_told ? Clock::now() : window.start + seconds_of(options.warm_up),
+          seconds_of(options.seconds));
+      common.end = window.end;
+    } catch (...) {
+      common.end = Clock::now();  // the threads are waited for on the way out
+      throw;
+    }
   }
-  if (failed) throw std::runtime_error("a client failed: there is no result");
+  if (common.failed) throw std::runtime_error("a client failed: there is no result");
 
   Tally all;
   std::uint64_t deadlocks = 0;
@@ -352,6 +395,10 @@ int main(int argc, char** argv) {
   app.add_option("--clients", options.clients)->check(CLI::Range(1, 512));
   app.add_option("--seconds", options.seconds)->check(CLI::Range(0.1, 3600.0));
   app.add_option("--warm-up", options.warm_up)->check(CLI::Range(0.0, 600.0));
+  app.add_flag("--until-told", options.told.until_told,
+               "in place of --warm-up: a line on standard input begins the measured part");
+  app.add_option("--window", options.told.window_s, "seconds that each line before that tells of")
+      ->check(CLI::Range(0.05, 10.0));
   app.add_option("--key-prefix", options.key_prefix, "different for each run; random unless told");
   app.add_option("--seed", options.stream.seed, "of the orders; random unless told");
   app.add_option("--sku-prefix", options.stream.sku_prefix);

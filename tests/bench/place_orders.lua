@@ -3,12 +3,15 @@
 --   BENCH_RUN         a name for this run: keys of two runs never meet
 --   BENCH_SKU_PREFIX  products are <prefix>0 .. <prefix>(BENCH_PRODUCTS - 1)
 --   BENCH_PRODUCTS, BENCH_WALLETS
+--   BENCH_MODE        "2pc" or "saga"; unset: the server's default
 -- Answers are counted by wrk (status) and by the coordinator's own metrics (status and reason):
 -- a response() here would parse every answer in Lua, on the processors that are being measured.
 local run = os.getenv("BENCH_RUN")
 local sku_prefix = os.getenv("BENCH_SKU_PREFIX")
 local products = tonumber(os.getenv("BENCH_PRODUCTS"))
 local wallets = tonumber(os.getenv("BENCH_WALLETS"))
+
+local mode = os.getenv("BENCH_MODE")
 
 local threads = 0
 function setup(thread)
@@ -21,7 +24,7 @@ local headers = { ["Content-Type"] = "application/json" }
 local body = '{"customer_id":"bench-%d","items":[{"sku":"%s%d","quantity":1,"unit_price":100},'
   .. '{"sku":"%s%d","quantity":1,"unit_price":100}],"shipping_address":{"name":"Tanaka Taro",'
   .. '"postal_code":"150-0002","prefecture":"Tokyo","city":"Shibuya","line1":"2-21-1 Shibuya"},'
-  .. '"payment_method":"wallet"}'
+  .. '"payment_method":"wallet"' .. (mode and ',"mode":"' .. mode .. '"' or "") .. "}"
 
 function init()
   math.randomseed(os.time() * 100 + thread_number)

@@ -28,6 +28,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="./run bench --stalls", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=3, help="medians over so many rounds (3)")
     parser.add_argument("--least", type=float, default=0.8, help="share of the rate that must be kept (0.8)")
+    parser.add_argument("--check", action="store_true", help="say whether this can be measured, and end")
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("rounds is 1 or more")
@@ -137,6 +138,8 @@ def measure(stall, count, apart, mode):
 
 def main():
     options = arguments()
+    if options.check:
+        return 0
     found = {}
     for number in range(options.rounds):
         print(f"bench: round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)

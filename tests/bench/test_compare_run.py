@@ -61,11 +61,11 @@ class OneCommandOneReport(unittest.TestCase):
         cls.addClassCleanup(state.cleanup)
         os.chmod(state.name, 0o755)  # the servers have a user of their own
         cls.folder = pathlib.Path(state.name, "compare")
-        options = ("--quick", "--rounds", "1", "--seconds", "0.5", "--warm-up", "0.2", "--sweeps", "zipf,failures",
-                   "--seed", str(SEED))
-        cls.done = subprocess.run([ROOT / "run", "compare", *options], capture_output=True, text=True, timeout=240,
-                                  stdin=subprocess.DEVNULL, check=False,
-                                  env={**os.environ, "TXCOORD_STATE_DIR": state.name})
+        cls.options = ("--quick", "--rounds", "1", "--seconds", "0.5", "--warm-up", "0.2", "--warm-up-max", "3",
+                       "--sweeps", "zipf,refused,failures", "--seed", str(SEED))
+        cls.environment = {**os.environ, "TXCOORD_STATE_DIR": state.name}
+        cls.done = subprocess.run([ROOT / "run", "compare", *cls.options], capture_output=True, text=True, timeout=240,
+                                  stdin=subprocess.DEVNULL, check=False, env=cls.environment)
         if cls.done.returncode:
             raise AssertionError(f"exit code {cls.done.returncode}\n{cls.done.stderr[-4000:]}")
         cls.results = json.loads((cls.folder / "results.json").read_text("utf-8"))
@@ -73,13 +73,45 @@ class OneCommandOneReport(unittest.TestCase):
 
     def test_every_variant_was_measured_at_each_point(self):
         self.assertEqual(self.results["unavailable"], {})
-        measured = sorted((run["sweep"], run["x"], run["variant"]) for run in self.runs)
+        measured = sorted((run["sweep"], run["x"], run["variant"]) for run in self.runs if not run["observed"])
         self.assertEqual(measured, sorted([("zipf", x, name) for x in (0, 2) for name in VARIANTS]
+                                          + [("refused", 30, name) for name in ("2pc", "saga")]
                                           + [("failures", 0, name) for name in ("2pc", "saga")]))
         for run in self.runs:
             with self.subTest(run["variant"], sweep=run["sweep"]):
                 self.assertGreater(run["outcomes"].get("confirmed", 0), 0)
                 self.assertEqual(run["seed"], SEED)
+
+    def test_the_observer_read_in_runs_of_its_own_and_what_it_cost_is_told(self):
+        observed = [(run["sweep"], run["variant"]) for run in self.runs if run["observed"]]
+        self.assertEqual(sorted(observed), [("refused", "2pc"), ("refused", "saga")])
+        for run in self.runs:
+            self.assertEqual("observer" in run, run["observed"])
+        self.assertIn("What the observer costs", " ".join(Page((self.folder / "report.html").read_text("utf-8")).words))
+
+    def test_each_run_says_when_it_was_steady(self):
+        for run in self.runs:
+            told = run["steadiness"]
+            with self.subTest(run["variant"], sweep=run["sweep"], told=told):
+                self.assertIn(told["steady"], (True, False))
+                self.assertTrue(0.4 <= told["seconds"] <= run["warm_up_s"] <= told["seconds"] + 1)
+                self.assertLessEqual(told["seconds"], 3.0)
+                self.assertGreater(told["statistics_after_s"], 0)
+
+    def test_a_finished_comparison_that_is_continued_measures_nothing_again(self):
+        done = subprocess.run([ROOT / "run", "compare", *self.options, "--continue", "--dry-run"], capture_output=True,
+                              text=True, timeout=60, stdin=subprocess.DEVNULL, check=False, env=self.environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("0 runs in 1 rounds", done.stderr)
+
+    def test_a_selection_of_nothing_ends_with_2_before_a_server_starts(self):
+        done = subprocess.run([ROOT / "run", "compare", "--quick", "--sweeps", "clients", "--variants", "2pc,saga"],
+                              capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+                              env=self.environment)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--sweeps clients selects nothing here: this comparison has zipf, refused, failures", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        self.assertNotIn("PostgreSQL servers", done.stderr)
 
     def test_nothing_is_lost_nothing_lasts_and_sums_are_exact(self):
         for run in self.runs:
