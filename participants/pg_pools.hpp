@@ -32,7 +32,8 @@ struct PgPools {
 };
 std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string_view participant,
                                     std::string_view use, std::size_t connections,
-                                    const DatabaseSettings& database, Metrics* metrics);
+                                    const DatabaseSettings& database, Metrics* metrics,
+                                    pg::Planning planning = pg::Planning::each_execution);
 // Splits connections_max: half branch, a quarter finish, the rest service; at least one each.
 PgPools make_pools(const asio::any_io_executor& io, std::string_view participant,
                    const DatabaseSettings& database, Metrics* metrics);

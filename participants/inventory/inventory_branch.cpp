@@ -45,7 +45,7 @@ constexpr pg::Statement lock_reservations{"inventory_lock_reservations", R"(
   SELECT r.order_id, r.reservation_id, r.sku, r.quantity, r.status, r.xmax::text
     FROM reservations r
    WHERE r.order_id = ANY($1::uuid[])
-     AND NOT EXISTS (SELECT FROM mine m WHERE m.reservation_id = r.reservation_id)
+     AND r.reservation_id NOT IN (SELECT reservation_id FROM mine)
    ORDER BY order_id, sku)"};
 
 // Waits for no lock that the vote did not take: reservation ids are ours, the reservations that

@@ -50,7 +50,7 @@ constexpr pg::Statement lock_payments{"payment_lock_payments", R"(
          p.status, p.xmax::text
     FROM payments p
    WHERE p.order_id = ANY($1::uuid[])
-     AND NOT EXISTS (SELECT FROM mine m WHERE m.payment_id = p.payment_id))"};
+     AND p.payment_id NOT IN (SELECT payment_id FROM mine))"};
 
 // Waits for no lock that the vote did not take: ids are ours, the payments that change are locked,
 // and nobody touches an intent of a gid that is still active.

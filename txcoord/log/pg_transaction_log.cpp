@@ -21,8 +21,10 @@ using Reply = asio::awaitable<Result<T>>;
 
 pg::PoolSettings group_pool(const Settings& settings) {
   const std::size_t lanes = settings.engine.lanes;
-  return pg::pool_settings(settings.log, "log",
-                           std::max<std::size_t>(settings.log.connections_max, lanes + 2));
+  pg::PoolSettings pool = pg::pool_settings(
+      settings.log, "log", std::max<std::size_t>(settings.log.connections_max, lanes + 2));
+  pool.session.planning = pg::Planning::once;
+  return pool;
 }
 
 // settle(), raise_epoch() and take_over() wait for decisions in flight, so their locks may take as

@@ -123,19 +123,27 @@ RawConnection connect(const std::string& dsn, const SessionSettings& settings, m
 std::vector<std::pair<std::string, std::string>> session_parameters(
     const SessionSettings& settings) {
   const auto ms = [](milliseconds value) { return std::to_string(value.count()); };
-  return {{"lock_timeout", ms(settings.lock_timeout)},
-          {"statement_timeout", ms(settings.statement_timeout)},
-          {"idle_in_transaction_session_timeout", ms(settings.idle_in_transaction_timeout)},
-          {"client_connection_check_interval", ms(settings.client_connection_check_interval)},
-          {"plan_cache_mode", "force_custom_plan"},
-          {"jit", "off"},
-          {"TimeZone", "UTC"},
-          {"DateStyle", "ISO"},
-          {"client_encoding", "UTF8"},
-          {"standard_conforming_strings", "on"},
-          // A role or a database may carry synchronous_commit=off: a commit would be acknowledged
-          // before its flush (I2).
-          {"synchronous_commit", "on"}};
+  std::vector<std::pair<std::string, std::string>> parameters{
+      {"lock_timeout", ms(settings.lock_timeout)},
+      {"statement_timeout", ms(settings.statement_timeout)},
+      {"idle_in_transaction_session_timeout", ms(settings.idle_in_transaction_timeout)},
+      {"client_connection_check_interval", ms(settings.client_connection_check_interval)},
+      {"jit", "off"},
+      {"TimeZone", "UTC"},
+      {"DateStyle", "ISO"},
+      {"client_encoding", "UTF8"},
+      {"standard_conforming_strings", "on"},
+      // A role or a database may carry synchronous_commit=off: a commit would be acknowledged
+      // before its flush (I2).
+      {"synchronous_commit", "on"}};
+  if (settings.planning == Planning::each_execution) {
+    parameters.emplace_back("plan_cache_mode", "force_custom_plan");
+    return parameters;
+  }
+  parameters.emplace_back("plan_cache_mode", "force_generic_plan");
+  for (const char* node : {"enable_seqscan", "enable_hashjoin", "enable_mergejoin"})
+    parameters.emplace_back(node, "off");
+  return parameters;
 }
 
 class Session::Impl {

@@ -23,6 +23,16 @@ struct Statement {
   const char* sql;
 };
 
+// When PostgreSQL plans a prepared statement.
+enum class Planning {
+  // For each execution, from its parameters. For statements whose right plan depends on them.
+  each_execution,
+  // Once in a session, and again when the table's statistics change. For statements that reach
+  // every row by a key: planning them costs more than running them. Sequential scans and hash and
+  // merge joins are ruled out, because a plan that is made on an empty table would choose them.
+  once,
+};
+
 // Zero means no limit, as in PostgreSQL.
 struct SessionSettings {
   std::chrono::milliseconds lock_timeout{3000};       // above decide + commit of the group before
@@ -30,6 +40,7 @@ struct SessionSettings {
   std::chrono::milliseconds idle_in_transaction_timeout{15000};  // above the prepare deadline
   std::chrono::milliseconds client_connection_check_interval{
       1000};  // ends a dead client's lock wait
+  Planning planning = Planning::each_execution;
   std::string application_name = "txcoord";
 };
 
@@ -41,8 +52,7 @@ class ConnectFailure : public pqxx::broken_connection {
 
 class Session {
  public:
-  // Connects, with keepalives, tcp_user_timeout, plan_cache_mode=force_custom_plan (a generic
-  // plan made on an empty table keeps its Seq Scan), jit=off. Throws ConnectFailure, within
+  // Connects, with keepalives, tcp_user_timeout, jit=off. Throws ConnectFailure, within
   // connect_timeout (to the millisecond: libpq's own timeout has whole seconds, two at least), or
   // soon after `give_up` becomes true.
   Session(const std::string& dsn, const SessionSettings& settings,
