@@ -1,5 +1,7 @@
 // States of sagas: durable, exact, never taken back, and only by their owner.
 #include <catch2/generators/catch_generators.hpp>
+#include <stdexcept>
+#include <thread>
 
 #include "saga_log_support.hpp"
 
@@ -55,6 +57,42 @@ TEST_CASE("saga_that_failed_leaves_its_reason_under_its_key_and_no_answer_or_pay
   CHECK(refused.detail == "book-456");
   CHECK(refused.answer.empty());
   CHECK(test.history(saga.saga_id).back() == "FAILED ");
+}
+
+// Without statistics PostgreSQL takes a table for as small and its columns for as selective as it
+// likes: sagas were read whole for each batch, and compared with each of its members.
+TEST_CASE("a_full_batch_is_recorded_by_key_while_the_table_has_no_statistics") {
+  constexpr int others = 5000, batches = 4;
+  SagaLogTest test;
+  const SagaOwner owner = test.owner("c1");
+  const auto sagas = sagas_on("k", 128);
+  test.begin(owner, sagas);
+  test.session()->exec_simple(
+      "INSERT INTO saga_instances (saga_id, saga_type, order_id, correlation_id, period, scope,"
+      " idempotency_key, accepted, coordinator, epoch, status, current_step, payload, ended_at)"
+      " SELECT gen_random_uuid(), 't', gen_random_uuid(), '', 1, 's', n, false, 'c1', " +
+      std::to_string(owner.epoch) + ", 'COMPLETED', '', '', now() FROM generate_series(1, " +
+      std::to_string(others) + ") n");
+  for (std::uint32_t progress = 1; progress <= batches; ++progress) {
+    std::vector<SagaUpdate> updates;
+    for (const SagaStart& saga : sagas)
+      updates.push_back(state(saga.saga_id, "ORDER_CREATED", "inventory.reserve", progress));
+    REQUIRE(await(test.io, test.sagas->record(owner, updates)).value().empty());
+  }
+  CHECK(test.text("SELECT count(*) FROM saga_instances WHERE progress = 4") == "128");
+
+  // A session tells what it has read at its end.
+  test.sagas.reset();
+  for (const auto end = Clock::now() + std::chrono::seconds(10);
+       test.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                 " AND application_name = 'txcoord-log-sagas'") != "0";
+       std::this_thread::sleep_for(std::chrono::milliseconds(5))) {
+    if (Clock::now() > end) throw std::runtime_error("the saga log left a session");
+  }
+  const auto read_whole = test.text(
+      "SELECT seq_tup_read FROM pg_stat_user_tables"
+      " WHERE relname = 'saga_instances' AND schemaname = current_schema()");
+  CHECK(std::stoi(read_whole) < others);
 }
 
 // I11.
