@@ -26,6 +26,7 @@ def parser_of():
     parser.add_argument("--seed", type=int, default=20260101, help="of the orders; round n takes seed + n")
     parser.add_argument("--variants", help=f"a selection, with commas, of {', '.join(VARIANTS)}")
     parser.add_argument("--sweeps", help=f"a selection, with commas, of {', '.join(compare_plan.SWEEPS)}")
+    parser.add_argument("--points", help="a selection, with commas, of the values that the sweeps go through: 1,256")
     parser.add_argument("--observed-rounds", type=int, metavar="N",
                         help="rounds in which each run is repeated with the observer (1; quick: the refused orders alone);"
                              " 0: no observer at all")
@@ -52,8 +53,9 @@ def parse(arguments=None):
     try:
         check_numbers(options)
         points = compare_plan.quick() if options.quick else compare_plan.full()
-        sweeps, variants = (text.split(",") if text is not None else None for text in (options.sweeps, options.variants))
-        options.points = compare_plan.select(points, sweeps, variants, VARIANTS)
+        sweeps, variants, places = (text.split(",") if text is not None else None
+                                    for text in (options.sweeps, options.variants, options.points))
+        options.points = compare_plan.select(points, sweeps, variants, VARIANTS, places)
         options.variants = variants or list(VARIANTS)
         # Before hours of measuring, and before our own results.json replaces it.
         options.earlier = compare_repeat.read_verdicts(options.against) if options.against else None

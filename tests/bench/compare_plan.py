@@ -63,8 +63,9 @@ def variants_of(point, names):
     return [name for name in names if allowed is None or name in allowed]
 
 
-def select(points, sweeps, variants, all_variants):
-    """The points at which something is measured. `sweeps`, `variants`: as asked for by name; None: all. Raises
+def select(points, sweeps, variants, all_variants, places=None):
+    """The points at which something is measured. `sweeps`, `variants`, `places` (values of what is swept): as asked for
+    by name; None: all. Raises
     ValueError, which says what selects nothing and what there is: a name that is measured nowhere is a
     mistake, also when other names beside it are measured."""
     there = list(dict.fromkeys(point.sweep for point in points))
@@ -91,4 +92,20 @@ def select(points, sweeps, variants, all_variants):
                                                      for point in points)]
             raise ValueError(f"--variants {name} selects nothing with --sweeps {','.join(sweeps or there)}: "
                              f"it is measured in {', '.join(could)}")
+    return chosen if places is None else select_places(chosen, places, sweeps or (), variants or ())
+
+
+def select_places(points, places, sweeps, variants):
+    """Those of the points at these values. Raises ValueError like select()."""
+    there = list(dict.fromkeys(f"{point.x:g}" for point in points))
+    for place in places:
+        if place not in there:
+            raise ValueError(f"--points: '{place}' selects nothing; in "
+                             f"{', '.join(dict.fromkeys(point.sweep for point in points))} there are {', '.join(there)}")
+    chosen = [point for point in points if f"{point.x:g}" in places]
+    for option, names, has in (("--sweeps", sweeps, lambda point, name: point.sweep == name),
+                               ("--variants", variants, lambda point, name: variants_of(point, [name]))):
+        for name in names:
+            if not any(has(point, name) for point in chosen):
+                raise ValueError(f"{option} {name} selects nothing with --points {','.join(places)}")
     return chosen

@@ -213,6 +213,16 @@ class SelectionTest(unittest.TestCase):
         self.assertIn("'saga' stands there twice", self.refused("--variants", "saga,2pc,saga"))
         self.assertIn("unrecognized arguments: --variant", self.refused("--variant", "saga"))
 
+    def test_points_that_no_sweep_goes_through(self):
+        self.assertIn("--points: '64' selects nothing; in clients there are 1, 8, 32, 128, 256",
+                      self.refused("--sweeps", "clients", "--points", "1,64"))
+        self.assertIn("--sweeps zipf selects nothing with --points 256",
+                      self.refused("--sweeps", "clients,zipf", "--points", "256"))
+        self.assertIn("--variants saga selects nothing with --points 4000",
+                      self.refused("--sweeps", "rate", "--variants", "2pc,saga", "--points", "4000"))
+        chosen = compare_options.parse(["--sweeps", "clients,zipf", "--points", "1,256,0.8"]).points
+        self.assertEqual([(point.sweep, point.label) for point in chosen], [("clients", "1"), ("clients", "256"), ("zipf", "0.8")])
+
     def test_numbers_that_measure_nothing(self):
         for arguments in (("--rounds", "0"), ("--seconds", "0.1"), ("--warm-up", "-1"), ("--observer-ms", "0"),
                           ("--warm-up", "9", "--warm-up-max", "8"), ("--warm-up-max", "999"), ("--minutes", "0"),
