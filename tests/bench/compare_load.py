@@ -23,7 +23,8 @@ class LoadProgram:
         self.process = subprocess.Popen([*command, "--until-told", "--window", str(window_s)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.lines = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self):
         for line in self.process.stdout:
@@ -70,5 +71,6 @@ class LoadProgram:
     def close(self):
         self.process.kill()
         self.process.wait(10)
-        self.process.stdin.close()
-        self.errors.close()
+        self.reader.join(10)
+        for file in (self.process.stdin, self.process.stdout, self.errors):
+            file.close()

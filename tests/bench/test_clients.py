@@ -14,6 +14,9 @@ import tempfile
 import threading
 import unittest
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from compare_load import LoadProgram, NotAvailable  # noqa: E402
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 CLIENTS = os.path.join(ROOT, "docs", "clients")
@@ -181,6 +184,57 @@ class LoadTest(unittest.TestCase):
             _, result = self.load(server, "--rate", "100", "--retry-after-ms-max", "400")
             self.assertGreater(result["latency"]["p50_ms"], 100)
             self.assertGreater(result["offered_per_s"], 0)
+
+    def told(self, server, *arguments):
+        """The load generator, as it is told when to begin to measure."""
+        command = [LOAD, "--port", str(server.port), "--key-prefix", "k", "--connections", "1", "--seconds", "0.5",
+                   *arguments]
+        program = LoadProgram(command, 0.1)
+        self.addCleanup(program.close)
+        return program
+
+    def test_the_measured_part_begins_when_it_is_told(self):
+        with Scripted() as server:
+            program = self.told(server)
+            windows = [program.next_window() for _ in range(4)]
+            program.measure()
+            result = program.result(30)
+        self.assertTrue(all(windows), windows)
+        self.assertGreaterEqual(result["warm_up_s"], 0.4)
+        self.assertEqual(result["seconds"], 0.5)
+        self.assertGreater(result["orders"], sum(windows))
+        self.assertLess(result["latency"]["count"], result["orders"] - sum(windows) + 2)
+
+    def test_an_open_loop_offers_from_when_it_is_told(self):
+        with Scripted() as server:
+            program = self.told(server, "--rate", "200")
+            windows = [program.next_window() for _ in range(5)]
+            program.measure()
+            result = program.result(30)
+        self.assertGreater(sum(windows), 20)
+        self.assertTrue(100 < result["offered_per_s"] < 300, result["offered_per_s"])
+
+    def test_an_order_of_the_warm_up_that_never_gets_an_answer_does_not_last_for_ever(self):
+        with Scripted() as server:
+            server.server.otherwise = LOST
+            program = self.told(server, "--drain", "0.1")
+            self.assertEqual(program.next_window(), 0)
+            program.measure()
+            self.assertEqual(program.result(30)["outcomes"], {"unknown": 1})
+
+    def test_who_is_not_told_any_more_ends_with_1(self):
+        with Scripted() as server:
+            program = self.told(server)
+            program.next_window()
+            program.process.stdin.close()
+            with self.assertRaisesRegex(RuntimeError, "ended with 1: load: nobody is there any more"):
+                program.result(30)
+
+    def test_a_mode_that_is_not_offered_is_told_in_the_warm_up_too(self):
+        with Scripted((501, {}, {"reason": "MODE_NOT_AVAILABLE"})) as server:
+            program = self.told(server)
+            with self.assertRaisesRegex(NotAvailable, "MODE_NOT_AVAILABLE"):
+                program.next_window()
 
     def test_an_arrival_that_finds_the_backlog_full_is_told(self):
         with Scripted((503, {"Retry-After": 1}, {"reason": "OVERLOADED"})) as server:
