@@ -85,15 +85,18 @@ targets=()
 TXC_BIN="$(realpath "${TXCOORD_BIN:-$TXC_BUILD/release/txcoord}")"
 TXC_LOAD="$(realpath "${TXCOORD_BENCH_LOAD:-$TXC_BUILD/release/txcoord_bench_load}")"
 TXC_ONE_DATABASE="$(realpath "${TXCOORD_BENCH_ONE_DATABASE:-$TXC_BUILD/release/txcoord_bench_one_database}")"
+TXC_REVISION="$("$TXC_BIN" --version)"
+export TXC_BIN TXC_REVISION
+# Again, now that the program is known: another one's comparison is not continued.
+/usr/bin/python3 "$TXC_ROOT/tests/bench/compare.py" "$@" --dry-run >/dev/null
 start_servers
 for name in "${PG_NAMES[@]}" one; do
     dsn="$(pg_dsn "$name")"
     export "TXC_DSN_${name^^}=$dsn"
 done
-TXC_REVISION="$("$TXC_BIN" --version)"
 TXC_PG_DATA="$PG_ROOT"
 TXC_POSTGRESQL="$("$PG_BIN/postgres" --version)"
-export TXC_ROOT TXC_STATE TXC_BIN TXC_LOAD TXC_ONE_DATABASE TXC_REVISION TXC_PG_DATA TXC_POSTGRESQL
+export TXC_ROOT TXC_STATE TXC_LOAD TXC_ONE_DATABASE TXC_PG_DATA TXC_POSTGRESQL
 /usr/bin/python3 "$TXC_ROOT/tests/bench/compare.py" "$@" &
 compare_pid=$!
 status=0

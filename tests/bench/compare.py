@@ -238,9 +238,10 @@ def dry_run(options):
         try:
             path = pathlib.Path(os.environ["TXC_STATE"], "runs.journal")
             head, rows = read(path)
-            program = os.environ.get("TXC_BIN")
-            if program:
-                check(head, identity_of(options, program), path)
+            # Before the program is built its part cannot be held against anything.
+            told = head["identity"]
+            check(head, identity_of(options, os.environ["TXC_BIN"]) if "TXC_BIN" in os.environ else
+                  compare_options.identity(options, told["revision"], told["program"]), path)
         except CannotContinue as error:
             note(str(error))
             return 2

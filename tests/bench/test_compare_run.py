@@ -103,6 +103,12 @@ class OneCommandOneReport(unittest.TestCase):
                               text=True, timeout=60, stdin=subprocess.DEVNULL, check=False, env=self.environment)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("0 runs in 1 rounds", done.stderr)
+        other = [*self.options[:-1], str(SEED + 1)]
+        done = subprocess.run([ROOT / "run", "compare", *other, "--continue"], capture_output=True, text=True, timeout=60,
+                              stdin=subprocess.DEVNULL, check=False, env=self.environment)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"cannot be continued: seed {SEED} there, {SEED + 1} now", done.stderr)
+        self.assertNotIn("PostgreSQL servers", done.stderr)
 
     def test_a_selection_of_nothing_ends_with_2_before_a_server_starts(self):
         done = subprocess.run([ROOT / "run", "compare", "--quick", "--sweeps", "clients", "--variants", "2pc,saga"],
