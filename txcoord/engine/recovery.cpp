@@ -71,7 +71,8 @@ asio::awaitable<void> Recovery::run(Participant& participant, RecoveryIdentity i
       logging::info("recovery pass done", {{"participant", participant.name()}});
     }
     settled = ok;
-    auto pause = ticker.wait(ok ? interval_ : probe_every);
+    const bool watched = !ok || !health_.usable(participant.name());
+    auto pause = ticker.wait(watched ? probe_every : interval_);
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
   }
@@ -92,7 +93,7 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   // What fails is tried in the next pass: who needs the fence asks for it before.
   auto looking = fences_.look(participant);
   const auto fenced_here = co_await std::move(looking);
-  if (!fenced_here) health_.failed(participant.name(), fenced_here.failure());
+  if (!fenced_here) health_.probe_failed(participant.name(), fenced_here.failure());
 
   const auto plan = protocol::plan_recovery(current.view);
   if (!plan.empty()) crash_.reach("recovery.planned");
@@ -107,7 +108,7 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   forget_finished(current.incomplete);
   auto take = take_over(current);
   co_await std::move(take);
-  if (current.note_log) {
+  if (current.note_log || (health_.wants_probe(participant.name()) && !current.log_went_back)) {
     auto noting = note_log(current);
     co_await std::move(noting);
   }
@@ -124,7 +125,12 @@ asio::awaitable<void> Recovery::note_log(Pass& pass) {
   auto noting =
       pass.participant.note_log_seen(pass.identity.installation, pass.log_now, fences_.owner());
   const auto noted = co_await std::move(noting);
-  if (noted || noted.failure().kind != FailureKind::fenced) co_return;
+  if (noted) {
+    health_.wrote(pass.participant.name());
+    co_return;
+  }
+  health_.probe_failed(pass.participant.name(), noted.failure());
+  if (noted.failure().kind != FailureKind::fenced) co_return;
   auto looking = fences_.look(pass.participant);
   co_await std::move(looking);
 }
@@ -135,10 +141,13 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
   auto list_before = pass.participant.list_prepared(pass.identity.installation);
   auto before = co_await std::move(list_before);
   if (!before) {
-    health_.failed(name, before.failure());
+    health_.probe_failed(name, before.failure());
     co_return false;
   }
   health_.reached(name);
+  auto probing = probe(pass);
+  const bool took_a_write = co_await std::move(probing);
+  if (!took_a_write) co_return false;
   pass.view.prepared_before = before.value();
 
   auto read_epochs = log_.coordinators();
@@ -183,10 +192,36 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
   auto list_after = pass.participant.list_prepared(pass.identity.installation);
   auto after = co_await std::move(list_after);
   if (!after) {
-    health_.failed(name, after.failure());
+    health_.probe_failed(name, after.failure());
     co_return false;
   }
   pass.view.prepared_after = after.value();
+  co_return true;
+}
+
+// What it remembers of the log, written once more: what the work needs of a database, without the
+// log. One that was never told is told at the end of the pass. False: it cannot be written.
+asio::awaitable<bool> Recovery::probe(Pass& pass) {
+  const auto name = pass.participant.name();
+  if (!health_.wants_probe(name)) co_return true;
+  auto recall = pass.participant.log_seen(pass.identity.installation);
+  const auto seen = co_await std::move(recall);
+  if (seen && seen.value().system_identifier.empty()) co_return true;
+  Result<Done> done = Done{};
+  if (seen) {
+    auto raising = fences_.ensure(pass.participant);
+    done = co_await std::move(raising);
+  }
+  if (seen && done) {
+    auto writing =
+        pass.participant.note_log_seen(pass.identity.installation, seen.value(), fences_.owner());
+    done = co_await std::move(writing);
+  }
+  if (!seen || !done) {
+    health_.probe_failed(name, seen ? done.failure() : seen.failure());
+    co_return false;
+  }
+  health_.wrote(name);
   co_return true;
 }
 
@@ -195,7 +230,7 @@ asio::awaitable<bool> Recovery::read_log_point(Pass& pass) {
   auto recall = pass.participant.log_seen(pass.identity.installation);
   const auto seen = co_await std::move(recall);
   if (!seen) {
-    health_.failed(pass.participant.name(), seen.failure());
+    health_.probe_failed(pass.participant.name(), seen.failure());
     co_return false;
   }
   auto read_now = log_.identity();
@@ -314,7 +349,7 @@ asio::awaitable<void> Recovery::carry_out(Pass& pass, protocol::RecoveryAction a
 asio::awaitable<void> Recovery::show_committed_siblings(Pass& pass, protocol::Gid gid) {
   for (Participant* sibling : participants_) {
     const std::string name(sibling->name());
-    if (sibling == &pass.participant || !health_.reachable(name)) continue;
+    if (sibling == &pass.participant || !health_.usable(name)) continue;
     auto look = sibling->has_witness(gid);
     const auto witness = co_await std::move(look);
     if (!witness || !witness.value()) continue;

@@ -121,11 +121,15 @@ Reply Api::ready(const Call& call) const {
       out.begin_object()
           .field("name", name)
           .field("reachable", health.reachable)
-          .field("recovered", health.recovered)
-          .field("in_doubt_branches", health.in_doubt_branches)
-          .field("in_doubt_oldest_seconds",
-                 static_cast<std::int64_t>(health.in_doubt_oldest_seconds))
-          .field_if("last_error", health.last_error);
+          .field("writable", health.writable)
+          .field("recovered", health.recovered);
+      if (health.in_doubt_branches) {
+        out.field("in_doubt_branches", *health.in_doubt_branches)
+            .field("in_doubt_oldest_seconds",
+                   static_cast<std::int64_t>(health.in_doubt_oldest_seconds));
+      }
+      if (health.slots_full) out.field("prepared_slots", "full");
+      out.field_if("last_error", health.last_error);
       const auto fault = d_.faults.find(name);
       if (fault != d_.faults.end() && fault->second->faults()) {
         out.key("fault");

@@ -317,11 +317,15 @@ inline constexpr std::string_view ready_names[] = {"ready", "not_ready", "draini
 inline constexpr Schema ready_status{.kind = SchemaKind::text, .choices = ready_names};
 inline constexpr std::string_view breaker_names[] = {"closed", "half_open", "open"};
 inline constexpr Schema breaker_state{.kind = SchemaKind::text, .choices = breaker_names};
+inline constexpr std::string_view slots_names[] = {"full"};
+inline constexpr Schema slots_state{.kind = SchemaKind::text, .choices = slots_names};
 inline constexpr Field health_fields[] = {{"name", &service},
                                           {"reachable", &flag},
+                                          {"writable", &flag},
                                           {"recovered", &flag},
-                                          {"in_doubt_branches", &count},
-                                          {"in_doubt_oldest_seconds", &count},
+                                          {"in_doubt_branches", &count, false},
+                                          {"in_doubt_oldest_seconds", &count, false},
+                                          {"prepared_slots", &slots_state, false},
                                           {"last_error", &message, false},
                                           {"fault", &fault, false},
                                           {"breaker", &breaker_state, false},
