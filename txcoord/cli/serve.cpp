@@ -78,7 +78,7 @@ class Program {
     spawn(coordinator_.start());
     spawn(settle_cards());
     spawn(expirer_.run());
-    coordinator_.on_log_went_back([this] { lost_sagas_.search(); });
+    coordinator_.on_log_changed([this] { lost_sagas_.search(); });
     lost_sagas_.before_trim([this] { return coordinator_.raise_for_trim(); });
     spawn(lost_sagas_.run());
     signals_.async_wait([this](const boost::system::error_code& error, int) {
