@@ -126,7 +126,7 @@ endif()
 # only tests use, and those of the shapes around the coordinator. `./run check` has them.
 foreach(name IN ITEMS tests_pg_apart e2e_apart_random_kills e2e_services_apart e2e_participant_rest conformance
                       e2e_rolling e2e_versions e2e_desync e2e_door e2e_log_restored e2e_full_disk e2e_accept_now
-                      e2e_degraded_modes e2e_cards e2e_fence e2e_log_outage e2e_ownership e2e_random_faults e2e_witnesses
+                      e2e_degraded_modes e2e_cards e2e_fence e2e_log_failover e2e_log_outage e2e_ownership e2e_random_faults e2e_witnesses
                       e2e_saga_crash_points checker observer commits_early monitoring packaging)
   if(TEST ${name})
     set_property(TEST ${name} APPEND PROPERTY LABELS long)

@@ -16,9 +16,12 @@ namespace txcoord {
 
 struct HttpSettings {
   std::string address = "127.0.0.1";
-  std::uint16_t port = 8080;
+  std::uint16_t port = 8080;  // 0: one that is free
   std::string admin_address = "127.0.0.1";
-  std::uint16_t admin_port = 0;  // 0: port + 1
+  std::uint16_t admin_port = 0;  // 0: port + 1; one that is free, if port is 0
+  // Where the process writes which ports it listens on, for whoever asked for free ones; empty:
+  // nowhere. Removed at a clean stop.
+  std::string ports_file;
   std::uint32_t connections_max = 6000;
   std::uint32_t connections_per_peer_max = 6000;
   std::uint32_t header_bytes_max = 8 * 1024;
