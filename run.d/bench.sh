@@ -88,7 +88,8 @@ TXC_BIN="$(realpath "${TXCOORD_BIN:-$TXC_BUILD/release/txcoord}")"
 start_stack
 start_one_database
 for name in "${PG_NAMES[@]}" one; do export "TXC_DSN_${name^^}=$(pg_dsn "$name")"; done
-export TXC_ROOT TXC_STATE="$bench_state" TXC_PSQL="$PG_BIN/psql" TXC_URL="http://127.0.0.1:$(<"$bench_state/run/ready")"
+TXC_URL="http://127.0.0.1:$(<"$bench_state/run/ready")"
+export TXC_ROOT TXC_STATE="$bench_state" TXC_PSQL="$PG_BIN/psql" TXC_URL
 export TXC_REPORT="${bench_state%/bench}/bench.json"
 TXC_ONE_DATABASE="${TXCOORD_BENCH_ONE_DATABASE:-$TXC_BUILD/release/txcoord_bench_one_database}"
 TXC_REVISION="$("$TXC_BIN" --version)"

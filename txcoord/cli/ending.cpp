@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <thread>
-#include <utility>
 
 #include "txcoord/base/logging.hpp"
 
@@ -59,22 +58,14 @@ void end_soon(int exit_code) {
   }).detach();
 }
 
-Hangups::Hangups(boost::asio::io_context& context, std::function<void()> reload)
-    : signals_(context, SIGHUP), reload_(std::move(reload)) {
-  wait();
-}
+Hangups::Hangups(boost::asio::io_context& context) : signals_(context, SIGHUP) { wait(); }
 
 void Hangups::wait() {
   signals_.async_wait([this](const boost::system::error_code& error, int) {
     if (error) return;
-    if (reload_) {
-      logging::info("SIGHUP: reloading");
-      reload_();
-    } else {
-      logging::info(
-          "SIGHUP: nothing is reloaded, settings are read at the start: restart to change "
-          "them");
-    }
+    logging::info(
+        "SIGHUP: nothing is reloaded, settings are read at the start: restart to change "
+        "them");
     wait();
   });
 }

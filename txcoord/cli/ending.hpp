@@ -5,7 +5,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <exception>
-#include <functional>
 #include <string>
 
 namespace txcoord::cli {
@@ -26,16 +25,15 @@ void prepare_serving();
 // nobody can cut.
 void end_soon(int exit_code);
 
-// SIGHUP: says so, calls `reload` if there is one, and goes on.
+// SIGHUP: says so, and goes on. Nothing can be read again yet; what can be will be read from here.
 class Hangups {
  public:
-  explicit Hangups(boost::asio::io_context& context, std::function<void()> reload = {});
+  explicit Hangups(boost::asio::io_context& context);
 
  private:
   void wait();
 
   boost::asio::signal_set signals_;
-  std::function<void()> reload_;
 };
 
 }  // namespace txcoord::cli
