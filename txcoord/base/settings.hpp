@@ -16,9 +16,12 @@ namespace txcoord {
 
 struct HttpSettings {
   std::string address = "127.0.0.1";
-  std::uint16_t port = 8080;
+  std::uint16_t port = 8080;  // 0: one that is free
   std::string admin_address = "127.0.0.1";
-  std::uint16_t admin_port = 0;  // 0: port + 1
+  std::uint16_t admin_port = 0;  // 0: port + 1; one that is free, if port is 0
+  // Where the process writes which ports it listens on, for whoever asked for free ones; empty:
+  // nowhere. Removed at a clean stop.
+  std::string ports_file;
   // Names, beside localhost and addresses, under which clients call; comma-separated, "*" for any.
   std::string hosts_allowed;
   // Origins whose web pages may call ("https://shop.example"); comma-separated. Empty: none.

@@ -17,6 +17,7 @@ void http_rows(std::vector<SettingRow>& rows, HttpSettings& http) {
                   {"http.port", &http.port, 0, 65535},
                   {"http.admin_address", &http.admin_address},
                   {"http.admin_port", &http.admin_port, 0, 65535},
+                  {"http.ports_file", &http.ports_file},
                   {"http.hosts_allowed", &http.hosts_allowed},
                   {"http.origins_allowed", &http.origins_allowed},
                   {"http.connections_max", &http.connections_max, 1, 100'000},

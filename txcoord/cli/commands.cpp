@@ -2,7 +2,9 @@
 
 #include <iomanip>
 #include <ostream>
+#include <sstream>
 
+#include "txcoord/base/logging.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/engine/crash_points.hpp"
 #include "txcoord/pg/migrate.hpp"
@@ -53,6 +55,13 @@ bool report_preflight(const Settings& settings, std::ostream& err) {
   for (const auto& warning : report.warnings) err << "txcoord: warning: " << warning << "\n";
   for (const auto& refusal : report.refusals) err << "txcoord: refused: " << refusal << "\n";
   return report.refusals.empty();
+}
+
+bool tell_preflight(const Settings& settings) {
+  std::ostringstream said;
+  const bool good = report_preflight(settings, said);
+  logging::tell(said.str());
+  return good;
 }
 
 int run_config(const Settings& settings, bool check, std::ostream& out, std::ostream& err) {

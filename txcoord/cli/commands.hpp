@@ -10,10 +10,9 @@
 namespace txcoord::cli {
 
 // The coordinator, its participants and the REST API (serve.cpp).
-int run_serve(const Settings& settings, std::ostream& err);
+int run_serve(const Settings& settings);
 // These participants as a service of their own (serve_participant.cpp).
-int run_participant(const Settings& settings, const std::vector<std::string>& names,
-                    std::ostream& err);
+int run_participant(const Settings& settings, const std::vector<std::string>& names);
 // Every database that has a dsn.
 int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out,
                 std::ostream& err);
@@ -24,5 +23,7 @@ int run_health(const std::string& text, std::ostream& out, std::ostream& err);
 
 // Prints what preflight found; true if nothing stands against a start.
 bool report_preflight(const Settings& settings, std::ostream& err);
+// The same on standard error, for a process that is to serve: nobody who reads slowly keeps it.
+bool tell_preflight(const Settings& settings);
 
 }  // namespace txcoord::cli

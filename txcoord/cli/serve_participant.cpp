@@ -2,8 +2,6 @@
 // participant protocol (docs/participant-protocol.md), with a REST of their own beside it. It
 // decides nothing and remembers nothing that is not in its database: it may be killed and started
 // at any time.
-#include <signal.h>
-
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -16,6 +14,8 @@
 #include "txcoord/cli/assembly.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
+#include "txcoord/cli/ending.hpp"
+#include "txcoord/cli/ports_file.hpp"
 #include "txcoord/http/participant_api.hpp"
 #include "txcoord/http/participant_rest.hpp"
 #include "txcoord/http/server.hpp"
@@ -45,6 +45,7 @@ class ParticipantProgram {
   ParticipantProgram(asio::io_context& context, const Settings& settings,
                      std::uint32_t rest_body_bytes_max, const std::vector<std::string>& names)
       : context_(context),
+        settings_(settings),
         services_(make_services(context.get_executor(), settings, metrics_)),
         hosted_(hosted(names)),
         host_(context.get_executor(), hosted_,
@@ -53,15 +54,20 @@ class ParticipantProgram {
               [this] { return health(); }),
         api_(host_, metrics_, settings.http, settings.internal_token, &rest_.handler()),
         server_(context.get_executor(), settings.http, api_),
-        signals_(context, SIGINT, SIGTERM) {}
+        signals_(context, SIGINT, SIGTERM),
+        hangups_(context) {}
 
   int run() {
     server_.start();
+    PortsFile ports(settings_.http.ports_file, server_.port(), server_.admin_port());
+    logging::info("listening", {{"port", std::int64_t{server_.port()}},
+                                {"admin_port", std::int64_t{server_.admin_port()}}});
     spawn(host_.sweep());
     signals_.async_wait([this](const boost::system::error_code& error, int) {
       if (!error) stop();
     });
     context_.run();
+    ports.remove();
     return exit_ok;
   }
 
@@ -123,6 +129,7 @@ class ParticipantProgram {
   }
 
   asio::io_context& context_;
+  const Settings& settings_;
   Metrics metrics_;
   Services services_;
   std::map<std::string, remote::Hosted, std::less<>> hosted_;
@@ -131,14 +138,15 @@ class ParticipantProgram {
   http::ParticipantApi api_;
   http::Server server_;
   asio::signal_set signals_;
+  Hangups hangups_;
 };
 
 }  // namespace
 
-int run_participant(const Settings& all, const std::vector<std::string>& names, std::ostream& err) {
+int run_participant(const Settings& all, const std::vector<std::string>& names) {
   const Settings settings = for_participants(all, names);
-  if (!report_preflight(settings, err)) return exit_refused;
-  ::signal(SIGPIPE, SIG_IGN);
+  prepare_serving();
+  if (!tell_preflight(settings)) return exit_refused;
   logging::start(settings.log_level);
   for (const std::string& name : names) {
     logging::info("starting a participant", {{"version", version},
@@ -147,7 +155,9 @@ int run_participant(const Settings& all, const std::vector<std::string>& names, 
   }
   asio::io_context context(1);
   ParticipantProgram program(context, settings, all.http.body_bytes_max, names);
-  return program.run();
+  const int exit_code = program.run();
+  end_soon(exit_code);
+  return exit_code;
 }
 
 }  // namespace txcoord::cli

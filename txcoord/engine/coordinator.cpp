@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/co_spawn.hpp>
-#include <cstdlib>
 
 #include "txcoord/base/ids.hpp"
 #include "txcoord/base/logging.hpp"
@@ -399,14 +398,7 @@ void Coordinator::fenced(std::string why) {
 
 void Coordinator::spawn(asio::awaitable<void> work) {
   asio::co_spawn(io_, std::move(work), [](const std::exception_ptr& error) {
-    if (!error) return;
-    try {
-      std::rethrow_exception(error);
-    } catch (const std::exception& defect) {
-      logging::error("defect in a background loop: stopping",
-                     {{"error", std::string_view(defect.what())}});
-    }
-    std::abort();
+    if (error) logging::stop_on_defect("defect in a background loop: stopping", error);
   });
 }
 

@@ -14,6 +14,22 @@ constexpr std::string_view committed_against_the_log =
     "heuristic outcome: a branch is committed, while the log says abort";
 constexpr std::size_t contradicted_max = 1000;  // then all are forgotten, and may count once more
 
+// Nothing is done otherwise after the one than after the other. But who failed over on purpose, to
+// a synchronous standby, need not read of a loss that did not happen.
+void say_log_changed(std::string_view participant, protocol::LogChange change,
+                     const protocol::LogPoint& seen, const protocol::LogPoint& now) {
+  const auto say = change == protocol::LogChange::went_back ? logging::error : logging::warn;
+  say(change == protocol::LogChange::went_back
+          ? "the log went back: decisions may be missing, siblings' witnesses are asked for"
+          : "the log failed over and has all that was seen of it: before anything is rolled back, "
+            "siblings' witnesses are asked for",
+      {{"participant", participant},
+       {"seen_timeline", seen.timeline},
+       {"timeline", now.timeline},
+       {"seen_lsn", static_cast<std::int64_t>(seen.lsn)},
+       {"lsn", static_cast<std::int64_t>(now.lsn)}});
+}
+
 }  // namespace
 
 // One pass over one participant, in the order that recovery_plan.hpp asks for.
@@ -24,8 +40,9 @@ struct Recovery::Pass {
   std::vector<Decision> incomplete{};  // read with T: after A; those that this process may finish
   std::set<std::string> unfinished_elsewhere{};  // coordinators of the others
   protocol::LogPoint log_now{};
-  bool log_went_back = false;  // since this database was last told how far the log had come
-  bool note_log = false;       // it has come further, or the going back is dealt with
+  // Since this database was last told how far the log had come.
+  bool log_may_lack_decisions = false;
+  bool note_log = false;  // it has come further, or its change is dealt with
   std::chrono::steady_clock::time_point both_answered{};  // the database, then the log
 };
 
@@ -116,7 +133,7 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   co_return true;
 }
 
-// A later process may have noted that the log went back, and judged what that means: a note of a
+// A later process may have noted that the log changed, and judged what that means: a note of a
 // stopped one must not hide it.
 asio::awaitable<void> Recovery::note_log(Pass& pass) {
   auto raising = fences_.ensure(pass.participant);
@@ -240,15 +257,13 @@ asio::awaitable<bool> Recovery::read_log_point(Pass& pass) {
     co_return false;
   }
   pass.log_now = {now.value().system_identifier, now.value().timeline, now.value().lsn};
-  pass.log_went_back = protocol::log_went_back(seen.value(), pass.log_now);
-  pass.note_log = pass.log_went_back || seen.value().lsn != pass.log_now.lsn ||
+  const auto change = protocol::log_change(seen.value(), pass.log_now);
+  pass.log_may_lack_decisions = protocol::may_lack_decisions(change);
+  pass.note_log = pass.log_may_lack_decisions || seen.value().lsn != pass.log_now.lsn ||
                   seen.value().system_identifier.empty();
-  if (pass.log_went_back) {
-    logging::error("the log went back: decisions may be missing, siblings' witnesses are asked for",
-                   {{"participant", pass.participant.name()},
-                    {"seen_lsn", static_cast<std::int64_t>(seen.value().lsn)},
-                    {"lsn", static_cast<std::int64_t>(pass.log_now.lsn)}});
-    if (on_log_went_back) on_log_went_back();
+  if (pass.log_may_lack_decisions) {
+    say_log_changed(pass.participant.name(), change, seen.value(), pass.log_now);
+    if (on_log_changed) on_log_changed();
   }
   co_return true;
 }
@@ -257,7 +272,7 @@ asio::awaitable<bool> Recovery::read_log_point(Pass& pass) {
 asio::awaitable<std::optional<bool>> Recovery::outcome_of_undecided(Pass& pass, protocol::Gid gid) {
   std::vector<std::string> branches;
   auto lost = protocol::LostDecision::roll_back;
-  if (pass.log_went_back) {
+  if (pass.log_may_lack_decisions) {
     auto asking = ask_siblings(pass, gid, branches);
     lost = co_await std::move(asking);
   }
@@ -411,7 +426,7 @@ asio::awaitable<void> Recovery::finish_decision(Pass& pass, Decision decision) {
   auto reread = log_.decisions(gids);
   const auto now = co_await std::move(reread);
   // No row: it stood there a moment ago in this same pass, so it was completed and forgotten; and
-  // if the log went back instead, the next pass finds that, and judges by the siblings.
+  // if the log changed instead, the next pass finds that, and judges by the siblings.
   if (!now || now.value().empty()) co_return;
   const Decision& row = now.value().front();
   const auto outcome =

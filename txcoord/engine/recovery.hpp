@@ -50,9 +50,9 @@ class Recovery {
 
   // Runs one participant's loop until stop(). `identity` must not change while any loop runs.
   asio::awaitable<void> run(Participant& participant, RecoveryIdentity identity);
-  // Called when a participant has seen more of the log than there is now, in every pass until that
-  // is dealt with.
-  std::function<void()> on_log_went_back;
+  // Called when a participant has seen another log than there is now, or more of it, in every pass
+  // until that is dealt with.
+  std::function<void()> on_log_changed;
   void kick(std::string_view participant);
   void stop();
 
