@@ -17,7 +17,7 @@ void Health::failed(std::string_view name, const Failure& failure, std::size_t o
     on_errors(name, operations);
   if (!no_answer) return;
   auto& entry = health_[std::string(name)];
-  entry.last_error = failure.message;
+  entry.last_error = words_for_anybody(failure);
   if (!entry.reachable) return;
   entry.reachable = false;
   logging::warn("database is away", {{"participant", name},
