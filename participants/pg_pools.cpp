@@ -25,8 +25,8 @@ milliseconds left_until(std::chrono::steady_clock::time_point until) {
 std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string_view participant,
                                     std::string_view use, std::size_t connections,
                                     const DatabaseSettings& database, Metrics* metrics) {
-  auto settings = pg::pool_settings(database, std::string(participant) + "-" + std::string(use),
-                                    std::max<std::size_t>(connections, 1));
+  auto settings =
+      pg::pool_settings(database, std::string(participant) + "-" + std::string(use), connections);
   auto pool = std::make_shared<pg::Pool>(io, std::move(settings));
   if (metrics != nullptr) {
     pool->on_wait([metrics, name = std::string(participant)](double seconds) {
@@ -36,14 +36,33 @@ std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string
   return pool;
 }
 
+namespace {
+
+struct Split {
+  std::size_t branch, finish, service;
+};
+
+Split split(const DatabaseSettings& database) {
+  const std::size_t all = database.connections_max;
+  const auto some = [](std::size_t part) { return std::max<std::size_t>(part, 1); };
+  return {some(all / 2), some(all / 4), some(all - all / 2 - all / 4)};
+}
+
+}  // namespace
+
+std::size_t pool_sessions_max(const DatabaseSettings& database) {
+  const Split parts = split(database);
+  return parts.branch + parts.finish + parts.service;
+}
+
 PgPools make_pools(const asio::any_io_executor& io, std::string_view participant,
                    const DatabaseSettings& database, Metrics* metrics) {
-  const std::size_t all = database.connections_max;
-  const std::size_t branch = all / 2, finish = all / 4;
+  const Split parts = split(database);
   const auto make = [&](std::string_view use, std::size_t connections) {
     return make_pool(io, participant, use, connections, database, metrics);
   };
-  return {make("branch", branch), make("finish", finish), make("service", all - branch - finish)};
+  return {make("branch", parts.branch), make("finish", parts.finish),
+          make("service", parts.service)};
 }
 
 }  // namespace txcoord

@@ -16,6 +16,7 @@
 #include "participants/faulty_participant.hpp"
 #include "txcoord/base/logging.hpp"
 #include "txcoord/cli/assembly.hpp"
+#include "txcoord/cli/checks.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
 #include "txcoord/engine/coordinator.hpp"
@@ -210,7 +211,9 @@ class Program {
 }  // namespace
 
 int run_serve(const Settings& settings, std::ostream& err) {
-  if (!report_preflight(settings, err)) return exit_refused;
+  const Checks checks = check(settings, CheckedFor::serving);
+  report(checks, err);
+  if (checks.exit_code() != exit_ok) return checks.exit_code();
   ::signal(SIGPIPE, SIG_IGN);
   logging::start(settings.log_level);
   logging::info("starting", {{"version", version},

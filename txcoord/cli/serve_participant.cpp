@@ -14,6 +14,7 @@
 #include "participants/remote/participant_host.hpp"
 #include "txcoord/base/logging.hpp"
 #include "txcoord/cli/assembly.hpp"
+#include "txcoord/cli/checks.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
 #include "txcoord/http/participant_api.hpp"
@@ -94,7 +95,8 @@ class ParticipantProgram {
     for (const auto& [name, hosted] : hosted_) {
       auto asking = hosted.participant->log_seen(nobodys_installation);
       const auto answer = co_await std::move(asking);
-      databases.push_back({name, answer.ok(), answer.ok() ? "" : answer.failure().message});
+      databases.push_back(
+          {name, answer.ok(), answer.ok() ? "" : words_for_anybody(answer.failure())});
     }
     co_return databases;
   }
@@ -139,7 +141,9 @@ class ParticipantProgram {
 
 int run_participant(const Settings& all, const std::vector<std::string>& names, std::ostream& err) {
   const Settings settings = for_participants(all, names);
-  if (!report_preflight(settings, err)) return exit_refused;
+  const Checks checks = check(settings, CheckedFor::serving);
+  report(checks, err);
+  if (checks.exit_code() != exit_ok) return checks.exit_code();
   ::signal(SIGPIPE, SIG_IGN);
   logging::start(settings.log_level);
   for (const std::string& name : names) {

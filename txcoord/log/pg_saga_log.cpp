@@ -16,6 +16,10 @@ using std::chrono::milliseconds;
 constexpr std::size_t side_sessions = 3;
 constexpr milliseconds trim_ms_max{10000};  // several statements, each with its own limit
 
+std::size_t writer_sessions(const Settings& settings) {
+  return std::max<std::size_t>(2 * settings.saga.lanes, 2) + saga_lanes_alone_max;
+}
+
 template <class T>
 using Reply = asio::awaitable<Result<T>>;
 
@@ -24,9 +28,7 @@ class PgSagaLog final : public SagaLog {
   PgSagaLog(const asio::any_io_executor& io, const Settings& settings, Metrics* metrics)
       : write_ms_max_(settings.engine.decide_ms_max),
         side_ms_max_(settings.log.statement_ms_max + 500),
-        writers_(io, pg::pool_settings(
-                         settings.log, "log-sagas",
-                         std::max<std::size_t>(2 * settings.saga.lanes, 2) + saga_lanes_alone_max)),
+        writers_(io, pg::pool_settings(settings.log, "log-sagas", writer_sessions(settings))),
         side_(io, pg::pool_settings(settings.log, "log-sagas-side", side_sessions)) {
     if (metrics == nullptr) return;
     for (pg::Pool* pool : {&writers_, &side_})
@@ -148,6 +150,10 @@ class PgSagaLog final : public SagaLog {
 };
 
 }  // namespace
+
+std::size_t pg_saga_log_sessions_max(const Settings& settings) {
+  return writer_sessions(settings) + side_sessions;
+}
 
 std::unique_ptr<SagaLog> make_pg_saga_log(asio::any_io_executor io, const Settings& settings,
                                           Metrics* metrics) {
