@@ -146,7 +146,7 @@ class PgPaymentService final : public PaymentService {
 PaymentParts make_payment(const asio::any_io_executor& io, const DatabaseSettings& database,
                           Metrics* metrics, const ParticipantDeadlines& deadlines) {
   const PgPools pools = make_pools(io, "payment", database, metrics);
-  const auto cards = make_pool(io, "payment", "cards", 2, database, metrics);
+  const auto cards = make_pool(io, "payment", "cards", card_sessions, database, metrics);
   // Half the vote's time at most: the locks come after the processor.
   const std::shared_ptr<CardProcessor> processor = make_card_simulator(cards, deadlines.vote / 2);
   const auto logic = std::make_shared<PaymentBranch>(cards, processor);

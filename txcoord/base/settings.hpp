@@ -135,7 +135,7 @@ Settings load_settings(const std::filesystem::path& toml_file,
                        const std::map<std::string, std::string>& flags,
                        const DatabaseNeeds& needs = {});
 
-// For `txcoord config`: every setting with its value, passwords hidden.
+// For `txcoord config`: every setting with its value, without what may be secret.
 std::string describe(const Settings& settings);
 
 }  // namespace txcoord

@@ -79,7 +79,7 @@ void database_rows(std::vector<SettingRow>& rows, const std::string& prefix,
                    DatabaseSettings& database) {
   rows.insert(rows.end(),
               {
-                  {prefix + ".dsn", &database.dsn, 0, 0, true},
+                  {prefix + ".dsn", &database.dsn, 0, 0, Shown::dsn},
                   {prefix + ".connections_max", &database.connections_max, 1, 1000},
                   {prefix + ".lock_ms_max", &database.lock_ms_max, 1, hour_ms},
                   {prefix + ".statement_ms_max", &database.statement_ms_max, 1, hour_ms},
@@ -151,7 +151,7 @@ std::vector<SettingRow> setting_rows(Settings& settings) {
       {"currency", &settings.currency},
       {"log_level", &settings.log_level},
       {"crash_at", &settings.crash_at},
-      {"internal_token", &settings.internal_token, 0, 0, true},
+      {"internal_token", &settings.internal_token, 0, 0, Shown::nothing},
   };
   http_rows(rows, settings.http);
   engine_rows(rows, settings.engine);
@@ -161,7 +161,7 @@ std::vector<SettingRow> setting_rows(Settings& settings) {
     const std::string prefix = "participants." + std::string(name);
     DatabaseSettings& database = settings.participants[std::string(name)];
     database_rows(rows, prefix, database);
-    rows.push_back({prefix + ".url", &database.url});
+    rows.push_back({prefix + ".url", &database.url, 0, 0, Shown::url});
   }
   for (const std::string_view name : participant_names)
     fault_rows(rows, "faults." + std::string(name), settings.faults[std::string(name)]);
@@ -185,6 +185,12 @@ void check_settings(const Settings& settings) {
   const std::string& level = settings.log_level;
   check(level == "debug" || level == "info" || level == "warn" || level == "error",
         "log_level must be debug, info, warn or error");
+
+  // It is a header's value, and one that is sent otherwise than it was meant opens nothing.
+  const auto visible = [](unsigned char c) { return c > ' ' && c < 127; };
+  const std::string& token = settings.internal_token;
+  check(std::all_of(token.begin(), token.end(), visible),
+        "internal_token must consist of visible ASCII characters, without blanks");
 
   const HttpSettings& http = settings.http;
   check(!http.address.empty(),

@@ -16,14 +16,9 @@ int run_participant(const Settings& settings, const std::vector<std::string>& na
 // Every database that has a dsn.
 int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out,
                 std::ostream& err);
-int run_config(const Settings& settings, bool check, std::ostream& out, std::ostream& err);
+int run_config(const Settings& settings, bool with_checks, std::ostream& out, std::ostream& err);
 int run_crash_points(std::ostream& out);
 // Asks the URL once: exit_ok if it answers 200 within three seconds (health.cpp).
 int run_health(const std::string& text, std::ostream& out, std::ostream& err);
-
-// Prints what preflight found; true if nothing stands against a start.
-bool report_preflight(const Settings& settings, std::ostream& err);
-// The same on standard error, for a process that is to serve: nobody who reads slowly keeps it.
-bool tell_preflight(const Settings& settings);
 
 }  // namespace txcoord::cli

@@ -14,6 +14,7 @@
 #include "participants/faulty_participant.hpp"
 #include "txcoord/base/logging.hpp"
 #include "txcoord/cli/assembly.hpp"
+#include "txcoord/cli/checks.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
 #include "txcoord/cli/ending.hpp"
@@ -216,7 +217,9 @@ class Program {
 
 int run_serve(const Settings& settings) {
   prepare_serving();
-  if (!tell_preflight(settings)) return exit_refused;
+  const Checks checks = check(settings, CheckedFor::serving);
+  tell(checks);
+  if (checks.exit_code() != exit_ok) return checks.exit_code();
   logging::start(settings.log_level);
   logging::info("starting", {{"version", version},
                              {"coordinator", std::string_view(settings.coordinator_id)},

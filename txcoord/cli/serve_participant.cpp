@@ -12,6 +12,7 @@
 #include "participants/remote/participant_host.hpp"
 #include "txcoord/base/logging.hpp"
 #include "txcoord/cli/assembly.hpp"
+#include "txcoord/cli/checks.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
 #include "txcoord/cli/ending.hpp"
@@ -98,7 +99,8 @@ class ParticipantProgram {
     for (const auto& [name, hosted] : hosted_) {
       auto asking = hosted.participant->log_seen(nobodys_installation);
       const auto answer = co_await std::move(asking);
-      databases.push_back({name, answer.ok(), answer.ok() ? "" : answer.failure().message});
+      databases.push_back(
+          {name, answer.ok(), answer.ok() ? "" : words_for_anybody(answer.failure())});
     }
     co_return databases;
   }
@@ -146,7 +148,9 @@ class ParticipantProgram {
 int run_participant(const Settings& all, const std::vector<std::string>& names) {
   const Settings settings = for_participants(all, names);
   prepare_serving();
-  if (!tell_preflight(settings)) return exit_refused;
+  const Checks checks = check(settings, CheckedFor::serving);
+  tell(checks);
+  if (checks.exit_code() != exit_ok) return checks.exit_code();
   logging::start(settings.log_level);
   for (const std::string& name : names) {
     logging::info("starting a participant", {{"version", version},

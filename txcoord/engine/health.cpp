@@ -90,7 +90,7 @@ void Health::down(std::string_view name, const Failure& failure) {
     entry.in_doubt_branches.reset();
   }
   if (entry.last_error.empty()) {
-    entry.last_error = failure.message;
+    entry.last_error = words_for_anybody(failure);
     entry.sqlstate = failure.sqlstate;
   }
   if (!entry.writable) return;

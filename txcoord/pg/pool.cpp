@@ -70,14 +70,14 @@ asio::awaitable<Result<Lease>> Pool::acquire(std::chrono::milliseconds wait) {
   if (!pool->idle.empty()) {
     worker = std::move(pool->idle.back());
     pool->idle.pop_back();
-  } else if (pool->workers.size() < pool->settings->connections_max) {
+  } else if (pool->workers.size() < pool->settings().connections_max) {
     try {
       worker = std::make_shared<Worker>(pool);
       pool->workers.push_back(worker);
     } catch (const std::exception& e) {  // no thread to be had: nothing was sent
       co_return Failure{FailureKind::unavailable, false, "", e.what()};
     }
-  } else if (pool->waiters.size() >= pool->settings->waiters_max) {
+  } else if (pool->waiters.size() >= pool->settings().waiters_max) {
     co_return Failure{FailureKind::unavailable, false, "", "too many wait for a database session"};
   } else {
     const auto waiter = std::make_shared<Impl::Waiter>(pool->io);
@@ -97,7 +97,7 @@ asio::awaitable<Result<Lease>> Pool::acquire(std::chrono::milliseconds wait) {
   co_return Lease(std::move(worker));
 }
 
-const std::string& Pool::name() const { return impl_->settings->name; }
+const std::string& Pool::name() const { return impl_->settings().name; }
 
 std::size_t Pool::sessions_in_use() const { return impl_->workers.size() - impl_->idle.size(); }
 

@@ -30,7 +30,9 @@ class Call {
 
   std::atomic<Phase> phase = Phase::waiting;
   std::atomic<bool> given_up = false;  // ends a connect under way
-  bool may_connect = false;            // the first call of its lease: set before the thread sees it
+  // Set before the thread sees it: the first call of its lease, and when its caller leaves.
+  bool may_connect = false;
+  std::chrono::steady_clock::time_point deadline;
 
   // Written by the worker thread before it posts the completion:
   std::optional<Failure> failure;
