@@ -36,7 +36,9 @@ class Call {
 
   // Written by the worker thread before it posts the completion:
   std::optional<Failure> failure;
-  bool left_open = false;  // the session has a transaction open
+  bool left_open = false;                  // the session has a transaction open
+  bool connected = false;                  // there is a session
+  std::optional<Failure> connect_failure;  // also `failure`, then
 
   // I/O thread only:
   asio::steady_timer wake;  // expires at the deadline, cancelled by the completion
@@ -71,6 +73,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   void lease_begins();
   void lease_ended();
   void stop();  // cuts what runs and joins the thread
+  bool connected() const { return connected_; }
 
  private:
   class Thread;
@@ -87,6 +90,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   bool leased_ = false;     // false while busy_: the lease ended first
   bool fresh_ = false;      // the lease has not run anything yet
   bool left_open_ = false;  // the last call left a transaction open
+  bool connected_ = false;  // as far as the last call told
 };
 
 template <class F>

@@ -88,7 +88,7 @@ class Worker::Thread {
     Phase expected = Phase::waiting;
     try {
       if (stopped_.load()) throw ConnectFailure("the pool is stopped");
-      ensure_session(call);
+      connect_for(call);
       if (call.phase.compare_exchange_strong(expected, Phase::running)) call.execute(*session_);
     } catch (...) {
       call.failure = classify(std::current_exception());
@@ -109,6 +109,16 @@ class Worker::Thread {
     const bool spent = expected == Phase::abandoned || condemned != Condemned::nothing;
     if (session_ != nullptr && (spent || !session_->usable())) close();
     call.left_open = session_ != nullptr && session_->in_transaction();
+    call.connected = session_ != nullptr;
+  }
+
+  void connect_for(Call& call) {
+    try {
+      ensure_session(call);
+    } catch (...) {
+      if (call.may_connect) call.connect_failure = classify(std::current_exception());
+      throw;
+    }
   }
 
   void ensure_session(Call& call) {
@@ -183,7 +193,10 @@ void Worker::lease_ended() {
 }
 
 void Worker::back_to_pool() {
-  if (left_open_) thread_->post_close();
+  if (left_open_) {
+    thread_->post_close();
+    connected_ = false;
+  }
   left_open_ = false;
   if (const auto pool = pool_.lock()) pool->give_back(shared_from_this());
 }
@@ -191,6 +204,8 @@ void Worker::back_to_pool() {
 void Worker::completed(Call& call) {
   busy_ = false;
   left_open_ = call.left_open;
+  connected_ = call.connected;
+  if (const auto pool = pool_.lock()) pool->connecting_ended(call);
   call.delivered = true;
   call.wake.cancel();
   if (!leased_) back_to_pool();
