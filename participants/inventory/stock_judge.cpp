@@ -76,7 +76,7 @@ class StockJudge {
   protocol::Vote move(const Operation& operation) {
     const auto found = rows_.reservations.find(operation.order_id);
     if (found == rows_.reservations.end())
-      return vote_retry("no reservation of this order here yet");
+      return vote_retry("inventory has no reservation of this order");
     if (auto held = vote_if_held(rows_.held_orders, "inventory", operation.order_id))
       return *std::move(held);
     for (const ReservationRow& reservation : found->second) {
@@ -84,7 +84,7 @@ class StockJudge {
         return *std::move(held);
       // It came after the SKUs to lock were looked up: its stock row is not locked.
       if (!rows_.stock.contains(reservation.sku))
-        return vote_retry("a reservation appeared during the vote");
+        return vote_retry("inventory has a reservation of this order, and no stock row for it");
     }
     for (const ReservationRow& reservation : found->second) {
       if (reservation.status == ReservationStatus::reserved) continue;

@@ -59,7 +59,7 @@ protocol::Votes LockedOrders::judge(const Operations& operations,
     if (auto held = vote_if_held(held_, "order", operation.order_id)) return *std::move(held);
     // Accepted first: its row is there, or comes.
     if (operation.kind == OperationKind::place)
-      return vote_retry("the accepted order is not here yet");
+      return vote_retry("order has no row of this accepted order");
     // Never created, and it never will be (the barrier): a row that says why is left behind.
     if (operation.kind == OperationKind::fail) return vote_yes();
     // I9: the engine lets no operation join a group while a decision on its order is not applied

@@ -73,14 +73,14 @@ class PaymentJudge {
 
   protocol::Vote cancel(const Operation& operation) {
     const auto payment = rows_.payments.find(operation.order_id);
-    if (payment == rows_.payments.end()) return vote_retry("no payment of this order here yet");
+    if (payment == rows_.payments.end()) return vote_retry("payment has no payment of this order");
     if (auto held = vote_if_held(rows_.held_orders, "payment", operation.order_id))
       return *std::move(held);
     if (auto held = vote_if_held(rows_.held, "payment", payment->second.customer_id))
       return *std::move(held);
     // It came after the wallets to lock were looked up: its wallet row is not locked.
     if (!rows_.balances.contains(payment->second.customer_id)) {
-      return vote_retry("a payment appeared during the vote");
+      return vote_retry("payment has a payment of this order, and no wallet for it");
     }
     if (given_back(payment->second.status)) {
       return vote_no("ILLEGAL_STATE",

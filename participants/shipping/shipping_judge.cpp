@@ -79,7 +79,7 @@ protocol::Votes LockedShipments::judge(const Operations& operations,
   // shipment is not here, its branch is decided and not applied yet (I9): judged later.
   const auto vote_missing = [this](const Operation& operation) {
     if (auto held = vote_if_held(held_, "shipping", operation.order_id)) return *std::move(held);
-    return vote_retry("the order's shipment is not here yet");
+    return vote_retry("shipping has no shipment of this order");
   };
   auto votes = vote_on_moves(shipment_moves(), statuses_, operations, candidates, shipment_made_in,
                              vote_on_address, vote_missing);

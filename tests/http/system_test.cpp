@@ -20,8 +20,9 @@ TEST_CASE("livez needs nothing; readyz needs the engine, and tells who is missin
   check_contract("GET", "/readyz", client.request("GET", "/readyz"));
   server.on_io([&] {
     server.engine.is_ready = false;
-    server.engine.health_map["log"] = {true, true, 0, 0, ""};
-    server.engine.health_map["payment"] = {false, false, 2, 1.5, "connection refused"};
+    server.engine.health_map["log"] = {
+        .reachable = true, .writable = true, .recovered = true, .in_doubt_branches = 0};
+    server.engine.health_map["payment"] = {.slots_full = true, .last_error = "connection refused"};
   });
   CHECK(client.request("GET", "/livez").status == 200);
   const Response brief = client.request("GET", "/readyz");

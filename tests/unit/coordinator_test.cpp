@@ -163,6 +163,10 @@ TEST_CASE("a deadlock is retried whole, under another gid, and answered once") {
 TEST_CASE("a poison operation is found by halving, refused alone, and the others are confirmed") {
   Rig rig;
   rig.payment.poison_key = "c";
+  // A code that every trigger may raise proves nothing about the values: nothing is recorded.
+  const bool of_its_values = GENERATE(true, false);
+  if (!of_its_values)
+    rig.payment.poison_failure = {FailureKind::error, false, "ZZ999", "raised by a trigger"};
   rig.script.hold("log.decide");
   const auto first = rig.start(rig.operation("first"));
   REQUIRE(rig.run_until([&] { return count(rig.script.trace, "log.decide") == 1; }));
@@ -176,11 +180,34 @@ TEST_CASE("a poison operation is found by halving, refused alone, and the others
   rig.script.let_go("order.vote");
   for (const auto& [key, result] : four) {
     REQUIRE(rig.run_until([&] { return result->has_value(); }));
-    CHECK((*result)->status == (key == "c" ? SubmitStatus::invalid : SubmitStatus::confirmed));
+    const auto refused = of_its_values ? SubmitStatus::invalid : SubmitStatus::unavailable;
+    CHECK((*result)->status == (key == "c" ? refused : SubmitStatus::confirmed));
   }
   CHECK(rig.inventory.largest_group == 4);
+  if (!of_its_values) {
+    CHECK(rig.log.stored.size() == 5);
+    return;
+  }
   CHECK(rig.log.stored.size() == 6);  // the refusal is recorded under its key too
   CHECK(rig.submit(rig.operation("c")).status == SubmitStatus::replayed);
+}
+
+TEST_CASE("rows of a confirmed order that stay missing need a person, and are not called load") {
+  Settings settings = quick_settings();
+  settings.engine.queue_wait_ms_max = 300;
+  Rig rig(settings);
+  rig.inventory.judge_one = [](const Operation&) {
+    protocol::Vote vote;
+    vote.answer = protocol::Answer::retry;
+    vote.detail = "inventory has no reservation of this order";
+    return vote;
+  };
+  const auto result = rig.submit(rig.operation("a", OperationKind::cancel));
+  CHECK(result.status == SubmitStatus::unavailable);
+  CHECK(result.reason == "PARTICIPANT_UNAVAILABLE");
+  CHECK(result.detail.starts_with("inventory has no reservation of this order"));
+  CHECK(count(rig.script.trace, "log.refuse") == 0);
+  CHECK(rig.log.stored.empty());
 }
 
 TEST_CASE("I9: a cancel waits until the order it cancels is applied everywhere") {

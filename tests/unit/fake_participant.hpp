@@ -30,7 +30,8 @@ class FakeParticipant final : public Participant {
   std::function<void()> on_list;  // what befalls just before the prepared branches are listed
   std::size_t largest_group = 0;
   LockMode last_lock_mode = LockMode::skip;
-  std::string poison_key;  // no group that holds this operation can be prepared
+  std::string poison_key;  // no group that holds this operation can be prepared: it fails so
+  Failure poison_failure{FailureKind::poison, false, "22003", "too large"};
 
   asio::awaitable<Result<protocol::Votes>> vote(protocol::Gid gid, Operations operations,
                                                 LockMode lock_mode = LockMode::skip) override {
@@ -60,8 +61,7 @@ class FakeParticipant final : public Participant {
       co_return *failure;
     }
     for (const auto& operation : operations_[gid])
-      if (operation->idempotency_key == poison_key)
-        co_return Failure{FailureKind::poison, false, "22003", "too large"};
+      if (operation->idempotency_key == poison_key) co_return poison_failure;
     prepared.insert(gid);
     co_return Done{};
   }

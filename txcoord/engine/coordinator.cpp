@@ -254,6 +254,10 @@ void Coordinator::refuse_queued(bool all, SubmitStatus status, std::string_view 
       answer_held(submission);
       continue;
     }
+    if (!all && !submission->missing.empty()) {
+      answer_missing(submission);
+      continue;
+    }
     answer(submission, std::move(result));
   }
 }
@@ -310,6 +314,21 @@ void Coordinator::answer_held(const SubmissionPtr& submission) {
   answer(submission, std::move(result));
 }
 
+// What is decided is applied within a moment: rows that are missing for so long are gone, by a hand
+// or a restored copy. That is no load, and only a person can judge it. Nothing is recorded.
+void Coordinator::answer_missing(const SubmissionPtr& submission) {
+  SubmitResult result;
+  result.reason = "PARTICIPANT_UNAVAILABLE";
+  result.detail =
+      submission->missing +
+      ", which was confirmed: nothing was done. If it stays so, rows were lost: ask for "
+      "txcoord audit";
+  logging::error("rows of a confirmed order are missing: it needs a person",
+                 {{"order_id", std::string_view(submission->operation->order_id)},
+                  {"missing", std::string_view(submission->missing)}});
+  answer(submission, std::move(result));
+}
+
 // A participant misses rows of a decided order: the operation waits in the queue a little.
 // Its order stays busy until this group is over.
 bool Coordinator::queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict) {
@@ -317,6 +336,7 @@ bool Coordinator::queue_again(const SubmissionPtr& submission, const protocol::V
   const auto now = std::chrono::steady_clock::now();
   if (now + retry_vote_pause >= submission->give_up_at) return false;
   submission->not_before = now + retry_vote_pause;
+  submission->missing = verdict.detail;
   metrics_.retry("not_applied");
   queue_.push(submission);
   return true;

@@ -106,6 +106,7 @@ class Coordinator final : public Engine {
   void learn_held_rows(const Group& group);
   void set_aside(const SubmissionPtr& submission, const protocol::Verdict& verdict);
   void answer_held(const SubmissionPtr& submission);
+  void answer_missing(const SubmissionPtr& submission);
   bool queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict);
   void answer(const SubmissionPtr& submission, SubmitResult result);
   void count_answer(const Submission& submission, const SubmitResult& result) const;

@@ -114,7 +114,7 @@ void Driver::observe(const GroupPtr& group, State before, const Event& event) {
       group->core.cause() != protocol::AbortCause::none) {
     crash_.reach("abort.before");
     const auto cause = to_string(group->core.cause());
-    metrics_.abort("2pc", cause == "poison" ? "error" : cause);
+    metrics_.abort("2pc", cause == "poison" || cause == "statement" ? "error" : cause);
     if (group->core.cause() == protocol::AbortCause::deadlock) metrics_.deadlock();
     logging::warn(
         "group aborted",

@@ -17,14 +17,17 @@ using protocol::ParticipantId;
 AbortCause cause_of(const Failure& failure) {
   switch (failure.kind) {
     case FailureKind::unavailable: return AbortCause::unavailable;
-    case FailureKind::timeout: return AbortCause::timeout;
+    // Our own deadline has no SQLSTATE: the database was silent.
+    case FailureKind::timeout:
+      return failure.sqlstate.empty() ? AbortCause::timeout : AbortCause::statement;
     case FailureKind::deadlock: return AbortCause::deadlock;
     case FailureKind::lock_timeout: return AbortCause::lock_timeout;
     case FailureKind::poison: return AbortCause::poison;
     case FailureKind::fenced: return AbortCause::fenced;
     case FailureKind::not_found:
     case FailureKind::busy:
-    case FailureKind::error: return AbortCause::error;
+    case FailureKind::error:
+      return failure.sqlstate.empty() ? AbortCause::error : AbortCause::statement;
   }
   return AbortCause::error;
 }

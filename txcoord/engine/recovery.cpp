@@ -125,7 +125,8 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   forget_finished(current.incomplete);
   auto take = take_over(current);
   co_await std::move(take);
-  if (current.note_log || (health_.wants_probe(participant.name()) && !current.log_went_back)) {
+  if (current.note_log ||
+      (health_.wants_probe(participant.name()) && !current.log_may_lack_decisions)) {
     auto noting = note_log(current);
     co_await std::move(noting);
   }

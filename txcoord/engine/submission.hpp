@@ -23,6 +23,7 @@ struct Submission {
   RowKeys rows;          // that it locks
   bool probe = false;    // in its group to see whether a row is still held
   std::string held_row;  // that it did not get the last time; empty: none
+  std::string missing;   // what a participant lacked the last time; empty: nothing
   SteadyTime submitted_at{};
   SteadyTime not_before{};  // a retried operation waits a little
   SteadyTime give_up_at{};  // in the queue for longer than this: 503

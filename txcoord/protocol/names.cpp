@@ -12,6 +12,7 @@ std::string_view to_string(AbortCause cause) {
     case AbortCause::unavailable: return "unavailable";
     case AbortCause::fenced: return "fenced";
     case AbortCause::poison: return "poison";
+    case AbortCause::statement: return "statement";
     case AbortCause::error: return "error";
   }
   return "";

@@ -352,7 +352,9 @@ void TwoPhase::reply_once(Actions& actions) {
 
 bool TwoPhase::will_resubmit() const {
   if (cause_ == AbortCause::poison) return !plan_.refuse_alone;
-  if (cause_ == AbortCause::lock_timeout && plan_.operations > 1) return true;
+  const bool company = plan_.operations > 1;
+  if (cause_ == AbortCause::statement) return company;
+  if (cause_ == AbortCause::lock_timeout && company) return true;
   if (cause_ == AbortCause::deadlock || cause_ == AbortCause::lock_timeout)
     return plan_.conflict_retries_left > 0;
   return false;
@@ -361,7 +363,8 @@ bool TwoPhase::will_resubmit() const {
 void TwoPhase::resubmit(Actions& actions) const {
   if (!will_resubmit()) return;
   const bool alone = plan_.operations == 1;
-  const bool one_of_them = cause_ == AbortCause::poison || cause_ == AbortCause::lock_timeout;
+  const bool one_of_them = cause_ == AbortCause::poison || cause_ == AbortCause::statement ||
+                           cause_ == AbortCause::lock_timeout;
   if (one_of_them && !alone) {
     actions.push_back({.kind = ActionKind::resubmit_halves});
   } else if (cause_ == AbortCause::poison) {

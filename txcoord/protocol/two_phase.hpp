@@ -56,6 +56,9 @@ enum class AbortCause : std::uint8_t {
   unavailable,
   fenced,
   poison,  // an operation that can never succeed: split the group, then refuse it alone
+  // A statement failed, and the reason may lie with one operation (a trigger may raise any code):
+  // split the group; alone it is answered "try again".
+  statement,
   error,
 };
 std::string_view to_string(AbortCause cause);
