@@ -46,7 +46,7 @@ function(txcoord_precompiled name)
   set(stub ${CMAKE_BINARY_DIR}/generated/${name}.cpp)
   file(CONFIGURE OUTPUT ${stub} CONTENT "// Carries a precompiled header.\n" @ONLY)
   add_library(${name} OBJECT ${stub})
-  target_link_libraries(${name} PRIVATE txcoord_options txcoord_asio spdlog::spdlog ${arg_LINK})
+  target_link_libraries(${name} PRIVATE txcoord_options txcoord_asio ${arg_LINK})
   target_precompile_headers(${name} PRIVATE ${CMAKE_SOURCE_DIR}/${arg_HEADER})
   # What ccache hashes in place of the .gch (see Ccache.cmake): whatever can change its meaning.
   file(READ ${CMAKE_SOURCE_DIR}/${arg_HEADER} text)

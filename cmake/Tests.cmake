@@ -96,6 +96,14 @@ endif()
 # --- docs: what the documents name (files, functions, headings, metrics, settings) is there
 add_test(NAME docs COMMAND /usr/bin/python3 tests/docs/test_docs.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(docs PROPERTIES LABELS docs TIMEOUT 60)
+# --- and what they tell people to type works: each command, taken from their text
+if(TARGET txcoord)
+  add_test(NAME procedures COMMAND /usr/bin/python3 tests/docs/test_procedures.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  add_test(NAME procedures_long COMMAND /usr/bin/python3 tests/docs/test_procedures_long.py
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(procedures procedures_long PROPERTIES LABELS docs TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT "TXCOORD_BIN=$<TARGET_FILE:txcoord>;TXCOORD_ROOT=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
+endif()
 
 # --- e2e: the shipped binary, real servers, one Python file a test
 if(TARGET txcoord)
@@ -126,8 +134,8 @@ endif()
 # only tests use, and those of the shapes around the coordinator. `./run check` has them.
 foreach(name IN ITEMS tests_pg_apart e2e_apart_random_kills e2e_services_apart e2e_participant_rest conformance
                       e2e_rolling e2e_versions e2e_desync e2e_door e2e_log_restored e2e_full_disk e2e_accept_now
-                      e2e_degraded_modes e2e_cards e2e_fence e2e_log_outage e2e_ownership e2e_random_faults e2e_witnesses
-                      e2e_saga_crash_points checker observer commits_early monitoring packaging)
+                      e2e_degraded_modes e2e_cards e2e_fence e2e_log_failover e2e_log_outage e2e_ownership e2e_random_faults e2e_witnesses
+                      e2e_saga_crash_points checker observer commits_early monitoring packaging procedures_long)
   if(TEST ${name})
     set_property(TEST ${name} APPEND PROPERTY LABELS long)
   endif()

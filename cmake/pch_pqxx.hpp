@@ -16,4 +16,3 @@
 #include <boost/asio.hpp>
 #include <boost/json.hpp>
 #include <pqxx/pqxx>
-#include <spdlog/spdlog.h>

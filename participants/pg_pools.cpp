@@ -26,8 +26,8 @@ std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string
                                     std::string_view use, std::size_t connections,
                                     const DatabaseSettings& database, Metrics* metrics,
                                     pg::Planning planning) {
-  auto settings = pg::pool_settings(database, std::string(participant) + "-" + std::string(use),
-                                    std::max<std::size_t>(connections, 1));
+  auto settings =
+      pg::pool_settings(database, std::string(participant) + "-" + std::string(use), connections);
   settings.session.planning = planning;
   auto pool = std::make_shared<pg::Pool>(io, std::move(settings));
   if (metrics != nullptr) {
@@ -38,16 +38,34 @@ std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string
   return pool;
 }
 
+namespace {
+
+struct Split {
+  std::size_t branch, finish, service;
+};
+
+Split split(const DatabaseSettings& database) {
+  const std::size_t all = database.connections_max;
+  const auto some = [](std::size_t part) { return std::max<std::size_t>(part, 1); };
+  return {some(all / 2), some(all / 4), some(all - all / 2 - all / 4)};
+}
+
+}  // namespace
+
+std::size_t pool_sessions_max(const DatabaseSettings& database) {
+  const Split parts = split(database);
+  return parts.branch + parts.finish + parts.service;
+}
+
 PgPools make_pools(const asio::any_io_executor& io, std::string_view participant,
                    const DatabaseSettings& database, Metrics* metrics) {
-  const std::size_t all = database.connections_max;
-  const std::size_t branch = all / 2, finish = all / 4;
+  const Split parts = split(database);
   const auto make = [&](std::string_view use, std::size_t connections, pg::Planning planning) {
     return make_pool(io, participant, use, connections, database, metrics, planning);
   };
-  return {make("branch", branch, pg::Planning::once),
-          make("finish", finish, pg::Planning::each_execution),
-          make("service", all - branch - finish, pg::Planning::each_execution)};
+  return {make("branch", parts.branch, pg::Planning::once),
+          make("finish", parts.finish, pg::Planning::each_execution),
+          make("service", parts.service, pg::Planning::each_execution)};
 }
 
 }  // namespace txcoord

@@ -6,6 +6,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string_view>
 
@@ -35,6 +36,7 @@ std::shared_ptr<pg::Pool> make_pool(const asio::any_io_executor& io, std::string
                                     const DatabaseSettings& database, Metrics* metrics,
                                     pg::Planning planning = pg::Planning::each_execution);
 // Splits connections_max: half branch, a quarter finish, the rest service; at least one each.
+std::size_t pool_sessions_max(const DatabaseSettings& database);
 PgPools make_pools(const asio::any_io_executor& io, std::string_view participant,
                    const DatabaseSettings& database, Metrics* metrics);
 

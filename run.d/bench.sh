@@ -50,19 +50,6 @@ on_exit() {
     exit "$status"
 }
 
-# Two ports next to each other that nobody listens on.
-free_port() {
-    local port
-    for ((port = 21080; port < 21480; port += 2)); do
-        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null &&
-            ! (exec 3<>"/dev/tcp/127.0.0.1/$((port + 1))") 2>/dev/null; then
-            printf '%s' "$port"
-            return 0
-        fi
-    done
-    die "no free port between 21080 and 21480"
-}
-
 start_stack() {
     # What an interrupted bench left is ended first, its data are not kept.
     if [[ -d "$bench_state" ]]; then
@@ -74,7 +61,7 @@ start_stack() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
-    TXCOORD_STATE_DIR="$bench_state" TXCOORD_PORT="$port" TXCOORD_ADMIN_PORT="$((port + 1))" TXCOORD_BIN="$TXC_BIN" \
+    TXCOORD_STATE_DIR="$bench_state" TXCOORD_PORT=0 TXCOORD_ADMIN_PORT=0 TXCOORD_BIN="$TXC_BIN" \
         setsid "$TXC_ROOT/run.d/serve.sh" >/dev/null &
     serve_pid=$!
     while [[ ! -e "$bench_state/run/ready" ]]; do
@@ -103,11 +90,11 @@ targets=()
 [[ -n "${TXCOORD_BENCH_ONE_DATABASE:-}" ]] || targets+=(txcoord_bench_one_database)
 ((${#targets[@]} == 0)) || build_preset release "${targets[@]}"
 TXC_BIN="$(realpath "${TXCOORD_BIN:-$TXC_BUILD/release/txcoord}")"
-port="$(free_port)"
 start_stack
 start_one_database
 for name in "${PG_NAMES[@]}" one; do export "TXC_DSN_${name^^}=$(pg_dsn "$name")"; done
-export TXC_ROOT TXC_STATE="$bench_state" TXC_PSQL="$PG_BIN/psql" TXC_URL="http://127.0.0.1:$port"
+TXC_URL="http://127.0.0.1:$(<"$bench_state/run/ready")"
+export TXC_ROOT TXC_STATE="$bench_state" TXC_PSQL="$PG_BIN/psql" TXC_URL
 export TXC_REPORT="${bench_state%/bench}/bench.json"
 TXC_ONE_DATABASE="${TXCOORD_BENCH_ONE_DATABASE:-$TXC_BUILD/release/txcoord_bench_one_database}"
 TXC_REVISION="$("$TXC_BIN" --version)"

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# ./run check [part...]: format, shell, layers, tidy, asan, tsan, long (all of them without arguments);
+# ./run check [part...]: format, shell, layers, tidy, api, asan, tsan, long (all of them without arguments);
 # live and dashboards, which need Prometheus and npm, only where they are named.
-# TXC_CHECK_MINUTES=N begins no further part after N minutes, and says which parts were not run.
+# TXC_CHECK_MINUTES=N begins no part that would usually end after N minutes, and says which parts were
+# not run. Then the dear parts take turns in going first, commit by commit, so that each of them is run
+# every third time at least.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -105,26 +107,65 @@ check_live() {
     check_python live tests/monitoring/test_live.py
 }
 
+# Schemathesis against every kind of port: what it is asked, and what its document says. It is installed
+# from PyPI into the build folder, and used for nothing else.
+check_api() {
+    local place="$TXC_BUILD/schemathesis" version=4.32.5
+    [[ -n "${TXCOORD_BIN:-}" ]] || build_preset release txcoord
+    if [[ "$("$place/bin/schemathesis" --version 2>/dev/null)" != *" $version" ]]; then
+        if ! with_progress "installing schemathesis $version" "$TXC_BUILD/log/schemathesis.log" \
+            install_schemathesis "$place" "$version"; then
+            die "see $TXC_BUILD/log/schemathesis.log"
+        fi
+    fi
+    SCHEMATHESIS="$place/bin/schemathesis" check_python api tests/e2e/api_document.py
+}
+
+install_schemathesis() {
+    /usr/bin/python3 -m venv --clear "$1"
+    "$1/bin/pip" install --disable-pip-version-check --quiet "schemathesis==$2"
+}
+
 check_dashboards() { TXC_NPM=1 check_python dashboards tests/monitoring/grafana_schema.py; }
 
+# Minutes on two cores, from an empty build folder, beside a release build.
+declare -A usual_minutes=([tidy]=16 [long]=12 [api]=3 [asan]=24 [tsan]=15)
+
+# tidy, asan and tsan, beginning with another one after each commit.
+in_turns() {
+    local dear=(tidy asan tsan) first
+    first=$(($(git rev-list --count HEAD 2>/dev/null || echo 0) % 3))
+    echo "${dear[@]:first}" "${dear[@]:0:first}"
+}
+
 parts=("$@")
-((${#parts[@]})) || parts=(format shell layers tidy long asan tsan)
+if ((${#parts[@]} == 0)); then
+    if [[ -n "${TXC_CHECK_MINUTES:-}" ]]; then
+        read -ra dear <<<"$(in_turns)"
+        parts=(format shell layers "${dear[0]}" long api "${dear[@]:1}")
+    else
+        parts=(format shell layers tidy long api asan tsan)
+    fi
+fi
 for part in "${parts[@]}"; do
-    [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy asan tsan long live dashboards)"
+    [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy api asan tsan long live dashboards)"
 done
 deps_ensure build check
 run_parts() {
     local minutes="${TXC_CHECK_MINUTES:-}" part started passed=() left=()
     [[ "$minutes" =~ ^[0-9]*$ ]] || usage_error "TXC_CHECK_MINUTES is a whole number of minutes, not '$minutes'"
     for part in "${parts[@]}"; do
-        if [[ -n "$minutes" ]] && ((SECONDS >= 10#$minutes * 60)); then left+=("$part"); continue; fi
+        if [[ -n "$minutes" ]] && ((SECONDS / 60 + ${usual_minutes[$part]:-1} > 10#$minutes)); then
+            left+=("$part")
+            continue
+        fi
         started=$SECONDS
         "check_$part"
         say "check: $part: passed in $((SECONDS - started)) s"
         passed+=("$part")
     done
     ((${#passed[@]} == 0)) || say "check: ${passed[*]}: all passed"
-    ((${#left[@]} == 0)) || say "check: NOT RUN, the $minutes minutes were used: ./run check ${left[*]}"
+    ((${#left[@]} == 0)) || say "check: NOT RUN, $minutes minutes would not do: ./run check ${left[*]}"
 }
 
 run_parts

@@ -60,12 +60,16 @@ start_stack() {
 
 # What run.d/tour.py wants to know.
 tour_environment() {
-    local name
+    local name key value
     pg_use "$(realpath "$TXC_STATE/pg")"
     for name in "${PG_NAMES[@]}"; do export "TXC_DSN_${name^^}=$(pg_dsn "$name")"; done
     export TXC_STATE TXC_BIN TXC_PSQL="$PG_BIN/psql" PGCLIENTENCODING=UTF8
-    export TXC_URL="http://127.0.0.1:${TXCOORD_PORT:-8080}"
-    export TXC_ADMIN_URL="http://127.0.0.1:${TXCOORD_ADMIN_PORT:-$((${TXCOORD_PORT:-8080} + 1))}"
+    while IFS='=' read -r key value; do
+        case "$key" in
+            port) export TXC_URL="http://127.0.0.1:$value" ;;
+            admin_port) export TXC_ADMIN_URL="http://127.0.0.1:$value" ;;
+        esac
+    done <"$TXC_STATE/run/ports"
 }
 
 program_ensure # here, and not under the supervisor: Ctrl-C ends a build at once

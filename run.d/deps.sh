@@ -18,7 +18,7 @@ PREFIX="$TXC_DEPS/prefix"
 PRIVATE_APT="$TXC_DEPS/apt"
 
 common_packages=(g++ cmake ninja-build pkg-config ccache libpq-dev prometheus-cpp-dev
-    libcli11-dev libtomlplusplus-dev libspdlog-dev libssl-dev curl python3 git ca-certificates)
+    libcli11-dev libtomlplusplus-dev libssl-dev curl python3 git ca-certificates)
 debian12_packages=(libboost1.81-dev libboost-json1.81-dev libboost-system1.81-dev)
 modern_packages=(libboost-dev libboost-json-dev libboost-system-dev libpqxx-dev catch2)
 test_packages=(python3-psycopg python3-yaml wrk dpkg-dev file)
@@ -38,7 +38,7 @@ detect_os() {
         *) die "this machine is '${id:-unknown} ${version:-}'; ./run knows how to install what it" \
             "needs on Debian 12, Debian 13 and Ubuntu 24.04. Elsewhere install a C++20 compiler," \
             "CMake, Ninja, Boost >= 1.81 (headers, json, system), libpqxx 7, prometheus-cpp, CLI11," \
-            "toml++, spdlog, OpenSSL, Catch2 3 and PostgreSQL 15 to 17 yourself, then set" \
+            "toml++, OpenSSL, Catch2 3 and PostgreSQL 15 to 17 yourself, then set" \
             "TXCOORD_SKIP_DEPS=1" ;;
     esac
 }

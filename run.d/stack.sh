@@ -2,12 +2,14 @@
 # The whole stack: five private servers, the coordinator, and what keeps them up. Sourced after
 # common.sh, deps.sh, build.sh and pg.sh.
 #
-# State folder: pg/ (data, or a link to it), run/ (pid files, lock), log/, txcoord.toml,
+# State folder: pg/ (data, or a link to it), run/ (pid files, lock, ports), log/, txcoord.toml,
 #   hold/NAME   a dead server NAME (or 'coordinator') stays down while this file is there
 #   crash_at    taken once: the next start of the coordinator gets it as TXCOORD_CRASH_AT
 
+# 0: ports that are free. The first coordinator takes them; those that follow it get the same ones.
 STACK_PORT="${TXCOORD_PORT:-8080}"
-STACK_ADMIN_PORT="${TXCOORD_ADMIN_PORT:-$((STACK_PORT + 1))}"
+STACK_ADMIN_PORT="${TXCOORD_ADMIN_PORT:-0}"
+if ((STACK_ADMIN_PORT == 0 && STACK_PORT != 0)); then STACK_ADMIN_PORT=$((STACK_PORT + 1)); fi
 STACK_CONFIG="$TXC_STATE/txcoord.toml"
 STACK_PID=''
 
@@ -47,8 +49,8 @@ stack_write_config() {
     local name temp="$STACK_CONFIG.new"
     {
         printf '# Written by ./run at each start.\ncoordinator_id = "c1"\n\n'
-        printf '[http]\naddress = "127.0.0.1"\nport = %s\nadmin_port = %s\n\n' \
-            "$STACK_PORT" "$STACK_ADMIN_PORT"
+        printf '[http]\naddress = "127.0.0.1"\nport = %s\nadmin_port = %s\nports_file = "%s"\n\n' \
+            "$STACK_PORT" "$STACK_ADMIN_PORT" "$TXC_STATE/run/ports"
         printf '[log]\ndsn = "%s"\n' "$(pg_dsn log)"
         for name in order inventory payment shipping; do
             printf '\n[participants.%s]\ndsn = "%s"\n' "$name" "$(pg_dsn "$name")"
@@ -64,6 +66,21 @@ stack_lock() {
     flock -n 9 || die "a stack already runs on $TXC_STATE (process $(cat "$TXC_STATE/run/serve.pid" \
         2>/dev/null || echo unknown)); './run stop' ends it"
     printf '%s\n' "$$" >"$TXC_STATE/run/serve.pid"
+}
+
+# Takes over the ports that process $1 listens on, once it has said so (http.ports_file).
+stack_learn_ports() {
+    local key value port='' admin_port='' pid=''
+    ((STACK_PORT == 0)) && [[ -r "$TXC_STATE/run/ports" ]] || return 0
+    # It may be gone by now: the program removes it when it stops.
+    while IFS='=' read -r key value; do
+        case "$key" in
+            port) port="$value" ;;
+            admin_port) admin_port="$value" ;;
+            pid) pid="$value" ;;
+        esac
+    done < <(cat "$TXC_STATE/run/ports" 2>/dev/null)
+    if [[ "$pid" == "$1" ]]; then STACK_PORT="$port" STACK_ADMIN_PORT="$admin_port"; fi
 }
 
 port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -103,9 +120,10 @@ stack_prepare() {
     rm -f "$TXC_STATE"/hold/* "$TXC_STATE/run/ready"
     say "starting five private PostgreSQL servers ($("$PG_BIN/postgres" --version))"
     pg_start_all "$TXC_STATE/log"
+    stack_learn_ports "$(stack_coordinator_pid || true)"
     stack_write_config
     stack_adopt
-    if [[ -z "$STACK_PID" ]]; then
+    if [[ -z "$STACK_PID" ]] && ((STACK_PORT != 0)); then
         local port
         for port in "$STACK_PORT" "$STACK_ADMIN_PORT"; do
             ! port_is_taken "$port" ||
@@ -192,6 +210,13 @@ stack_pause() {
 }
 
 stack_is_ready() {
+    if ((STACK_PORT == 0)); then
+        stack_learn_ports "$STACK_PID"
+        ((STACK_PORT != 0)) || return 1
+        # From now on clients know this address: whoever is started after a death gets it again.
+        stack_write_config
+        cp "$STACK_CONFIG" "$STACK_CONFIG.running"
+    fi
     curl -fs -m 1 -o /dev/null "http://127.0.0.1:$STACK_PORT/readyz" 9>&-
 }
 
@@ -226,7 +251,7 @@ stack_stop() {
         say "stopping the coordinator"
         end_process "$pid" "$STACK_CONFIG" TERM 20
     fi
-    rm -f "$TXC_STATE/run/coordinator.pid" "$TXC_STATE/run/ready"
+    rm -f "$TXC_STATE/run/coordinator.pid" "$TXC_STATE/run/ready" "$TXC_STATE/run/ports"
     [[ -r "$TXC_STATE/pg/sockets" ]] || return 0
     pg_use "$(realpath "$TXC_STATE/pg")"
     for name in "${PG_NAMES[@]}"; do

@@ -2,8 +2,10 @@
 #include <iostream>
 
 #include "txcoord/audit/audit.hpp"
+#include "txcoord/base/logging.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
+#include "txcoord/cli/ending.hpp"
 
 namespace {
 
@@ -29,9 +31,8 @@ int run(const cli::CommandLine& line) {
   if (line.command == cli::Command::health) return cli::run_health(line.url, std::cout, std::cerr);
   const Settings settings = load_settings(line.config_file, line.flags, needs_of(line));
   switch (line.command) {
-    case cli::Command::serve: return cli::run_serve(settings, std::cerr);
-    case cli::Command::participant:
-      return cli::run_participant(settings, line.participants, std::cerr);
+    case cli::Command::serve: return cli::run_serve(settings);
+    case cli::Command::participant: return cli::run_participant(settings, line.participants);
     case cli::Command::migrate:
       return cli::run_migrate(settings, line.with_cloudmart, std::cout, std::cerr);
     case cli::Command::audit: return audit::run_audit(settings, line.json, std::cout);
@@ -45,16 +46,21 @@ int run(const cli::CommandLine& line) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  cli::prepare_ending();
   int exit_code = cli::exit_ok;
   const auto line = cli::parse(argc, argv, exit_code);
   if (!line) return exit_code;
+  std::string problem;
   try {
-    return run(*line);
+    exit_code = run(*line);
   } catch (const SettingsError& error) {
-    std::cerr << "txcoord: " << error.what() << "\n";
-    return cli::exit_usage;
+    exit_code = cli::exit_usage;
+    problem = error.what();
   } catch (const std::exception& error) {
-    std::cerr << "txcoord: " << error.what() << "\n";
-    return cli::exit_failed;
+    exit_code = cli::exit_failed;
+    problem = cli::reason_of(error);
   }
+  logging::finish();
+  if (!problem.empty()) logging::tell("txcoord: " + problem);
+  return exit_code;
 }

@@ -17,8 +17,10 @@ struct PaymentParts {
   std::unique_ptr<CardSettler> settlement;  // somebody calls settle_cards() once a second or so
 };
 
-// `metrics` may be null; it outlives the parts. Nothing connects before the first call. Cards have
-// two connections of their own beside connections_max.
+// Connections of the cards' own, beside connections_max.
+inline constexpr std::size_t card_sessions = 2;
+
+// `metrics` may be null; it outlives the parts. Nothing connects before the first call.
 PaymentParts make_payment(const asio::any_io_executor& io, const DatabaseSettings& database,
                           Metrics* metrics, const ParticipantDeadlines& deadlines = {});
 

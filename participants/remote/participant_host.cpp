@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view what = "a participant's call";
 constexpr std::chrono::milliseconds sweep_every{500};
+constexpr std::chrono::seconds note_pause{1};
 // Of one call: a group at its largest, and room.
 constexpr std::size_t operations_max = 10'000;
 // Ended branches that are remembered: at a thousand groups a second, for a quarter of a minute.
@@ -28,11 +29,11 @@ std::string object(Write write) {
 }
 
 HostAnswer refused(int status, std::string detail) {
-  return {status, failure_body({FailureKind::error, false, "", std::move(detail)})};
+  return {status, failure_body({FailureKind::error, false, "", std::move(detail)}, status)};
 }
 
 [[noreturn]] void fail(FailureKind kind, std::string detail) {
-  throw CallFailed{{kind, false, "", std::move(detail)}};
+  throw CallFailed{{kind, false, "", std::move(detail), /*message_is_ours=*/true}};
 }
 
 }  // namespace
@@ -82,7 +83,11 @@ asio::awaitable<HostAnswer> ParticipantHost::handle(std::string_view participant
   } catch (const JsonReadError& unreadable) {
     reply = refused(400, unreadable.what());
   } catch (const CallFailed& failed) {
-    reply = {failure_status(failed.failure.kind), failure_body(failed.failure)};
+    note(participant, call, failed.failure);
+    // Whoever reaches the port may read it, where no token is set.
+    Failure told = failed.failure;
+    told.message = words_for_anybody(failed.failure);
+    reply = {failure_status(told.kind), failure_body(told)};
   } catch (const std::exception& defect) {
     logging::error(
         "a participant's call failed",
@@ -91,6 +96,23 @@ asio::awaitable<HostAnswer> ParticipantHost::handle(std::string_view participant
   }
   reply.body = answer_text(identity, reply.body);
   co_return reply;
+}
+
+// The coordinator logs that the call failed, in our words; a database's own words are for the log
+// here. Conflicts are everyday events, and a database that is away fails every call.
+void ParticipantHost::note(std::string_view participant, std::string_view call,
+                           const Failure& failure) {
+  const bool conflict = failure.kind == FailureKind::deadlock ||
+                        failure.kind == FailureKind::lock_timeout ||
+                        failure.kind == FailureKind::busy || failure.kind == FailureKind::not_found;
+  if (conflict || failure.message_is_ours || Clock::now() - noted_ < note_pause) return;
+  noted_ = Clock::now();
+  logging::warn("a participant's database failed a call",
+                {{"participant", participant},
+                 {"call", call},
+                 {"failure", to_string(failure.kind)},
+                 {"sqlstate", std::string_view(failure.sqlstate)},
+                 {"error", std::string_view(failure.message)}});
 }
 
 asio::awaitable<HostAnswer> ParticipantHost::answer(std::string_view participant,

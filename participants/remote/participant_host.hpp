@@ -79,6 +79,7 @@ class ParticipantHost {
   asio::awaitable<std::string> judge(const Hosted& hosted, const JsonReader& reader);
   asio::awaitable<std::string> prepare(const Hosted& hosted, const JsonReader& reader);
   asio::awaitable<std::string> release(const Hosted& hosted, const JsonReader& reader);
+  void note(std::string_view participant, std::string_view call, const Failure& failure);
   void check_new(const BranchKey& key) const;
   asio::awaitable<void> end_if_given_up(const Hosted& hosted, const BranchKey& key);
   void end(const BranchKey& key);
@@ -95,6 +96,7 @@ class ParticipantHost {
   std::set<BranchKey> ended_;
   std::deque<BranchKey> ended_in_order_;
   asio::steady_timer clock_;
+  Clock::time_point noted_{};  // when a database's failure was logged last
   bool stopping_ = false;
 };
 

@@ -79,13 +79,13 @@ RemoteService::Heard RemoteService::hear(const Exchange& exchange, const Identit
     return Heard{
         Kind::silence,
         {},
-        {late ? FailureKind::timeout : FailureKind::unavailable, false, "", std::move(why)}};
+        {late ? FailureKind::timeout : FailureKind::unavailable, false, "", std::move(why), true}};
   };
   switch (exchange.kind) {
     case Exchange::Kind::not_sent:
-      return {Kind::not_sent, {}, {FailureKind::unavailable, false, "", exchange.error}};
+      return {Kind::not_sent, {}, {FailureKind::unavailable, false, "", exchange.error, true}};
     case Exchange::Kind::late:
-      return {Kind::late, {}, {FailureKind::timeout, false, "", exchange.error}};
+      return {Kind::late, {}, {FailureKind::timeout, false, "", exchange.error, true}};
     case Exchange::Kind::no_answer: return silence(exchange.error);
     case Exchange::Kind::answered: break;
   }
@@ -134,7 +134,8 @@ asio::awaitable<Result<boost::json::value>> RemoteService::call(Question questio
   if (!allowed()) {
     co_return Failure{
         FailureKind::unavailable, false, "",
-        service + " did not answer lately: its circuit breaker is open (" + last_silence_ + ")"};
+        service + " did not answer lately: its circuit breaker is open (" + last_silence_ + ")",
+        true};
   }
   auto trying = ask(question, body, rules);
   Heard heard = co_await std::move(trying);

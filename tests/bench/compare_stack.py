@@ -8,14 +8,17 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import statistics
 import subprocess
+import sys
 import time
 
 import psycopg
 
 from observer import SERVICES
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+from ports import said_by  # noqa: E402 (the path is set above)
 
 DATABASES = (*SERVICES, "log")
 PRODUCTS, WALLETS = 1000, 10_000
@@ -52,19 +55,6 @@ def wait_until(what, condition, seconds, pause=0.02):
             raise TimeoutError(f"not within {seconds} s: {what}")
         time.sleep(pause)
     return time.monotonic() - start
-
-
-def free_ports():
-    """Two ports next to each other that nobody listens on."""
-    for port in range(21480, 21980, 2):
-        try:
-            for candidate in (port, port + 1):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", candidate))
-            return port
-        except OSError:
-            continue
-    raise RuntimeError("no free port between 21480 and 21980")
 
 
 def execute(dsn, *statements):
@@ -169,9 +159,10 @@ class Stack:
         control = str(self.root / "run.d" / "pg-ctl.sh")
         self.servers = {name: Server(name, environment[f"TXC_DSN_{name.upper()}"], data / name, control)
                         for name in (*DATABASES, "one")}
-        self.port = free_ports()
+        self.port = self.admin_port = None  # of the coordinator that runs: free ones at each start
         self.coordinator = None
         self.config = self.state / "txcoord.toml"
+        self.ports_file = self.state / "ports"
         self.log = self.state / "log" / "txcoord.log"
 
     def dsns(self, one_database=False):
@@ -232,8 +223,8 @@ class Stack:
 
     # --- the coordinator --------------------------------------------------------------------------
     def write_config(self, settings):
-        values = {"coordinator_id": "c1", "log_level": "warn", "http.port": self.port,
-                  "http.admin_port": self.port + 1, "log.dsn": self.servers["log"].dsn,
+        values = {"coordinator_id": "c1", "log_level": "warn", "http.port": 0,
+                  "http.ports_file": str(self.ports_file), "log.dsn": self.servers["log"].dsn,
                   **{f"participants.{name}.dsn": self.servers[name].dsn for name in SERVICES}, **settings}
         self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()),
                                encoding="utf-8")
@@ -249,6 +240,10 @@ class Stack:
     def _ready(self):
         if self.coordinator.poll() is not None:
             raise RuntimeError(f"the coordinator ended with {self.coordinator.returncode}; its log is {self.log}")
+        said = said_by(self.ports_file, self.coordinator.pid)
+        if said is None:
+            return False
+        self.port, self.admin_port = said
         return self.call("GET", "/readyz")[0] == 200
 
     def stop_coordinator(self):
@@ -268,7 +263,7 @@ class Stack:
 
     def call(self, method, path, body=None, admin=False):
         """(status, text); status 0: nobody answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port + admin, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port if admin else self.port, timeout=5)
         try:
             headers = {"Content-Type": "application/json"} if body is not None else {}
             connection.request(method, path, json.dumps(body) if body is not None else None, headers)

@@ -19,6 +19,7 @@ COORDINATORS = ("coordinator-1", "coordinator-2")
 PARTICIPANTS = ("order", "inventory", "payment", "shipping")
 DATABASES = ("log-db", "order-db", "inventory-db", "payment-db", "shipping-db")
 OURS = COORDINATORS + PARTICIPANTS
+# Any will do: the engine and this test have a network of their own (engine.sh).
 PORT, SAGA_PORT, PROMETHEUS_PORT = 28080, 28082, 29090
 DOOR, SAGA_DOOR = (f"http://127.0.0.1:{port}" for port in (PORT, SAGA_PORT))
 

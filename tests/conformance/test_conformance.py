@@ -26,7 +26,8 @@ from faults import FAULTS  # noqa: E402
 from fixtures import Shipping  # noqa: E402
 from kit import RULES, Service  # noqa: E402
 from servers import Deadline, wait_until  # noqa: E402
-from stack import BINARY, die_with_parent, free_port  # noqa: E402
+from ports import reserve_port  # noqa: E402
+from stack import BINARY, die_with_parent  # noqa: E402
 
 TOKEN = secrets.token_hex(16)
 BRANCH_OPEN_MS_MAX = 1500
@@ -44,7 +45,7 @@ class Participant:
 
     def __init__(self, folder, command_at, **environment):
         """`command_at(port)`: what is run."""
-        self.port = free_port()
+        self.port = reserve_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.pid_file = os.path.join(folder, f"{self.port}.pid")
         self.log_path = os.path.join(folder, f"{self.port}.log")
@@ -209,7 +210,7 @@ class Program(ConformanceTest):
         config = os.path.join(self.stack.folder, f"{name}.toml")
 
         def command_at(port):
-            settings = {"http.port": port, "http.admin_port": free_port(),
+            settings = {"http.port": port, "http.admin_port": reserve_port(),
                         "engine.branch_open_ms_max": BRANCH_OPEN_MS_MAX,
                         f"participants.{name}.dsn": self.stack.databases[name].dsn}
             with open(config, "w", encoding="utf-8") as file:

@@ -11,6 +11,7 @@ Looked at: *.md in the root and docs/, outside of fenced blocks.
   `txcoord_orders_total{mode}`         a metric of tests/unit/metrics_golden.txt
   `engine.lanes`                       a setting of txcoord.example.toml
   `./run demo`                         a command of ./run
+  `txcoord audit --json`               a command of the program, and an option that one of them has
 
 As a command: check_docs.py [ROOT]; prints what is wrong, exit code 1.
 """
@@ -27,6 +28,8 @@ PAIR_OF_CELLS = re.compile(r"\| `(?P<path>[\w.\-]+(?:/[\w.\-]+)+)` \| `(?P<name>
 METRIC = re.compile(r"(txcoord_[a-z_]+)(?:\{.*\})?")
 SETTING = re.compile(r"(?:http|engine|log|participants\.\w+)\.[a-z_]+")
 RUN = re.compile(r"\./run ([a-z]+)\b.*")
+PROGRAM = re.compile(r"txcoord ([a-z][a-z-]*)\b(.*)")
+COMMAND_LINE = "txcoord/cli/command_line.cpp"
 # Made by the build or by a run, or placeholders: never in the source tree.
 NOT_IN_TREE = re.compile(r"(build|\.local)/|.*(<|>|…|NNNN|\*)")
 SOURCE = re.compile(r"\w[\w.\-]*(/[\w.\-]+)+\.(cpp|hpp|md|py|sh|sql|txt)")
@@ -110,6 +113,8 @@ class Checker:
             commands = self.words_of("run", r"^  \./run ([a-z, ]+?)(?:  | \[| NAME)")
             known = commands is None or any(command.group(1) in words.split(", ") for words in commands)
             return None if known else self.report(where, f"./run has no command {command.group(1)}")
+        if program := PROGRAM.fullmatch(span):
+            return self.check_program(where, program.group(1), program.group(2))
         if metric := METRIC.fullmatch(span):
             return self.check_metric(where, metric.group(1))
         if SETTING.fullmatch(span):
@@ -138,6 +143,17 @@ class Checker:
                 found = re.search(rf"\b{re.escape(member[1])}\(", text) is not None and \
                     re.search(rf"\b{re.escape(member[0])}\b", text) is not None
         return None if found else self.report(where, f"{path} does not hold {name}")
+
+    def check_program(self, where, command, rest):
+        commands = self.words_of(COMMAND_LINE, r'\badd\("([a-z-]+)"')
+        if commands is None:
+            return
+        if command not in commands:
+            self.report(where, f"txcoord has no command {command}")
+        known = self.words_of(COMMAND_LINE, r'"(--[a-z-]+)') | {"--help", "--version"}
+        for option in re.findall(r"(?<!\S)(--[a-z-]+)", rest):
+            if option not in known:
+                self.report(where, f"txcoord has no option {option}")
 
     def check_metric(self, where, name):
         golden = self.words_of("tests/unit/metrics_golden.txt", r"\b(txcoord_\w+)\{")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What the documents name is there; and the check finds each kind of thing that is not."""
 import pathlib
+import re
 import sys
 import tempfile
 import unittest
@@ -17,6 +18,7 @@ TREE = {
     "src/engine.hpp": "namespace engine { class Driver { void stop(); }; }\n",
     "tests/unit/engine_test.cpp": 'TEST_CASE("it starts, and stops") {}\n',
     "tests/unit/metrics_golden.txt": "counter txcoord_orders_total{mode}\n",
+    "txcoord/cli/command_line.cpp": 'add("audit", "x", y)->add_flag("--json", z); add("serve")->o("--config,-c");',
     "txcoord.example.toml": "#log_level = 1\n[engine]\n#lanes = 2\n[participants.order]\ndsn = 1\n",
     "docs/other.md": "# Other\n## What `it` does\n## Twice\n## Twice\n```\n## not a heading\n```\n",
 }
@@ -27,6 +29,36 @@ class TheDocuments(unittest.TestCase):
         checker = Checker(ROOT)
         self.assertGreater(len(checker.documents()), 5)
         self.assertEqual([], checker.check())
+
+
+class ExitCodes(unittest.TestCase):
+    """The table in operating.md, the manual page and --help say the same of each code."""
+    # What a script or a supervisor decides by: in each of the three.
+    ESSENCE = {1: "audit: a violation", 2: "audit: a database could not be read, or orders did not come to rest",
+               3: "a database is not what it must be", 4: "fenced", 134: "defect"}
+
+    def test_are_the_same_everywhere(self):
+        page = re.sub(r"\n\.(Cm|Nm) audit\n", " audit: ", self.read("packaging/txcoord.1")).replace("\n", " ")
+        page = page.replace("found a violation", "a violation").replace("could not read a database",
+                                                                        "a database could not be read")
+        table = self.read("docs/operating.md").replace("`", "")
+        usage = re.sub(r'"\s*"', "", re.search(r'"Exit codes: [^;]*', self.read("txcoord/cli/command_line.cpp"))[0])
+        for code, essence in self.ESSENCE.items():
+            with self.subTest(code):
+                for text, entry in ((table, rf"\| {code} \|[^|]*"), (page, rf"\.It {code} .*?(?=\.It|\.El)"),
+                                    (usage, rf"\b{code} [a-z].*?(?=, \d|\.\")")):
+                    found = re.search(entry, text)
+                    self.assertIsNotNone(found, text[:300])
+                    self.assertIn(essence, found[0].lower())
+
+    def test_that_the_page_lists_are_those_of_the_table(self):
+        table = re.findall(r"(?m)^\| (\d+) \| [^|]*\| [^|]*\|$", self.read("docs/operating.md").split("## Health")[0])
+        page = re.findall(r"(?m)^\.It (\d+)$", self.read("packaging/txcoord.1"))
+        self.assertEqual(table, page)
+
+    @staticmethod
+    def read(path):
+        return (ROOT / path).read_text(encoding="utf-8")
 
 
 class TheCheck(unittest.TestCase):
@@ -73,6 +105,11 @@ class TheCheck(unittest.TestCase):
         self.finds("`txcoord_order_total`", "txcoord_order_total is no metric of tests/unit/metrics_golden.txt")
         self.finds("`engine.lane`", "engine.lane is no setting of txcoord.example.toml")
         self.finds("`./run fast`", "./run has no command fast")
+
+    def test_commands_of_the_program(self):
+        self.accepts("`txcoord audit --json`, `txcoord serve --config FILE`, `txcoord --version`, `txcoord`")
+        self.finds("`txcoord repair`", "txcoord has no command repair")
+        self.finds("`txcoord audit --fix`", "txcoord has no option --fix")
 
     def test_fenced_blocks_are_not_looked_at(self):
         self.accepts("```sh\ncat `src/gone.cpp`\n```")

@@ -12,6 +12,7 @@ import urllib.request
 
 import stack as harness
 from load import Client
+from ports import reserve_port
 from servers import Deadline, wait_until
 
 CONFIG = os.path.join(harness.ROOT, "compose", "proxy", "haproxy.cfg")
@@ -23,7 +24,7 @@ class Door:
     """One HAProxy before two ports. `adjust`: (text, its replacement) pairs for the configuration."""
 
     def __init__(self, stack, ports, rate=NOT_LIMITED, adjust=()):
-        self.port, self.admin_port = harness.free_port(), harness.free_port()
+        self.port, self.admin_port = reserve_port(), reserve_port()
         with open(CONFIG, encoding="utf-8") as file:
             text = file.read()
         for old, new in adjust:
@@ -97,7 +98,7 @@ class StandIn:
     came: (method, path, headers, body)."""
 
     def __init__(self, play):
-        self.port, self.seen = harness.free_port(), []
+        self.seen = []
         stand_in = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -130,7 +131,8 @@ class StandIn:
             def log_message(self, format, *args):
                 pass
 
-        self._server = Listener(("127.0.0.1", self.port), Handler)
+        self._server = Listener(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 

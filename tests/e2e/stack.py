@@ -13,7 +13,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import urllib.request
 import psycopg
 
 from load import Client, ConnectionLost
+from ports import reserve_port
 from servers import Database, Deadline, wait_until
 
 PARTICIPANTS = ("order", "inventory", "payment", "shipping")
@@ -58,11 +58,6 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-# Below the range of outgoing connections: a client that connects to a free port inside that range
-# can be given the same port as its own, and then talks to itself.
-_ports = iter(random.Random(os.getpid()).sample(range(20000, 32000), 2000))
-
-
 def server_program(name, variable):
     """A server's program: named by the variable, installed, or unpacked by run.d/deps.sh; None: nowhere."""
     dependencies = os.environ.get("TXCOORD_DEPS_DIR") or os.path.join(ROOT, "build", "deps")
@@ -80,23 +75,12 @@ def need(program, name):
         sys.exit(SKIP)
 
 
-def free_port():
-    for port in _ports:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise RuntimeError("no free port")
-
-
 class Process:
-    """A txcoord process that serves, started as often as a test likes, always on the same port."""
+    """A txcoord process that serves, started as often as a test likes, always on the same ports (ports.py)."""
 
     def __init__(self, stack, identity, binary=BINARY):
         self.stack, self.identity, self.binary = stack, identity, binary
-        self.port, self.admin_port = free_port(), free_port()
+        self.port, self.admin_port = reserve_port(), reserve_port()
         self.process = None
         self.log_path = os.path.join(stack.folder, f"{identity}-{self.port}.log")
         self.config = os.path.join(stack.folder, f"{identity}-{self.port}.toml")
@@ -110,14 +94,16 @@ class Process:
         """What is run."""
         raise NotImplementedError
 
-    def start(self, crash_at=None, ready=True):
+    def start(self, crash_at=None, ready=True, stdout=None, stderr=None, **variables):
+        """`stdout`, `stderr`: in place of its log; `variables`: of its environment, beside ours."""
         assert not self.alive(), "it runs already"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TXCOORD_")}
         if crash_at:
             environment["TXCOORD_CRASH_AT"] = crash_at
+        environment.update(variables)
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.command(), env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, preexec_fn=die_with_parent)
+            self.process = subprocess.Popen(self.command(), env=environment, stdin=subprocess.DEVNULL,
+                                            stdout=stdout or log, stderr=stderr or log, preexec_fn=die_with_parent)
         if ready:
             self.wait_ready()
         return self
@@ -222,9 +208,9 @@ class Coordinator(Process):
         self.write(values)
         self.settings = settings
 
-    def start(self, crash_at=None, ready=True):
+    def start(self, crash_at=None, ready=True, **how):
         self.stack.start_services(self.settings)
-        return super().start(crash_at, ready)
+        return super().start(crash_at, ready, **how)
 
     def admin(self, method, path, body=None):
         client = Client(self.admin_port, timeout=5)

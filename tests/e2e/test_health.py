@@ -49,7 +49,13 @@ class Health(unittest.TestCase):
         with socket.socket() as reserved:  # bound, and not listening
             reserved.bind(("127.0.0.1", 0))
             done = health(f"http://127.0.0.1:{reserved.getsockname()[1]}/readyz")
-        self.assertEqual(done.returncode, 1, done)
+        # What a person can use, and not where in Boost it was noticed.
+        self.assertEqual((done.returncode, done.stderr), (1, "txcoord health: Connection refused\n"))
+
+    def test_a_name_that_is_not_there_is_not_healthy(self):
+        done = health("http://nowhere.invalid/readyz")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\Atxcoord health: (its name is not found: [^\[\n]+|no answer in time)\n\Z")
 
     def test_silence_is_not_healthy_within_its_time(self):
         with socket.create_server(("127.0.0.1", 0)) as silent:

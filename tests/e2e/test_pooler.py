@@ -28,7 +28,7 @@ class Pooler:
         self.folder = os.path.join(stack.folder, "pooler")
         os.mkdir(self.folder)
         os.chmod(stack.folder, 0o755)
-        self.port = harness.free_port()
+        self.port = 6432  # it listens on no address: the number is the name of its socket
         sections = ["[databases]"]
         for name, database in stack.databases.items():
             sections.append(f"txcoord_{name} = {database.dsn}")

@@ -124,7 +124,7 @@ class Newer:
     """Stands before a participant's service and makes requests and answers those of a newer version."""
 
     def __init__(self, behind):
-        self.port, self.calls = harness.free_port(), 0
+        self.calls = 0
         newer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -145,7 +145,8 @@ class Newer:
             def log_message(self, format, *args):
                 pass
 
-        self._server = Listener(("127.0.0.1", self.port), Handler)
+        self._server = Listener(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     @staticmethod

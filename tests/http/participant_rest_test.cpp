@@ -307,7 +307,7 @@ TEST_CASE("with a token, data is for those who bear it; how the process is, for 
       CHECK(refused.header("www-authenticate") == "Bearer");
     }
   }
-  check_problem(client.request("GET", "/v1/inventory"), "VALIDATION_FAILED", false);
+  check_problem(client.request("GET", "/v1/inventory"), "UNAUTHENTICATED", false);
   const char* bearer = "Authorization: Bearer s3cret\r\n";
   const Response seen = client.request("GET", "/v1/inventory/book-100", "", bearer);
   CHECK(seen.parsed().at("available") == 5);  // none of the PUTs came through
@@ -315,6 +315,12 @@ TEST_CASE("with a token, data is for those who bear it; how the process is, for 
         200);
   for (const char* path : {"/livez", "/readyz", "/metrics", "/openapi.json"})
     CHECK(client.request("GET", path).status == 200);
+  // The scheme is case-insensitive, and nothing else is.
+  for (const char* header :
+       {"Authorization: bearer s3cret\r\n", "Authorization: BEARER  s3cret\r\n"})
+    CHECK(client.request("GET", "/v1/inventory/book-100", "", header).status == 200);
+  CHECK(client.request("GET", "/v1/inventory/book-100", "", "Authorization: bearer S3CRET\r\n")
+            .status == 401);
   const json::value document = client.request("GET", "/openapi.json").parsed();
   const json::value& get = document.at("paths").at("/v1/inventory").at("get");
   CHECK(get.at("security").at(0).as_object().contains("internal_token"));

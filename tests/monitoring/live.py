@@ -14,8 +14,9 @@ from programs import ROOT, find
 from promql import rules_in_short
 
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-from servers import wait_until  # noqa: E402 (the path is set above)
-from stack import die_with_parent, free_port  # noqa: E402
+from ports import reserve_port  # noqa: E402 (the path is set above)
+from servers import wait_until  # noqa: E402
+from stack import die_with_parent  # noqa: E402
 
 CONFIG = ROOT / "monitoring" / "prometheus"
 
@@ -24,7 +25,7 @@ class Prometheus:
     """The files of monitoring/prometheus, with short windows (promql.py) and everything once a second."""
 
     def __init__(self, folder, coordinators, services):
-        self.port = free_port()
+        self.port = reserve_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = pathlib.Path(folder, "prometheus")
         (self.folder / "targets").mkdir(parents=True)

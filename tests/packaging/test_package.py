@@ -46,7 +46,7 @@ def packages_of_library(soname):
         done = subprocess.run(["dpkg", "-S", path], capture_output=True, text=True, timeout=60, check=False)
         if done.returncode == 0:
             owners = {name.split(":")[0] for name in done.stdout.rpartition(": ")[0].split(", ")}
-            # A package may be asked for by what it provides: libspdlog1.10 by the fmt it was built with.
+            # A package may be asked for by what it provides.
             provided = run("dpkg-query", "-W", "-f", "${Provides}, ", *owners)
             return owners | {part.split()[0] for part in provided.split(",") if part.strip()}
     return set()

@@ -124,7 +124,7 @@ TEST_CASE("misconfiguration_is_an_error") {
 TEST_CASE("server_that_refuses_the_session_is_unavailable_and_nothing_was_sent") {
   const std::string dsn = server_dsn("LOG");
   const Failure no_database = failure_of([&] { connect(dsn + " dbname=no_such_database"); });
-  check(no_database, FailureKind::unavailable, "");
+  check(no_database, FailureKind::unavailable, "3D000");
   const Failure no_server = failure_of([&] { connect("host=/nowhere dbname=x user=x"); });
   check(no_server, FailureKind::unavailable, "");
   const Failure no_dsn = failure_of([&] { connect("password=secret host"); });

@@ -145,6 +145,28 @@ TEST_CASE("waiters_are_served_in_order_and_bounded") {
   CHECK(second->result->ok());
 }
 
+TEST_CASE("database_without_a_connection_left_is_worked_with_by_those_that_are_open") {
+  FreshDatabase database("LOG");
+  database.admin().exec_simple("ALTER DATABASE " + database.name() + " CONNECTION LIMIT 1");
+  PoolTest test(database.dsn(), 4);
+  auto held = await(test.io, test.pool.acquire(1s));
+  const int pid = await(test.io, held.value().run(backend_pid, 5s)).value();
+
+  // One refusal is no pattern yet: the second begins the pause.
+  for (int refused = 0; refused < 2; ++refused) {
+    const auto full = await(test.io, test.pool.run(backend_pid, 5s));
+    REQUIRE_FALSE(full.ok());
+    CHECK(full.failure().sqlstate == "53300");
+  }
+  auto waits = start(test.io, test.pool.run(backend_pid, 5s));
+  drive(test.io, 10ms);
+  CHECK_FALSE(waits->done());
+  held = Failure{};
+  drive(test.io, 50ms);
+  REQUIRE(waits->done());
+  CHECK(waits->result->value() == pid);
+}
+
 TEST_CASE("waiter_gives_up_at_its_time_limit_and_is_forgotten") {
   FreshDatabase database("LOG");
   PoolTest test(database.dsn());

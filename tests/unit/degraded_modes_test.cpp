@@ -62,15 +62,14 @@ TEST_CASE("a mode spares its participant and nobody else, and only these two hav
 TEST_CASE("health leaves out who is spared, and tells only who is missed") {
   const std::vector<std::string> everybody{"log", "order", "inventory", "payment", "shipping"};
   Health health(everybody);
-  for (const char* name : {"log", "order", "inventory"})
-    health.reached(name), health.recovered(name);
+  for (const char* name : {"log", "order", "inventory"}) health.wrote(name), health.recovered(name);
   const DegradedModes pay_later{.pay_later = true};
-  CHECK_FALSE(health.all_reachable(pay_later));
-  CHECK(health.away() == "payment, shipping");
-  CHECK(health.away(pay_later) == "shipping");
-  health.reached("shipping");
-  CHECK(health.all_reachable(pay_later));
-  CHECK_FALSE(health.all_reachable());
+  CHECK_FALSE(health.all_usable(pay_later));
+  CHECK(health.trouble() == "away: payment, shipping");
+  CHECK(health.trouble(pay_later) == "away: shipping");
+  health.wrote("shipping");
+  CHECK(health.all_usable(pay_later));
+  CHECK_FALSE(health.all_usable());
   CHECK_FALSE(health.all_recovered(pay_later));
   health.recovered("shipping");
   CHECK(health.all_recovered(pay_later));

@@ -30,7 +30,7 @@ struct Forgetting {
   Forgetting() {
     fences.own({"0a1b2c3d", "c1", 1, "00ff00ff"});
     log.epochs["c1"].epoch = 1;
-    for (const char* name : {"log", "order", "payment"}) health.reached(name);
+    for (const char* name : {"log", "order", "payment"}) health.wrote(name);
   }
   void run(asio::awaitable<void> work) {
     bool done = false;
@@ -114,7 +114,7 @@ TEST_CASE("a decision stays as long as a participant that it names cannot delete
   // What payment has no part in does not wait for it.
   CHECK_FALSE(rig.log.decided.contains(order_alone));
 
-  rig.health.reached("payment");
+  rig.health.wrote("payment");
   rig.run(rig.forgetter.forget_old(keep));
   CHECK(rig.log.decided.empty());
   CHECK(rig.payment.witnesses.empty());

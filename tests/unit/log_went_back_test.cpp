@@ -56,6 +56,23 @@ TEST_CASE("the log went back: while a sibling cannot be asked nothing is rolled 
   CHECK(rig.inventory.witnesses.contains(gid));
 }
 
+TEST_CASE("a log that failed over is believed no more than one that went back") {
+  Rig rig;
+  const protocol::Gid gid{"0a1b2c3d", "gone", 1, "00ff00ff", 9};
+  rig.log.epochs["gone"] = {2, false};
+  rig.inventory.prepared.insert(gid);
+  // The standby was behind, took over, and was written since: by its position it lacks nothing.
+  rig.inventory.seen = {rig.log.now.system_identifier, 1, 900};
+  rig.log.now.timeline = 2;
+  rig.log.now.lsn = 1000;
+  rig.payment.witnesses.insert(gid);
+  REQUIRE(rig.run_until([&] { return rig.inventory.prepared.empty(); }));
+  CHECK(rig.inventory.witnesses.contains(gid));
+  REQUIRE(rig.log.decided.contains(gid));
+  CHECK(rig.log.decided.at(gid).outcome == DecisionOutcome::commit);
+  REQUIRE(rig.run_until([&] { return rig.inventory.seen.timeline == 2; }));
+}
+
 TEST_CASE("another cluster or timeline behind the log's name counts as gone back") {
   Rig rig;
   const auto gid = leave_prepared(rig);

@@ -7,7 +7,6 @@
 #include <fstream>
 
 #include "txcoord/base/settings.hpp"
-#include "txcoord/base/settings_table.hpp"
 
 using namespace txcoord;
 
@@ -176,7 +175,7 @@ TEST_CASE("describe shows every setting and hides passwords") {
       describe(load("", {{"log.dsn", "host=db user=u password='s3 cret' dbname=log"}}));
   CHECK(holds(text, "port = 8080"));
   CHECK(holds(text, "[participants.shipping]"));
-  CHECK(holds(text, R"(dsn = "host=db user=u password=*** dbname=log")"));
+  CHECK(holds(text, R"(dsn = "host=db dbname=log user=u password=***")"));
   CHECK_FALSE(holds(text, "cret"));
 }
 
@@ -185,16 +184,78 @@ TEST_CASE("what describe writes can be loaded") {
   CHECK(describe(load_settings(file.path(), {})) == describe(load("")));
 }
 
-TEST_CASE("passwords are hidden in each form of connection string") {
-  using detail::hide_password;
-  CHECK(hide_password("host=a password=b") == "host=a password=***");
-  CHECK(hide_password("password = 'a\\'b c' host=d") == "password=*** host=d");
-  CHECK(hide_password("host=a sslpassword=b") == "host=a sslpassword=***");
-  CHECK(hide_password("password=a\\ b host=c") == "password=*** host=c");
-  CHECK(hide_password("secret") == "***");
-  CHECK(hide_password("postgresql://u:p@h:5432/d") == "postgresql://u:***@h:5432/d");
-  CHECK(hide_password("postgres://u@h/d?password=p&sslmode=require") ==
-        "postgres://u@h/d?password=***&sslmode=require");
-  CHECK(hide_password("postgresql://u:p@x@h/d") == "postgresql://u:***@h/d");
-  CHECK(hide_password("postgresql:///d?host=/tmp") == "postgresql:///d?host=/tmp");
+TEST_CASE("describe shows neither a token nor what a url should not hold") {
+  const std::string text = describe(
+      load("", {{"internal_token", "s3cret"}, {"participants.order.url", "http://u:s3cret@h:80"}}));
+  CHECK(holds(text, R"(internal_token = "***")"));
+  CHECK_FALSE(holds(text, "s3cret"));
+}
+
+TEST_CASE("a secret that is empty is refused by its name, and opens nothing") {
+  const TemporaryFile blank(" \n");
+  {
+    const Variable variable("TXCOORD_INTERNAL_TOKEN_FILE", blank.path());
+    CHECK(holds(refusal(""), "TXCOORD_INTERNAL_TOKEN_FILE: the file it names is empty"));
+  }
+  {
+    const Variable variable("TXCOORD_INTERNAL_TOKEN", "");
+    CHECK(holds(refusal(""), "TXCOORD_INTERNAL_TOKEN is empty"));
+  }
+  {
+    const Variable variable("TXCOORD_LOG_DSN", " ");
+    CHECK(holds(refusal(""), "TXCOORD_LOG_DSN is empty"));
+  }
+  CHECK(holds(refusal("", {{"internal_token", ""}}), "flag internal_token is empty"));
+  CHECK(holds(refusal("internal_token = \" \"\n"), "internal_token must consist of visible"));
+  CHECK(holds(refusal("internal_token = \"a b\"\n"), "internal_token must consist of visible"));
+}
+
+TEST_CASE("Kubernetes' variables of services named like us are passed over") {
+  const Variable host("TXCOORD_SERVICE_HOST", "10.96.12.3");
+  const Variable port("TXCOORD_SERVICE_PORT", "8080");
+  const Variable named("TXCOORD_SERVICE_PORT_WEB", "8080");
+  const Variable link("TXCOORD_PORT", "tcp://10.96.12.3:8080");
+  const Variable whole("TXCOORD_PORT_8080_TCP", "tcp://10.96.12.3:8080");
+  const Variable proto("TXCOORD_PORT_8080_TCP_PROTO", "tcp");
+  const Variable number("TXCOORD_PORT_8080_TCP_PORT", "8080");
+  const Variable address("TXCOORD_PORT_8080_TCP_ADDR", "10.96.12.3");
+  const Variable other("TXCOORD_HTTP_SERVICE_HOST", "10.96.12.4");
+  const Variable other_link("TXCOORD_HTTP_PORT", "tcp://10.96.12.4:80");
+  const Variable admin_link("TXCOORD_ADMIN_PORT", "udp://10.96.12.5:80");
+  CHECK(refusal("").empty());
+  CHECK(load("").http.port == 8080);
+  const Variable close("TXCOORD_PORT_8080_TPC", "tcp://10.96.12.3:8080");
+  CHECK(holds(refusal(""), "TXCOORD_PORT_8080_TPC is not a setting"));
+}
+
+TEST_CASE("a variable with our prefix that is no setting is refused by its own name") {
+  {
+    const Variable variable("TXCOORD_INTERNAL_TOKN", "s3cret");
+    CHECK(holds(refusal(""),
+                "TXCOORD_INTERNAL_TOKN is not a setting: did you mean TXCOORD_INTERNAL_TOKEN?"));
+    CHECK_FALSE(holds(refusal(""), "s3cret"));
+  }
+  {
+    const Variable variable("TXCOORD_PARTICIPANT_ORDER_DSN", "x");
+    CHECK(holds(refusal(""), "did you mean TXCOORD_PARTICIPANTS_ORDER_DSN?"));
+  }
+  const Variable token("TXCOORD_INTERNAL_TOKEN", "tcp://not-an-address-but-a-token");
+  CHECK(load("").internal_token == "tcp://not-an-address-but-a-token");
+}
+
+TEST_CASE("every variable of the project's own scripts is left alone") {
+  for (const char* name :
+       {"TXCOORD_ROOT", "TXCOORD_BIN", "TXCOORD_DEPS_DIR", "TXCOORD_STATE_DIR", "TXCOORD_PG_BINDIR",
+        "TXCOORD_PG_USER", "TXCOORD_SKIP_DEPS", "TXCOORD_BENCH_LOAD", "TXCOORD_BENCH_ONE_DATABASE",
+        "TXCOORD_JOBS", "TXCOORD_TEST_JOBS", "TXCOORD_PROMETHEUS_URL", "TXCOORD_DASHBOARDS"}) {
+    const Variable variable(name, "1");
+    CAPTURE(name);
+    CHECK(refusal("").empty());
+  }
+}
+
+TEST_CASE("what is put in the place of a name or of a text's quotes is not repeated") {
+  CHECK_FALSE(holds(refusal("", {{"postgresql://u:s3cret@h/d?sslmode", "x"}}), "s3cret"));
+  CHECK(holds(refusal("internal_token = truS3cret\n"), "line 1"));
+  CHECK_FALSE(holds(refusal("internal_token = truS3cret\n"), "truS"));
 }

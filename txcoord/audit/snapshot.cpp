@@ -5,6 +5,8 @@
 #include <exception>
 #include <stdexcept>
 
+#include "txcoord/pg/classify.hpp"
+
 namespace txcoord::audit {
 namespace {
 
@@ -20,10 +22,13 @@ pg::SessionSettings session_settings() {
   return settings;
 }
 
+// Call in a catch block. A server's words are classified first: they may hold values of rows.
 std::runtime_error cannot_read(const std::string& database, const char* what,
                                const std::exception& error) {
-  return std::runtime_error("cannot read database '" + database + "' (" + what +
-                            "): " + error.what());
+  const bool of_server = dynamic_cast<const pqxx::failure*>(&error) != nullptr;
+  return std::runtime_error(
+      "cannot read database '" + database + "' (" + what +
+      "): " + (of_server ? pg::classify(std::current_exception()).message : error.what()));
 }
 
 }  // namespace

@@ -30,8 +30,16 @@ struct Failure {
   // the acknowledgement was lost, not refused. Never retry blindly when this is set.
   bool outcome_unknown = false;
   std::string sqlstate;  // five characters, empty when the server said nothing
-  std::string message;   // for logs; never shown to a client
+  std::string message;   // for logs; what a client is shown is words_for_anybody()
+  // The message was written here, out of nothing that a server or a service said.
+  bool message_is_ours = false;
 };
+
+// For a reader who may be anybody: the kind and the SQLSTATE, in our own words. What a server or
+// libpq said may quote a password, a row, a host's name.
+std::string words_for_anybody(const Failure& failure);
+// What our own words for this SQLSTATE are; empty for one without.
+std::string_view words_of_sqlstate(std::string_view sqlstate);
 
 // A value or a failure. Result<void> is Result<std::monostate>.
 template <class T>

@@ -93,6 +93,14 @@ void assign_text(const SettingRow& row, std::string_view text, const std::string
   }
 }
 
+// From the environment or a flag, where an empty text is a value that somebody forgot to fill in.
+void assign_from_outside(const SettingRow& row, std::string_view text, const std::string& source) {
+  const bool blank = text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+  const bool secret = row.shown == detail::Shown::dsn || row.shown == detail::Shown::nothing;
+  if (blank && secret) throw SettingsError(source + " is empty: give its value, or do not set it");
+  assign_text(row, text, source);
+}
+
 void assign_toml(const SettingRow& row, const toml::node& node, const std::string& source) {
   if (std::holds_alternative<std::string*>(row.target)) {
     const auto text = node.value_exact<std::string>();
@@ -141,8 +149,10 @@ void read_file(const Rows& rows, const std::filesystem::path& path) {
     const toml::table table = toml::parse(stream, path.string());
     read_table(rows, table, "", path.string());
   } catch (const toml::parse_error& error) {
+    // Not the parser's own description: it quotes the text, which may be a password.
     throw SettingsError(path.string() + ": line " + std::to_string(error.source().begin.line) +
-                        ": " + std::string(error.description()));
+                        ", column " + std::to_string(error.source().begin.column) +
+                        " is not TOML (a text stands in quotes)");
   }
 }
 
@@ -155,7 +165,63 @@ std::string read_value_file(const std::string& variable, const std::string& path
   if (text.size() > value_file_bytes_max)
     throw SettingsError(variable + ": the file it names is too long");
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  // A secret that was never written would leave open what it is to guard.
+  if (text.find_first_not_of(" \t") == std::string::npos)
+    throw SettingsError(variable + ": the file it names is empty");
   return text;
+}
+
+// Of the scripts around the program, and of its tests and builds.
+constexpr std::string_view script_variables[] = {"TXCOORD_BENCH_LOAD",
+                                                 "TXCOORD_BENCH_ONE_DATABASE",
+                                                 "TXCOORD_CCACHE",
+                                                 "TXCOORD_DASHBOARDS",
+                                                 "TXCOORD_JOBS",
+                                                 "TXCOORD_MAINTAINER",
+                                                 "TXCOORD_PACKAGE_EPOCH",
+                                                 "TXCOORD_PACKAGE_REVISION",
+                                                 "TXCOORD_PACKAGE_UPSTREAM",
+                                                 "TXCOORD_PCH",
+                                                 "TXCOORD_PG_USER",
+                                                 "TXCOORD_PROMETHEUS_URL",
+                                                 "TXCOORD_REVISION",
+                                                 "TXCOORD_ROOT",
+                                                 "TXCOORD_SANITIZE",
+                                                 "TXCOORD_SKIP_DEPS",
+                                                 "TXCOORD_SOURCE",
+                                                 "TXCOORD_TESTS",
+                                                 "TXCOORD_TEST_JOBS"};
+
+// Where programs and folders are: no setting's name ends so.
+bool is_script_variable(std::string_view variable) {
+  return variable.ends_with("_BIN") || variable.ends_with("_BINDIR") ||
+         variable.ends_with("_DIR") ||
+         std::ranges::find(script_variables, variable) != std::end(script_variables);
+}
+
+// Kubernetes puts the address of each service of the namespace into every pod; a service named
+// txcoord, or txcoord-http, gets names that look like ours:
+//   TXCOORD_SERVICE_HOST=10.0.0.1  TXCOORD_SERVICE_PORT=80  TXCOORD_SERVICE_PORT_WEB=80
+//   TXCOORD_PORT=tcp://10.0.0.1:80  TXCOORD_PORT_80_TCP=tcp://…  TXCOORD_PORT_80_TCP_ADDR=10.0.0.1
+bool is_service_variable(std::string_view variable, std::string_view value) {
+  if (variable.ends_with("_SERVICE_HOST") || variable.ends_with("_SERVICE_PORT") ||
+      variable.find("_SERVICE_PORT_") != std::string_view::npos)
+    return true;
+  const bool address =
+      value.starts_with("tcp://") || value.starts_with("udp://") || value.starts_with("sctp://");
+  constexpr std::string_view mark = "_PORT_";
+  const std::size_t port = variable.rfind(mark, variable.find_last_of("0123456789"));
+  if (port == std::string_view::npos) return address && variable.ends_with("_PORT");
+  std::string_view rest = variable.substr(port + mark.size());
+  const std::size_t digits = std::min(rest.find_first_not_of("0123456789"), rest.size());
+  rest.remove_prefix(digits);
+  const auto one_of = [&rest](std::initializer_list<std::string_view> texts) {
+    return std::ranges::find(texts, rest) != texts.end();
+  };
+  if (digits == 0) return false;
+  if (one_of({"_TCP", "_UDP", "_SCTP"})) return address;
+  return one_of({"_TCP_PROTO", "_TCP_PORT", "_TCP_ADDR", "_UDP_PROTO", "_UDP_PORT", "_UDP_ADDR",
+                 "_SCTP_PROTO", "_SCTP_PORT", "_SCTP_ADDR"});
 }
 
 std::map<std::string, std::string> environment() {
@@ -164,40 +230,41 @@ std::map<std::string, std::string> environment() {
     const std::string_view text(*entry);
     const auto equals = text.find('=');
     if (!text.starts_with("TXCOORD_") || equals == std::string_view::npos) continue;
-    variables.emplace(text.substr(0, equals), text.substr(equals + 1));
+    const std::string_view variable = text.substr(0, equals), value = text.substr(equals + 1);
+    if (!is_service_variable(variable, value)) variables.emplace(variable, value);
   }
   return variables;
 }
 
-// A variable under one of our sections that names no setting is a slip of the pen. Others that
-// begin with TXCOORD_ belong to the scripts around the program (TXCOORD_STATE_DIR,
-// TXCOORD_CRASH_AT).
+// What is meant as a setting and is none must not be passed over: a token would not be set.
 void refuse_unknown_variables(const Rows& rows,
                               const std::map<std::string, std::string>& variables) {
   for (const auto& [variable, value] : variables) {
-    const bool ours =
-        variable.starts_with("TXCOORD_HTTP_") || variable.starts_with("TXCOORD_ENGINE_") ||
-        variable.starts_with("TXCOORD_LOG_") || variable.starts_with("TXCOORD_PARTICIPANTS_") ||
-        variable.starts_with("TXCOORD_SAGA_") || variable.starts_with("TXCOORD_FAULTS_");
-    const auto spells = [&](const SettingRow& row) {
+    const auto spells = [&, &name = variable](const SettingRow& row) {
       const std::string known = variable_of(row.name);
-      return variable == known || variable == known + "_FILE";
+      return name == known || name == known + "_FILE";
     };
-    if (!ours || std::any_of(rows.begin(), rows.end(), spells)) continue;
+    if (is_script_variable(variable) || std::any_of(rows.begin(), rows.end(), spells)) continue;
     throw SettingsError(variable + " is not a setting: did you mean " +
                         nearest(rows, variable, variable_of) + "?");
   }
 }
 
+// A connection string that was put in the name's place is not repeated.
+std::string shown_name(std::string_view name) {
+  const auto plain = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '.'; };
+  return std::all_of(name.begin(), name.end(), plain) ? std::string(name) : "(not shown)";
+}
+
 void read_environment(const Rows& rows) {
   std::map<std::string, std::string> variables = environment();
   // The short names of the public contract; the full ones win.
-  if (const auto port = variables.find("TXCOORD_PORT"); port != variables.end()) {
-    variables.emplace("TXCOORD_HTTP_PORT", port->second);
-  }
-  if (const auto port = variables.find("TXCOORD_ADMIN_PORT"); port != variables.end()) {
-    variables.emplace("TXCOORD_HTTP_ADMIN_PORT", port->second);
-  }
+  const auto short_for = [&variables](const char* name, const char* full) {
+    const auto found = variables.extract(name);
+    if (!found.empty()) variables.emplace(full, found.mapped());
+  };
+  short_for("TXCOORD_PORT", "TXCOORD_HTTP_PORT");
+  short_for("TXCOORD_ADMIN_PORT", "TXCOORD_HTTP_ADMIN_PORT");
   refuse_unknown_variables(rows, variables);
   for (const SettingRow& row : rows) {
     const std::string variable = variable_of(row.name);
@@ -206,7 +273,7 @@ void read_environment(const Rows& rows) {
     if (direct != variables.end() && file != variables.end()) {
       throw SettingsError(variable + " and " + variable + "_FILE are both set: unset one");
     }
-    if (direct != variables.end()) assign_text(row, direct->second, variable);
+    if (direct != variables.end()) assign_from_outside(row, direct->second, variable);
     if (file != variables.end()) {
       assign_text(row, read_value_file(file->first, file->second), file->first);
     }
@@ -225,10 +292,10 @@ Settings load_settings(const std::filesystem::path& toml_file,
   for (const auto& [name, value] : flags) {
     const SettingRow* row = find(rows, name);
     if (row == nullptr) {
-      throw SettingsError("flag " + name + " is not a setting: did you mean " +
+      throw SettingsError("flag " + shown_name(name) + " is not a setting: did you mean " +
                           nearest(rows, name, [](const std::string& n) { return n; }) + "?");
     }
-    assign_text(*row, value, "flag " + name);
+    assign_from_outside(*row, value, "flag " + name);
   }
   detail::check_settings(settings);
   detail::check_databases(settings, needs);

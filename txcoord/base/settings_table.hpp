@@ -12,11 +12,19 @@
 
 namespace txcoord::detail {
 
+// What `txcoord config` may show of a text.
+enum class Shown : std::uint8_t {
+  whole,
+  dsn,      // as far as it is known to be harmless (dsn.hpp)
+  url,      // the same
+  nothing,  // a secret: only whether it is set
+};
+
 struct SettingRow {
   std::string name;  // as in TOML: "http.port"
   std::variant<std::string*, std::uint16_t*, std::uint32_t*, bool*> target;
   std::uint64_t least = 0, most = 0;  // numbers only
-  bool secret = false;                // a DSN: may hold a password
+  Shown shown = Shown::whole;
 };
 
 inline constexpr std::string_view participant_names[] = {"order", "inventory", "payment",
@@ -29,8 +37,5 @@ std::vector<SettingRow> setting_rows(Settings& settings);
 void check_settings(const Settings& settings);
 // That the databases a command needs are named. Throws SettingsError.
 void check_databases(const Settings& settings, const DatabaseNeeds& needs);
-
-// A libpq connection string, keyword or URI form, with what may be secret replaced by ***.
-std::string hide_password(std::string_view dsn);
 
 }  // namespace txcoord::detail

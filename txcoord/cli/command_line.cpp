@@ -14,7 +14,7 @@ std::string read_sets(const std::vector<std::string>& sets,
   for (const auto& set : sets) {
     const auto equals = set.find('=');
     if (equals == std::string::npos || equals == 0)
-      return "--set wants NAME=VALUE, not '" + set + "'";
+      return "--set wants NAME=VALUE";  // what it is instead may be a secret
     flags[set.substr(0, equals)] = set.substr(equals + 1);
   }
   return {};
@@ -32,8 +32,10 @@ std::optional<CommandLine> parse(int argc, char** argv, int& exit_code) {
   app.require_subcommand(1);
   app.footer(
       "Settings: flag, then TXCOORD_* environment, then the TOML file, then the default.\n"
-      "Exit codes: 0 done, 1 failed (audit: a violation), 2 usage or settings, 3 a database is not "
-      "what it must be, 4 fenced.");
+      "Exit codes: 0 done, 1 failed (audit: a violation), 2 usage, settings or an address in use "
+      "(audit: a database could not be read, or orders did not come to rest), 3 a database is not "
+      "what it must be, 4 fenced, 134 a defect. What could not be looked at is a warning: migrate "
+      "ends with 1, and the others go on.");
 
   const auto add = [&](const char* name, const char* text, Command command) {
     CLI::App* sub = app.add_subcommand(name, text);

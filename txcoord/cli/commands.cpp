@@ -3,10 +3,11 @@
 #include <iomanip>
 #include <ostream>
 
+#include "txcoord/base/logging.hpp"
+#include "txcoord/cli/checks.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/engine/crash_points.hpp"
 #include "txcoord/pg/migrate.hpp"
-#include "txcoord/pg/preflight.hpp"
 #include "txcoord/pg/sample_data.hpp"
 
 namespace txcoord::cli {
@@ -23,6 +24,18 @@ void migrate_one(const std::string& dsn, std::string_view database, std::ostream
 int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out,
                 std::ostream& err) {
   try {
+    // All of them are looked at before one is changed: a set that is migrated in part is no help.
+    const Checks checks = check(settings, CheckedFor::migrating);
+    report(checks, err);
+    if (checks.exit_code() != exit_ok) {
+      err << "txcoord migrate: nothing was changed\n";
+      return checks.exit_code();
+    }
+    if (checks.unseen > 0) {
+      err << "txcoord migrate: nothing was changed, since not every database could be looked at: "
+             "repeat it when they can be reached\n";
+      return exit_failed;
+    }
     std::size_t migrated = 0;
     const auto migrate = [&](const std::string& dsn, const std::string& name) {
       if (dsn.empty()) {
@@ -48,20 +61,21 @@ int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out
   }
 }
 
-bool report_preflight(const Settings& settings, std::ostream& err) {
-  const auto report = pg::preflight(settings);
-  for (const auto& warning : report.warnings) err << "txcoord: warning: " << warning << "\n";
-  for (const auto& refusal : report.refusals) err << "txcoord: refused: " << refusal << "\n";
-  return report.refusals.empty();
-}
-
-int run_config(const Settings& settings, bool check, std::ostream& out, std::ostream& err) {
-  if (!check) {
+int run_config(const Settings& settings, bool with_checks, std::ostream& out, std::ostream& err) {
+  if (!with_checks) {
     out << describe(settings);
     return exit_ok;
   }
-  if (!report_preflight(settings, err)) return exit_refused;
-  out << "settings and databases are as they must be\n";
+  logging::start("error");  // standard output is for what is said here
+  const Checks checks = check(settings, CheckedFor::serving);
+  for (const auto& good : checks.good) out << "good: " << good << "\n";
+  report(checks, err);
+  if (checks.exit_code() != exit_ok) return checks.exit_code();
+  if (checks.unseen > 0)
+    out << "nothing is wrong as far as could be seen; " << checks.unseen
+        << " could not be looked at: see the warnings\n";
+  else
+    out << "settings and databases are as they must be\n";
   return exit_ok;
 }
 

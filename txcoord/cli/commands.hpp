@@ -10,19 +10,15 @@
 namespace txcoord::cli {
 
 // The coordinator, its participants and the REST API (serve.cpp).
-int run_serve(const Settings& settings, std::ostream& err);
+int run_serve(const Settings& settings);
 // These participants as a service of their own (serve_participant.cpp).
-int run_participant(const Settings& settings, const std::vector<std::string>& names,
-                    std::ostream& err);
+int run_participant(const Settings& settings, const std::vector<std::string>& names);
 // Every database that has a dsn.
 int run_migrate(const Settings& settings, bool with_cloudmart, std::ostream& out,
                 std::ostream& err);
-int run_config(const Settings& settings, bool check, std::ostream& out, std::ostream& err);
+int run_config(const Settings& settings, bool with_checks, std::ostream& out, std::ostream& err);
 int run_crash_points(std::ostream& out);
 // Asks the URL once: exit_ok if it answers 200 within three seconds (health.cpp).
 int run_health(const std::string& text, std::ostream& out, std::ostream& err);
-
-// Prints what preflight found; true if nothing stands against a start.
-bool report_preflight(const Settings& settings, std::ostream& err);
 
 }  // namespace txcoord::cli

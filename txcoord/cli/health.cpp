@@ -2,7 +2,6 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -18,26 +17,30 @@
 #include <stdexcept>
 
 #include "participants/remote/http_link.hpp"
+#include "participants/remote/name_lookup.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
+#include "txcoord/cli/ending.hpp"
 
 namespace txcoord::cli {
 namespace {
 
 namespace asio = boost::asio;
 namespace beast = boost::beast;
-using asio::ip::tcp;
 
 constexpr std::chrono::seconds time_max{3};
 constexpr std::size_t answer_bytes_max = 1024 * 1024;
 
-// The status; throws boost::system::system_error.
+// The status; throws boost::system::system_error, or std::runtime_error for a name without address.
 asio::awaitable<unsigned> ask(remote::Url url) {
   const auto io = co_await asio::this_coro::executor;
-  tcp::resolver resolver(io);
-  const auto places = co_await resolver.async_resolve(url.host, url.port, asio::use_awaitable);
+  // Asio's own resolver would keep the process until the system's look-up has ended.
+  remote::NameLookup names(io, url.host, url.port);
+  auto looking = names.find(std::chrono::steady_clock::now() + time_max);
+  const remote::Addresses found = co_await std::move(looking);
+  if (found.endpoints.empty()) throw std::runtime_error(found.error);
   beast::tcp_stream stream(io);
-  co_await stream.async_connect(places, asio::use_awaitable);
+  co_await stream.async_connect(found.endpoints, asio::use_awaitable);
   const std::string path = url.prefix.empty() ? "/" : url.prefix;
   beast::http::request<beast::http::empty_body> request(beast::http::verb::get, path, 11);
   request.set(beast::http::field::host, url.authority());
@@ -69,7 +72,7 @@ int run_health(const std::string& text, std::ostream& out, std::ostream& err) {
                    try {
                      if (thrown) std::rethrow_exception(thrown);
                    } catch (const std::exception& problem) {
-                     failure = problem.what();
+                     failure = reason_of(problem);
                    }
                  });
   // What is not answered by then is destroyed with the context.

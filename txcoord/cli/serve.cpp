@@ -1,7 +1,5 @@
 // `txcoord serve`: the coordinator, its participants (here or behind URLs) and the REST API, wired
 // together.
-#include <signal.h>
-
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -16,8 +14,11 @@
 #include "participants/faulty_participant.hpp"
 #include "txcoord/base/logging.hpp"
 #include "txcoord/cli/assembly.hpp"
+#include "txcoord/cli/checks.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
+#include "txcoord/cli/ending.hpp"
+#include "txcoord/cli/ports_file.hpp"
 #include "txcoord/engine/coordinator.hpp"
 #include "txcoord/engine/lost_sagas.hpp"
 #include "txcoord/engine/reservation_expirer.hpp"
@@ -67,24 +68,28 @@ class Program {
             {coordinator_, *services_.order.service, *services_.inventory.service,
              *services_.payment.service, *services_.shipping.service, *log_, *saga_log_, *lost_log_,
              lost_sagas_, metrics_, settings, faults_by_name(), breakers_of(services_)}),
-        server_(context.get_executor(), settings.http,
-                [this](const http::Request& request) { return dispatcher_.handle(request); }),
+        server_(context.get_executor(), settings.http, dispatcher_),
         signals_(context, SIGINT, SIGTERM),
+        hangups_(context),
         card_clock_(context),
         lame_duck_(context) {}
 
   int run() {
     server_.start();
+    PortsFile ports(settings_.http.ports_file, server_.port(), server_.admin_port());
+    logging::info("listening", {{"port", std::int64_t{server_.port()}},
+                                {"admin_port", std::int64_t{server_.admin_port()}}});
     spawn(coordinator_.start());
     spawn(settle_cards());
     spawn(expirer_.run());
-    coordinator_.on_log_went_back([this] { lost_sagas_.search(); });
+    coordinator_.on_log_changed([this] { lost_sagas_.search(); });
     lost_sagas_.before_trim([this] { return coordinator_.raise_for_trim(); });
     spawn(lost_sagas_.run());
     signals_.async_wait([this](const boost::system::error_code& error, int) {
       if (!error) stop(exit_ok);
     });
     context_.run();
+    ports.remove();
     return exit_code_;
   }
 
@@ -202,6 +207,7 @@ class Program {
   http::Dispatcher dispatcher_;
   http::Server server_;
   asio::signal_set signals_;
+  Hangups hangups_;
   asio::steady_timer card_clock_, lame_duck_;
   bool stopping_ = false;
   int exit_code_ = exit_ok;
@@ -209,16 +215,20 @@ class Program {
 
 }  // namespace
 
-int run_serve(const Settings& settings, std::ostream& err) {
-  if (!report_preflight(settings, err)) return exit_refused;
-  ::signal(SIGPIPE, SIG_IGN);
+int run_serve(const Settings& settings) {
+  prepare_serving();
+  const Checks checks = check(settings, CheckedFor::serving);
+  tell(checks);
+  if (checks.exit_code() != exit_ok) return checks.exit_code();
   logging::start(settings.log_level);
   logging::info("starting", {{"version", version},
                              {"coordinator", std::string_view(settings.coordinator_id)},
                              {"port", static_cast<std::int64_t>(settings.http.port)}});
   asio::io_context context(1);
   Program program(context, settings);
-  return program.run();
+  const int exit_code = program.run();
+  end_soon(exit_code);
+  return exit_code;
 }
 
 }  // namespace txcoord::cli

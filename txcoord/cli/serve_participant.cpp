@@ -2,8 +2,6 @@
 // participant protocol (docs/participant-protocol.md), with a REST of their own beside it. It
 // decides nothing and remembers nothing that is not in its database: it may be killed and started
 // at any time.
-#include <signal.h>
-
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -14,8 +12,11 @@
 #include "participants/remote/participant_host.hpp"
 #include "txcoord/base/logging.hpp"
 #include "txcoord/cli/assembly.hpp"
+#include "txcoord/cli/checks.hpp"
 #include "txcoord/cli/command_line.hpp"
 #include "txcoord/cli/commands.hpp"
+#include "txcoord/cli/ending.hpp"
+#include "txcoord/cli/ports_file.hpp"
 #include "txcoord/http/participant_api.hpp"
 #include "txcoord/http/participant_rest.hpp"
 #include "txcoord/http/server.hpp"
@@ -45,25 +46,29 @@ class ParticipantProgram {
   ParticipantProgram(asio::io_context& context, const Settings& settings,
                      std::uint32_t rest_body_bytes_max, const std::vector<std::string>& names)
       : context_(context),
+        settings_(settings),
         services_(make_services(context.get_executor(), settings, metrics_)),
         hosted_(hosted(names)),
         host_(context.get_executor(), hosted_,
               std::chrono::milliseconds(settings.engine.branch_open_ms_max)),
         rest_(context.get_executor(), hosted_, settings, rest_body_bytes_max, metrics_,
               [this] { return health(); }),
-        api_(host_, metrics_, settings.internal_token,
-             [this](const http::Request& request) { return rest_.handle(request); }),
-        server_(context.get_executor(), settings.http,
-                [this](const http::Request& request) { return api_.handle(request); }),
-        signals_(context, SIGINT, SIGTERM) {}
+        api_(host_, metrics_, settings.http, settings.internal_token, &rest_.handler()),
+        server_(context.get_executor(), settings.http, api_),
+        signals_(context, SIGINT, SIGTERM),
+        hangups_(context) {}
 
   int run() {
     server_.start();
+    PortsFile ports(settings_.http.ports_file, server_.port(), server_.admin_port());
+    logging::info("listening", {{"port", std::int64_t{server_.port()}},
+                                {"admin_port", std::int64_t{server_.admin_port()}}});
     spawn(host_.sweep());
     signals_.async_wait([this](const boost::system::error_code& error, int) {
       if (!error) stop();
     });
     context_.run();
+    ports.remove();
     return exit_ok;
   }
 
@@ -94,7 +99,8 @@ class ParticipantProgram {
     for (const auto& [name, hosted] : hosted_) {
       auto asking = hosted.participant->log_seen(nobodys_installation);
       const auto answer = co_await std::move(asking);
-      databases.push_back({name, answer.ok(), answer.ok() ? "" : answer.failure().message});
+      databases.push_back(
+          {name, answer.ok(), answer.ok() ? "" : words_for_anybody(answer.failure())});
     }
     co_return databases;
   }
@@ -125,6 +131,7 @@ class ParticipantProgram {
   }
 
   asio::io_context& context_;
+  const Settings& settings_;
   Metrics metrics_;
   Services services_;
   std::map<std::string, remote::Hosted, std::less<>> hosted_;
@@ -133,14 +140,17 @@ class ParticipantProgram {
   http::ParticipantApi api_;
   http::Server server_;
   asio::signal_set signals_;
+  Hangups hangups_;
 };
 
 }  // namespace
 
-int run_participant(const Settings& all, const std::vector<std::string>& names, std::ostream& err) {
+int run_participant(const Settings& all, const std::vector<std::string>& names) {
   const Settings settings = for_participants(all, names);
-  if (!report_preflight(settings, err)) return exit_refused;
-  ::signal(SIGPIPE, SIG_IGN);
+  prepare_serving();
+  const Checks checks = check(settings, CheckedFor::serving);
+  tell(checks);
+  if (checks.exit_code() != exit_ok) return checks.exit_code();
   logging::start(settings.log_level);
   for (const std::string& name : names) {
     logging::info("starting a participant", {{"version", version},
@@ -149,7 +159,9 @@ int run_participant(const Settings& all, const std::vector<std::string>& names, 
   }
   asio::io_context context(1);
   ParticipantProgram program(context, settings, all.http.body_bytes_max, names);
-  return program.run();
+  const int exit_code = program.run();
+  end_soon(exit_code);
+  return exit_code;
 }
 
 }  // namespace txcoord::cli

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/co_spawn.hpp>
-#include <cstdlib>
 
 #include "txcoord/base/ids.hpp"
 #include "txcoord/base/logging.hpp"
@@ -74,7 +73,7 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
       trim_ticker_(io),
       gauge_ticker_(io),
       idle_(io) {
-  for (const auto& [name, health] : health_.all()) metrics_.database_up(name, health.reachable);
+  for (const auto& [name, health] : health_.all()) metrics_.database_up(name, health.writable);
   health_.on_errors = [this](std::string_view name, std::size_t operations) {
     metrics_.participant_errors(name, operations);
   };
@@ -83,6 +82,11 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
     fences_.forget(name);
     refuse_queued(true, SubmitStatus::unavailable, "a database is away");
     recovery_.kick(name);
+    if (name == log_name) lease_ticker_.kick();
+  };
+  health_.on_doubt = [this](std::string_view name) {
+    recovery_.kick(name);
+    gauge_ticker_.kick();
     if (name == log_name) lease_ticker_.kick();
   };
   health_.on_up = [this](std::string_view name) {
@@ -166,7 +170,8 @@ std::set<protocol::Gid> Coordinator::active_gids() const {
 bool Coordinator::may_form() const {
   return started_ && !fenced_ && gate_.size() < settings_.engine.asking_groups_max &&
          lanes_used_ < settings_.engine.lanes &&
-         groups_.size() < settings_.engine.unfinished_groups_max && health_.all_reachable();
+         groups_.size() < settings_.engine.unfinished_groups_max && health_.all_usable() &&
+         health_.all_have_slots();
 }
 
 void Coordinator::pump() {
@@ -393,14 +398,7 @@ void Coordinator::fenced(std::string why) {
 
 void Coordinator::spawn(asio::awaitable<void> work) {
   asio::co_spawn(io_, std::move(work), [](const std::exception_ptr& error) {
-    if (!error) return;
-    try {
-      std::rethrow_exception(error);
-    } catch (const std::exception& defect) {
-      logging::error("defect in a background loop: stopping",
-                     {{"error", std::string_view(defect.what())}});
-    }
-    std::abort();
+    if (error) logging::stop_on_defect("defect in a background loop: stopping", error);
   });
 }
 

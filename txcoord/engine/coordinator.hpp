@@ -73,10 +73,8 @@ class Coordinator final : public Engine {
     now.incarnation = fences_.owner().incarnation;
     return now;
   }
-  // `what` is called when recovery finds that the log went back, until that is dealt with.
-  void on_log_went_back(std::function<void()> what) {
-    recovery_.on_log_went_back = std::move(what);
-  }
+  // `what` is called when recovery finds that the log may lack decisions, until that is dealt with.
+  void on_log_changed(std::function<void()> what) { recovery_.on_log_changed = std::move(what); }
 
  private:
   struct OrderEntry {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <cstdlib>
 #include <exception>
 
 #include "txcoord/base/halves.hpp"
@@ -180,14 +179,7 @@ void Driver::resubmit(const GroupPtr& group, ActionKind how) {
 // decided is presumed aborted, and the next start recovers the rest.
 void Driver::spawn(asio::awaitable<void> work) {
   asio::co_spawn(io_, std::move(work), [](const std::exception_ptr& error) {
-    if (!error) return;
-    try {
-      std::rethrow_exception(error);
-    } catch (const std::exception& defect) {
-      logging::error("defect in the commit protocol: stopping",
-                     {{"error", std::string_view(defect.what())}});
-    }
-    std::abort();
+    if (error) logging::stop_on_defect("defect in the commit protocol: stopping", error);
   });
 }
 

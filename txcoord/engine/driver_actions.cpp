@@ -255,12 +255,13 @@ asio::awaitable<Result<protocol::MissingBranch>> Driver::judge_missing_row(Group
   const protocol::LogPoint now{log.value().system_identifier, log.value().timeline,
                                log.value().lsn};
   // An owner that never saw the log cannot tell that it stayed the same.
-  const bool went_back = group->log_at_start.system_identifier.empty() ||
-                         protocol::log_went_back(group->log_at_start, now);
-  const auto judged = protocol::judge_missing_branch(std::nullopt, fenced, went_back);
+  const bool may_lack =
+      group->log_at_start.system_identifier.empty() ||
+      protocol::may_lack_decisions(protocol::log_change(group->log_at_start, now));
+  const auto judged = protocol::judge_missing_branch(std::nullopt, fenced, may_lack);
   if (judged == protocol::MissingBranch::committed) co_return judged;
   logging::error("the log has lost a decision",
-                 {{"gid", std::string_view(group->text)}, {"log_went_back", went_back}});
+                 {{"gid", std::string_view(group->text)}, {"log_changed", may_lack}});
   DecisionRecord record = record_of(*group, true);
   std::vector<std::string> order_ids;
   order_ids.reserve(record.confirmed.size());

@@ -73,11 +73,14 @@ struct ActiveTransaction {
 inline constexpr std::string_view expired_reason = "RESERVATION_EXPIRED";
 
 struct ParticipantHealth {
-  bool reachable = false;
-  bool recovered = false;             // its first recovery has run since start
-  std::size_t in_doubt_branches = 0;  // prepared, ours, at the last look
-  double in_doubt_oldest_seconds = 0;
-  std::string last_error;
+  bool reachable = false;   // it answers reads
+  bool writable = false;    // and takes writes: orders that need it are served
+  bool slots_full = false;  // its server has no slot left for a prepared transaction
+  bool recovered = false;   // its first recovery has run since start
+  std::optional<std::size_t> in_doubt_branches;  // prepared, ours; nothing: it cannot be seen now
+  double in_doubt_oldest_seconds = 0;            // of them
+  std::string last_error;                        // the first failure of this outage; empty: none
+  std::string sqlstate;                          // of that failure; empty: no server answered
 };
 
 class Engine {

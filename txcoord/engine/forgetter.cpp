@@ -154,8 +154,7 @@ asio::awaitable<void> Forgetter::trim_witnesses() {
   if (!trim_) co_return;
   for (Participant* participant : participants_) {
     const auto entry = witnesses_.find(participant->name());
-    if (entry == witnesses_.end() || entry->second.empty() ||
-        !health_.reachable(participant->name()))
+    if (entry == witnesses_.end() || entry->second.empty() || !health_.usable(participant->name()))
       continue;
     std::vector<protocol::Gid> gids = std::move(entry->second);
     entry->second.clear();
@@ -176,7 +175,7 @@ asio::awaitable<void> Forgetter::trim_witnesses() {
 asio::awaitable<void> Forgetter::forget_old(std::chrono::seconds keep) {
   std::vector<std::string> away;
   for (const Participant* participant : participants_)
-    if (!health_.reachable(participant->name())) away.emplace_back(participant->name());
+    if (!health_.usable(participant->name())) away.emplace_back(participant->name());
   bool again = true;
   while (again) {
     auto forgetting = forget_some(keep, away);

@@ -1,12 +1,30 @@
-// Which databases answer: a failed call marks one down, a successful probe marks it up.
-// While one is down its orders are refused at once (503) instead of waiting for a deadline each.
+// Which databases can be worked with. One state for each, with hysteresis:
+//
+//   usable    orders are served
+//   down      it is silent, or the probe could not write: orders are refused at once (503)
+//
+//   1. Silence of any call (no answer, a connection that broke) takes it down. An answer that the
+//      server lacks something (a full disk, a read-only server, a statement that took too long) may
+//      lie with that one statement: it takes nothing down, and asks for a probe, which decides.
+//   2. The probe does what the work does: it reads, and then it writes. Each pass of recovery over
+//      a participant is one, and each renewal of the lease in the log. A database that can be read
+//      and not written is down, and shown as such.
+//   3. A probe that came through brings it back: at once after a quiet time, else only when all
+//      probes of a while came through. That while doubles with each relapse. So a database that
+//      comes and goes changes its state every few seconds, and not hundreds of times in one.
+//   4. The first failure of an outage stays visible until its end: what follows is its consequence.
+//
 // Single-threaded.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "txcoord/base/failure.hpp"
 #include "txcoord/engine/engine.hpp"
@@ -17,31 +35,65 @@ inline constexpr std::string_view log_name = "log";
 
 class Health {
  public:
-  explicit Health(const std::vector<std::string>& names);
+  using Time = std::chrono::steady_clock::time_point;
 
-  // Failures that say nothing about reachability (a deadlock, a poison operation) mark nothing.
-  // `operations`: how many of the clients' fail with the call.
+  explicit Health(const std::vector<std::string>& names,
+                  std::function<Time()> now = std::chrono::steady_clock::now);
+
+  // Work failed. Failures that say nothing about the database (a deadlock, a poison operation)
+  // change nothing. `operations`: how many of the clients' fail with the call.
   void failed(std::string_view name, const Failure& failure, std::size_t operations = 0);
+  // The probe failed: what the database answers counts like silence.
+  void probe_failed(std::string_view name, const Failure& failure);
+  // It answered a read.
   void reached(std::string_view name);
+  // It took a write.
+  void wrote(std::string_view name);
+  // A probe is to write: the database is down, or work failed there since the last one.
+  bool wants_probe(std::string_view name) const;
   void recovered(std::string_view name);
   void in_doubt(std::string_view name, std::size_t branches, double oldest_seconds);
+  void not_seen(std::string_view name);  // how many are in doubt there is unknown
+  // Slots for prepared transactions on its server. Full: no group can be prepared there (sagas can
+  // work), known by a PREPARE that the server refused.
+  void slots(std::string_view name, std::size_t used, std::size_t max);
 
-  // Those that are spared may be away, or not recovered.
-  bool all_reachable(const DegradedModes& spared = {}) const;
+  // Those that are spared may be down, or not recovered.
+  bool all_usable(const DegradedModes& spared = {}) const;
+  bool all_have_slots() const;
   bool all_recovered(const DegradedModes& spared = {}) const;
-  // The names of those that are away and not spared, for people: "payment, log".
-  std::string away(const DegradedModes& spared = {}) const;
+  // What is wrong, for people: "away: payment; cannot be written: inventory; no prepared slots
+  // left: order".
+  std::string trouble(const DegradedModes& spared = {}) const;
   const std::map<std::string, ParticipantHealth>& all() const { return health_; }
+  bool usable(std::string_view name) const;
   bool reachable(std::string_view name) const;
 
   // Called with the name when it goes down, and when it comes back.
   std::function<void(std::string_view)> on_down, on_up;
+  // Called when a probe is asked for, at most once in `probe_pause`.
+  std::function<void(std::string_view)> on_doubt;
   // Called when operations of clients fail with a call, and neither a conflict nor their values are
   // the cause.
   std::function<void(std::string_view, std::size_t)> on_errors;
 
  private:
+  struct State {
+    bool doubted = false;          // work failed since the last probe
+    std::optional<Time> asked_at;  // when a probe was last asked for
+    bool coming = false;           // down, and every probe since came_at has come through
+    Time came_at{};
+    bool was_up = false;
+    std::optional<Time> back_at;  // the end of its last outage
+    std::uint32_t relapses = 0;
+    bool prepare_refused = false;
+  };
+  void down(std::string_view name, const Failure& failure);
+  void doubt(std::string_view name, const Failure& failure);
+
+  std::function<Time()> now_;
   std::map<std::string, ParticipantHealth> health_;
+  std::map<std::string, State, std::less<>> states_;
 };
 
 }  // namespace txcoord::engine

@@ -14,6 +14,22 @@ constexpr std::string_view committed_against_the_log =
     "heuristic outcome: a branch is committed, while the log says abort";
 constexpr std::size_t contradicted_max = 1000;  // then all are forgotten, and may count once more
 
+// Nothing is done otherwise after the one than after the other. But who failed over on purpose, to
+// a synchronous standby, need not read of a loss that did not happen.
+void say_log_changed(std::string_view participant, protocol::LogChange change,
+                     const protocol::LogPoint& seen, const protocol::LogPoint& now) {
+  const auto say = change == protocol::LogChange::went_back ? logging::error : logging::warn;
+  say(change == protocol::LogChange::went_back
+          ? "the log went back: decisions may be missing, siblings' witnesses are asked for"
+          : "the log failed over and has all that was seen of it: before anything is rolled back, "
+            "siblings' witnesses are asked for",
+      {{"participant", participant},
+       {"seen_timeline", seen.timeline},
+       {"timeline", now.timeline},
+       {"seen_lsn", static_cast<std::int64_t>(seen.lsn)},
+       {"lsn", static_cast<std::int64_t>(now.lsn)}});
+}
+
 }  // namespace
 
 // One pass over one participant, in the order that recovery_plan.hpp asks for.
@@ -24,8 +40,9 @@ struct Recovery::Pass {
   std::vector<Decision> incomplete{};  // read with T: after A; those that this process may finish
   std::set<std::string> unfinished_elsewhere{};  // coordinators of the others
   protocol::LogPoint log_now{};
-  bool log_went_back = false;  // since this database was last told how far the log had come
-  bool note_log = false;       // it has come further, or the going back is dealt with
+  // Since this database was last told how far the log had come.
+  bool log_may_lack_decisions = false;
+  bool note_log = false;  // it has come further, or its change is dealt with
   std::chrono::steady_clock::time_point both_answered{};  // the database, then the log
 };
 
@@ -71,7 +88,8 @@ asio::awaitable<void> Recovery::run(Participant& participant, RecoveryIdentity i
       logging::info("recovery pass done", {{"participant", participant.name()}});
     }
     settled = ok;
-    auto pause = ticker.wait(ok ? interval_ : probe_every);
+    const bool watched = !ok || !health_.usable(participant.name());
+    auto pause = ticker.wait(watched ? probe_every : interval_);
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
   }
@@ -92,7 +110,7 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   // What fails is tried in the next pass: who needs the fence asks for it before.
   auto looking = fences_.look(participant);
   const auto fenced_here = co_await std::move(looking);
-  if (!fenced_here) health_.failed(participant.name(), fenced_here.failure());
+  if (!fenced_here) health_.probe_failed(participant.name(), fenced_here.failure());
 
   const auto plan = protocol::plan_recovery(current.view);
   if (!plan.empty()) crash_.reach("recovery.planned");
@@ -107,7 +125,7 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   forget_finished(current.incomplete);
   auto take = take_over(current);
   co_await std::move(take);
-  if (current.note_log) {
+  if (current.note_log || (health_.wants_probe(participant.name()) && !current.log_went_back)) {
     auto noting = note_log(current);
     co_await std::move(noting);
   }
@@ -115,7 +133,7 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   co_return true;
 }
 
-// A later process may have noted that the log went back, and judged what that means: a note of a
+// A later process may have noted that the log changed, and judged what that means: a note of a
 // stopped one must not hide it.
 asio::awaitable<void> Recovery::note_log(Pass& pass) {
   auto raising = fences_.ensure(pass.participant);
@@ -124,7 +142,12 @@ asio::awaitable<void> Recovery::note_log(Pass& pass) {
   auto noting =
       pass.participant.note_log_seen(pass.identity.installation, pass.log_now, fences_.owner());
   const auto noted = co_await std::move(noting);
-  if (noted || noted.failure().kind != FailureKind::fenced) co_return;
+  if (noted) {
+    health_.wrote(pass.participant.name());
+    co_return;
+  }
+  health_.probe_failed(pass.participant.name(), noted.failure());
+  if (noted.failure().kind != FailureKind::fenced) co_return;
   auto looking = fences_.look(pass.participant);
   co_await std::move(looking);
 }
@@ -135,10 +158,13 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
   auto list_before = pass.participant.list_prepared(pass.identity.installation);
   auto before = co_await std::move(list_before);
   if (!before) {
-    health_.failed(name, before.failure());
+    health_.probe_failed(name, before.failure());
     co_return false;
   }
   health_.reached(name);
+  auto probing = probe(pass);
+  const bool took_a_write = co_await std::move(probing);
+  if (!took_a_write) co_return false;
   pass.view.prepared_before = before.value();
 
   auto read_epochs = log_.coordinators();
@@ -183,10 +209,36 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
   auto list_after = pass.participant.list_prepared(pass.identity.installation);
   auto after = co_await std::move(list_after);
   if (!after) {
-    health_.failed(name, after.failure());
+    health_.probe_failed(name, after.failure());
     co_return false;
   }
   pass.view.prepared_after = after.value();
+  co_return true;
+}
+
+// What it remembers of the log, written once more: what the work needs of a database, without the
+// log. One that was never told is told at the end of the pass. False: it cannot be written.
+asio::awaitable<bool> Recovery::probe(Pass& pass) {
+  const auto name = pass.participant.name();
+  if (!health_.wants_probe(name)) co_return true;
+  auto recall = pass.participant.log_seen(pass.identity.installation);
+  const auto seen = co_await std::move(recall);
+  if (seen && seen.value().system_identifier.empty()) co_return true;
+  Result<Done> done = Done{};
+  if (seen) {
+    auto raising = fences_.ensure(pass.participant);
+    done = co_await std::move(raising);
+  }
+  if (seen && done) {
+    auto writing =
+        pass.participant.note_log_seen(pass.identity.installation, seen.value(), fences_.owner());
+    done = co_await std::move(writing);
+  }
+  if (!seen || !done) {
+    health_.probe_failed(name, seen ? done.failure() : seen.failure());
+    co_return false;
+  }
+  health_.wrote(name);
   co_return true;
 }
 
@@ -195,7 +247,7 @@ asio::awaitable<bool> Recovery::read_log_point(Pass& pass) {
   auto recall = pass.participant.log_seen(pass.identity.installation);
   const auto seen = co_await std::move(recall);
   if (!seen) {
-    health_.failed(pass.participant.name(), seen.failure());
+    health_.probe_failed(pass.participant.name(), seen.failure());
     co_return false;
   }
   auto read_now = log_.identity();
@@ -205,15 +257,13 @@ asio::awaitable<bool> Recovery::read_log_point(Pass& pass) {
     co_return false;
   }
   pass.log_now = {now.value().system_identifier, now.value().timeline, now.value().lsn};
-  pass.log_went_back = protocol::log_went_back(seen.value(), pass.log_now);
-  pass.note_log = pass.log_went_back || seen.value().lsn != pass.log_now.lsn ||
+  const auto change = protocol::log_change(seen.value(), pass.log_now);
+  pass.log_may_lack_decisions = protocol::may_lack_decisions(change);
+  pass.note_log = pass.log_may_lack_decisions || seen.value().lsn != pass.log_now.lsn ||
                   seen.value().system_identifier.empty();
-  if (pass.log_went_back) {
-    logging::error("the log went back: decisions may be missing, siblings' witnesses are asked for",
-                   {{"participant", pass.participant.name()},
-                    {"seen_lsn", static_cast<std::int64_t>(seen.value().lsn)},
-                    {"lsn", static_cast<std::int64_t>(pass.log_now.lsn)}});
-    if (on_log_went_back) on_log_went_back();
+  if (pass.log_may_lack_decisions) {
+    say_log_changed(pass.participant.name(), change, seen.value(), pass.log_now);
+    if (on_log_changed) on_log_changed();
   }
   co_return true;
 }
@@ -222,7 +272,7 @@ asio::awaitable<bool> Recovery::read_log_point(Pass& pass) {
 asio::awaitable<std::optional<bool>> Recovery::outcome_of_undecided(Pass& pass, protocol::Gid gid) {
   std::vector<std::string> branches;
   auto lost = protocol::LostDecision::roll_back;
-  if (pass.log_went_back) {
+  if (pass.log_may_lack_decisions) {
     auto asking = ask_siblings(pass, gid, branches);
     lost = co_await std::move(asking);
   }
@@ -314,7 +364,7 @@ asio::awaitable<void> Recovery::carry_out(Pass& pass, protocol::RecoveryAction a
 asio::awaitable<void> Recovery::show_committed_siblings(Pass& pass, protocol::Gid gid) {
   for (Participant* sibling : participants_) {
     const std::string name(sibling->name());
-    if (sibling == &pass.participant || !health_.reachable(name)) continue;
+    if (sibling == &pass.participant || !health_.usable(name)) continue;
     auto look = sibling->has_witness(gid);
     const auto witness = co_await std::move(look);
     if (!witness || !witness.value()) continue;
@@ -376,7 +426,7 @@ asio::awaitable<void> Recovery::finish_decision(Pass& pass, Decision decision) {
   auto reread = log_.decisions(gids);
   const auto now = co_await std::move(reread);
   // No row: it stood there a moment ago in this same pass, so it was completed and forgotten; and
-  // if the log went back instead, the next pass finds that, and judges by the siblings.
+  // if the log changed instead, the next pass finds that, and judges by the siblings.
   if (!now || now.value().empty()) co_return;
   const Decision& row = now.value().front();
   const auto outcome =

@@ -50,9 +50,9 @@ class Recovery {
 
   // Runs one participant's loop until stop(). `identity` must not change while any loop runs.
   asio::awaitable<void> run(Participant& participant, RecoveryIdentity identity);
-  // Called when a participant has seen more of the log than there is now, in every pass until that
-  // is dealt with.
-  std::function<void()> on_log_went_back;
+  // Called when a participant has seen another log than there is now, or more of it, in every pass
+  // until that is dealt with.
+  std::function<void()> on_log_changed;
   void kick(std::string_view participant);
   void stop();
 
@@ -61,6 +61,7 @@ class Recovery {
 
   asio::awaitable<bool> pass(Pass& current);
   asio::awaitable<bool> read(Pass& pass);
+  asio::awaitable<bool> probe(Pass& pass);
   asio::awaitable<bool> read_log_point(Pass& pass);
   asio::awaitable<void> note_log(Pass& pass);
   asio::awaitable<void> carry_out(Pass& pass, protocol::RecoveryAction action);

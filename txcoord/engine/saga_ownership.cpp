@@ -49,7 +49,7 @@ std::size_t Sagas::room() const {
 
 // True if there may be more at once.
 asio::awaitable<bool> Sagas::reconcile() {
-  if (!health_.reachable(log_name) || draining_ || room() == 0) co_return false;
+  if (!health_.usable(log_name) || draining_ || room() == 0) co_return false;
   looking_ = true;
   left_while_looking_.clear();
   auto look = not_at_work();

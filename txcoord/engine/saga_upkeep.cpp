@@ -39,7 +39,7 @@ asio::awaitable<void> Sagas::run() {
 
 // A coordinator that is gone may have left nothing prepared, and sagas all the same.
 asio::awaitable<void> Sagas::take_over_owners() {
-  if (!health_.reachable(log_name) || draining_) co_return;
+  if (!health_.usable(log_name) || draining_) co_return;
   auto asking = log_.owners();
   const auto owners = co_await std::move(asking);
   if (!owners) {
@@ -66,7 +66,7 @@ asio::awaitable<void> Sagas::take_over(std::vector<std::string> others) {
 
 // True if there may be more at once.
 asio::awaitable<bool> Sagas::adopt() {
-  if (!health_.reachable(log_name) || draining_ || full()) co_return false;
+  if (!health_.usable(log_name) || draining_ || full()) co_return false;
   // Before: an adoption whose answer was lost is found again by a later round, and what it was
   // adopted from is fenced by this.
   auto requiring = fences_.require_committed();
@@ -125,7 +125,7 @@ asio::awaitable<void> Sagas::trim() {
   co_await std::move(taking);
   bool more = true;
   for (std::size_t i = 0; more && i < trims_in_round_max; ++i) {
-    if (!health_.all_reachable() || draining_) break;
+    if (!health_.all_usable() || draining_) break;
     auto trimming = trim_some();
     more = co_await std::move(trimming);
   }

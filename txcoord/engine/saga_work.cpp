@@ -49,7 +49,7 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
   std::erase_if(batch, [](const Step& step) { return step.saga->gone; });
   if (batch.empty()) co_return;
   const StepTarget& target = target_of(batch.front().name);
-  if (!health_.reachable(target.participant)) {
+  if (!health_.usable(target.participant)) {
     Failure away;
     away.kind = FailureKind::unavailable;
     for (const Step& step : batch) step_failed(step, away);

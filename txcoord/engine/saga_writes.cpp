@@ -262,7 +262,7 @@ asio::awaitable<void> Sagas::wait_and_record(RunningSagaPtr saga, std::uint32_t 
 asio::awaitable<void> Sagas::trouble_batch(std::vector<SagaTrouble> batch) {
   std::vector<std::vector<SagaTrouble>> parts;
   parts.push_back(std::move(batch));
-  while (!parts.empty() && health_.reachable(log_name)) {
+  while (!parts.empty() && health_.usable(log_name)) {
     std::vector<SagaTrouble> part = std::move(parts.back());
     parts.pop_back();
     auto noting = log_.note_trouble(owner_, part);

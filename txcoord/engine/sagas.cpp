@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <cstdlib>
 
 #include "txcoord/base/ids.hpp"
 #include "txcoord/base/logging.hpp"
@@ -26,12 +25,7 @@ bool goes_forward(const protocol::Saga& core) {
 }
 
 void stop_on_defect(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& defect) {
-    logging::error("defect in a saga: stopping", {{"error", std::string_view(defect.what())}});
-  }
-  std::abort();
+  logging::stop_on_defect("defect in a saga: stopping", error);
 }
 
 }  // namespace

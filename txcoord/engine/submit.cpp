@@ -64,16 +64,17 @@ std::optional<SubmitResult> Coordinator::refuse_at_door(const Operation& operati
   }
   // What is accepted before it is tried needs the log alone.
   const DegradedModes spared{operation.place.pay_later, operation.place.ship_by_hand};
-  const bool reachable =
-      options.accept_now ? health_.reachable(log_name) : health_.all_reachable(spared);
-  if (!started_ || !reachable) {
-    result.detail = started_ ? "away: " + health_.away(spared) : "this coordinator is starting";
+  const bool as_saga = goes_as_saga(operation, options);
+  const bool served = options.accept_now
+                          ? health_.usable(log_name)
+                          : health_.all_usable(spared) && (as_saga || health_.all_have_slots());
+  if (!started_ || !served) {
+    result.detail = started_ ? health_.trouble(spared) : "this coordinator is starting";
     return result;
   }
   // Below the prepared slots: we refuse before a database has to say 53200.
   const bool slots_taken =
       groups_.size() >= settings_.engine.unfinished_groups_max && queue_.size() > 0;
-  const bool as_saga = goes_as_saga(operation, options);
   if (as_saga ? sagas_.full() : queue_.full() || slots_taken) {
     result.status = SubmitStatus::overloaded;
     result.reason = "OVERLOADED";
@@ -193,7 +194,7 @@ void Coordinator::count_refusal(const Operation& operation, const SubmitResult& 
   if (result.status == SubmitStatus::overloaded) metrics_.admission_refused();
   const bool one_is_away = started_ && result.status == SubmitStatus::unavailable;
   for (const auto& [name, health] : health_.all())
-    if (one_is_away && !health.reachable) metrics_.participant_errors(name, 1);
+    if (one_is_away && !health.writable) metrics_.participant_errors(name, 1);
   const auto outcome = outcome_name(result, operation.kind);
   metrics_.order(operation.mode, outcome, result.reason);
   metrics_.order_duration(operation.mode, outcome, 0);
@@ -227,7 +228,7 @@ void Coordinator::answer(const SubmissionPtr& submission, SubmitResult result) {
 // --- what is under way, for readers ------------------------------------------------------------
 
 bool Coordinator::ready() const {
-  return started_ && !fenced_ && !draining() && health_.all_reachable(modes_) &&
+  return started_ && !fenced_ && !draining() && health_.all_usable(modes_) &&
          health_.all_recovered(modes_);
 }
 

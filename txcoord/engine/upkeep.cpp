@@ -74,7 +74,7 @@ asio::awaitable<bool> Coordinator::renew_lease() {
   auto renew = log_.renew_lease(identity_.coordinator);
   const auto round = co_await std::move(renew);
   if (!round) {
-    health_.failed(log_name, round.failure());
+    health_.probe_failed(log_name, round.failure());
     co_return false;
   }
   leases_.observe(round.value(), asked, boot_time());
@@ -82,7 +82,7 @@ asio::awaitable<bool> Coordinator::renew_lease() {
   if (own != round.value().coordinators.end() && own->second.epoch != identity_.epoch)
     fenced("the log holds a higher epoch");
   alone_ = leases_.alone();
-  health_.reached(log_name);
+  health_.wrote(log_name);
   health_.recovered(log_name);
   co_return true;
 }
@@ -122,7 +122,7 @@ asio::awaitable<void> Coordinator::run_modes() {
     auto pause = modes_ticker_.wait(every);
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
-    if (!health_.reachable(log_name)) continue;
+    if (!health_.usable(log_name)) continue;
     auto modes = read_modes();
     co_await std::move(modes);
   }
@@ -201,7 +201,7 @@ asio::awaitable<void> Coordinator::run_trim() {
     auto pause = trim_ticker_.wait(trim_every);
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
-    if (!settings_.engine.trim || !health_.reachable(log_name)) continue;
+    if (!settings_.engine.trim || !health_.usable(log_name)) continue;
     auto forgetting =
         forgetter_.forget_old(std::chrono::seconds(settings_.engine.decisions_keep_s));
     co_await std::move(forgetting);
@@ -209,7 +209,7 @@ asio::awaitable<void> Coordinator::run_trim() {
                           std::chrono::seconds(settings_.engine.key_period_s),
                           std::chrono::seconds(settings_.engine.keys_keep_s));
     const auto retained = co_await std::move(trim);
-    if (retained && health_.reachable(log_name)) metrics_.decisions_retained(retained.value());
+    if (retained && health_.usable(log_name)) metrics_.decisions_retained(retained.value());
   }
 }
 
@@ -234,6 +234,7 @@ asio::awaitable<void> Coordinator::look_into(Participant& participant) {
   const auto gauges = co_await std::move(ask);
   if (!gauges || !health_.reachable(name)) {
     metrics_.database_not_seen(name);
+    health_.not_seen(name);
     co_return;
   }
   const auto& seen = gauges.value();
@@ -243,6 +244,7 @@ asio::awaitable<void> Coordinator::look_into(Participant& participant) {
                            .prepared_slots_max = seen.prepared_slots_max,
                            .xmin_age_transactions = seen.xmin_age_transactions,
                            .blocked_sessions = seen.blocked_sessions});
+  health_.slots(name, seen.prepared_slots_used, seen.prepared_slots_max);
   health_.in_doubt(name, seen.in_doubt_branches, seen.in_doubt_oldest_seconds);
 }
 
@@ -301,7 +303,7 @@ asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
   for (Ticker* ticker :
        {&lease_ticker_, &modes_ticker_, &queue_ticker_, &trim_ticker_, &gauge_ticker_})
     ticker->stop();
-  while (!forgetter_.idle() && health_.reachable(log_name) &&
+  while (!forgetter_.idle() && health_.usable(log_name) &&
          std::chrono::steady_clock::now() < deadline) {
     auto flush = forgetter_.flush_completions();
     co_await std::move(flush);
@@ -311,7 +313,7 @@ asio::awaitable<void> Coordinator::drain(std::chrono::milliseconds wait_max) {
   }
   auto trimming = forgetter_.trim_witnesses();
   co_await std::move(trimming);
-  if (!started_ || fenced_ || !health_.reachable(log_name)) co_return;
+  if (!started_ || fenced_ || !health_.usable(log_name)) co_return;
   auto end = log_.end_lease(identity_.coordinator);
   co_await std::move(end);
 }

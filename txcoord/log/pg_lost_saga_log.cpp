@@ -151,7 +151,7 @@ class PgLostSagaLog final : public LostSagaLog {
   PgLostSagaLog(const asio::any_io_executor& io, const Settings& settings)
       : write_ms_max_(settings.engine.decide_ms_max),
         side_ms_max_(settings.log.statement_ms_max + 500),
-        pool_(io, pg::pool_settings(settings.log, "log-lost", 1)) {}
+        pool_(io, pg::pool_settings(settings.log, "log-lost", pg_lost_saga_log_sessions_max)) {}
 
   Reply<std::vector<std::string>> unknown(std::vector<std::string> saga_ids) override {
     return ids(unknown_sagas, std::move(saga_ids));

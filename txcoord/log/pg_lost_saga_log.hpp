@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
+#include <cstddef>
 #include <memory>
 
 #include "txcoord/base/settings.hpp"
@@ -10,7 +11,9 @@
 
 namespace txcoord {
 
-// Connects lazily, one session. Destroy before the executor's context.
+inline constexpr std::size_t pg_lost_saga_log_sessions_max = 1;
+
+// Connects lazily. Destroy before the executor's context.
 std::unique_ptr<LostSagaLog> make_pg_lost_saga_log(asio::any_io_executor io,
                                                    const Settings& settings);
 

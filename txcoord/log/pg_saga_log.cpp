@@ -16,13 +16,15 @@ using std::chrono::milliseconds;
 constexpr std::size_t side_sessions = 3;
 constexpr milliseconds trim_ms_max{10000};  // several statements, each with its own limit
 
+std::size_t writer_sessions(const Settings& settings) {
+  return std::max<std::size_t>(2 * settings.saga.lanes, 2) + saga_lanes_alone_max;
+}
+
 // Starts and states reach every row by its key, and what PostgreSQL knows of a table that has just
 // been emptied or made is wrong: planned for each batch, the join of a full one was an unindexed
 // nested loop over all sagas (58 ms in place of 1 ms with 5,000 of them), until autovacuum came.
 pg::PoolSettings writers_pool(const Settings& settings) {
-  pg::PoolSettings pool =
-      pg::pool_settings(settings.log, "log-sagas",
-                        std::max<std::size_t>(2 * settings.saga.lanes, 2) + saga_lanes_alone_max);
+  pg::PoolSettings pool = pg::pool_settings(settings.log, "log-sagas", writer_sessions(settings));
   pool.session.planning = pg::Planning::once;
   return pool;
 }
@@ -157,6 +159,10 @@ class PgSagaLog final : public SagaLog {
 };
 
 }  // namespace
+
+std::size_t pg_saga_log_sessions_max(const Settings& settings) {
+  return writer_sessions(settings) + side_sessions;
+}
 
 std::unique_ptr<SagaLog> make_pg_saga_log(asio::any_io_executor io, const Settings& settings,
                                           Metrics* metrics) {

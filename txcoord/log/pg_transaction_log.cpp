@@ -12,17 +12,20 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t side_sessions = 4;
+constexpr std::size_t side_sessions = 4, lease_sessions = 1;
 constexpr milliseconds release_ms_max{500};
 constexpr milliseconds trim_ms_max{10000};  // several statements, each with its own limit
 
 template <class T>
 using Reply = asio::awaitable<Result<T>>;
 
-pg::PoolSettings group_pool(const Settings& settings) {
+std::size_t group_sessions(const Settings& settings) {
   const std::size_t lanes = settings.engine.lanes;
-  pg::PoolSettings pool = pg::pool_settings(
-      settings.log, "log", std::max<std::size_t>(settings.log.connections_max, lanes + 2));
+  return std::max<std::size_t>(settings.log.connections_max, lanes + 2);
+}
+
+pg::PoolSettings group_pool(const Settings& settings) {
+  pg::PoolSettings pool = pg::pool_settings(settings.log, "log", group_sessions(settings));
   pool.session.planning = pg::Planning::once;
   return pool;
 }
@@ -44,7 +47,7 @@ milliseconds renew_ms_max(const Settings& settings) {
 }
 
 pg::PoolSettings lease_pool(const Settings& settings) {
-  pg::PoolSettings pool = pg::pool_settings(settings.log, "log-lease", 1);
+  pg::PoolSettings pool = pg::pool_settings(settings.log, "log-lease", lease_sessions);
   pool.connect_timeout = renew_ms_max(settings);
   return pool;
 }
@@ -252,6 +255,10 @@ asio::awaitable<void> PgTransactionLog::release(protocol::Gid gid) {
 }
 
 }  // namespace
+
+std::size_t pg_transaction_log_sessions_max(const Settings& settings) {
+  return group_sessions(settings) + side_sessions + lease_sessions;
+}
 
 std::unique_ptr<TransactionLog> make_pg_transaction_log(asio::any_io_executor io,
                                                         const Settings& settings,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
+#include <cstddef>
 #include <memory>
 
 #include "txcoord/base/settings.hpp"
@@ -17,5 +18,6 @@ class Metrics;
 // waiting. `metrics` may be null; it must outlive the log. Destroy before the executor's context.
 std::unique_ptr<TransactionLog> make_pg_transaction_log(asio::any_io_executor io,
                                                         const Settings& settings, Metrics* metrics);
+std::size_t pg_transaction_log_sessions_max(const Settings& settings);
 
 }  // namespace txcoord

@@ -74,6 +74,8 @@ constexpr std::array<MetricDeclaration, detail::family_count> declarations{{
      "Writes refused here because their owner was fenced: a process that was stopped and woke."},
     {"txcoord_database_up", gauge, "database", "1 while the database answers this coordinator."},
     {"txcoord_ready", gauge, "", "1 while /readyz would answer 200."},
+    {"txcoord_log_lines_dropped_total", counter, "",
+     "Log lines that nobody will read: standard output was not read, or refused them."},
     {"process_start_time_seconds", gauge, "", "When this process started, in Unix time."},
     {"process_cpu_seconds_total", counter, "", "User and system time of this process."},
     {"process_resident_memory_bytes", gauge, "", "Memory of this process that is in RAM."},

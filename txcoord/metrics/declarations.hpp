@@ -47,6 +47,7 @@ enum class Family : std::uint8_t {
   fence_refusals_total,
   database_up,
   ready,
+  log_lines_dropped_total,
   process_start_time_seconds,
   process_cpu_seconds_total,
   process_resident_memory_bytes,

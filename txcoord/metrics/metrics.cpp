@@ -3,6 +3,7 @@
 
 #include <prometheus/text_serializer.h>
 
+#include "txcoord/base/logging.hpp"
 #include "txcoord/metrics/children.hpp"
 #include "txcoord/metrics/process.hpp"
 #include "txcoord/version.hpp"
@@ -81,6 +82,7 @@ class Metrics::Impl {
   Children<prometheus::Counter> fence_refusals{registry, Family::fence_refusals_total};
   SeenGauges database_up{registry, Family::database_up};
   SeenGauges ready{registry, Family::ready};
+  Children<prometheus::Counter> log_lines_dropped{registry, Family::log_lines_dropped_total};
   SeenGauges process_start{registry, Family::process_start_time_seconds};
   Children<prometheus::Counter> process_cpu{registry, Family::process_cpu_seconds_total};
   SeenGauges process_memory{registry, Family::process_resident_memory_bytes};
@@ -104,6 +106,12 @@ class Metrics::Impl {
         orders.at({mode, "failed", reason});
     }
     build_info.at({version, git_describe()}).Set(1);
+  }
+
+  void look_at_log_lines() {
+    auto& counted = log_lines_dropped.at({});
+    const auto dropped = static_cast<double>(logging::lines_dropped());
+    if (dropped > counted.Value()) counted.Increment(dropped - counted.Value());
   }
 
   void look_at_process() {
@@ -267,6 +275,7 @@ void Metrics::pool_wait(std::string_view participant, double seconds) {
 
 std::string Metrics::serialize() const {
   impl_->look_at_process();
+  impl_->look_at_log_lines();
   return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
 }
 

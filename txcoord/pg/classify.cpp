@@ -17,6 +17,9 @@ constexpr std::size_t message_bytes_max = 300;
 // data. In class 22 the line itself ends with the value that was refused.
 std::string safe_message(std::string_view text, std::string_view sqlstate) {
   text = text.substr(0, text.find('\n'));
+  // Somebody's trigger or check option: its words are about a row.
+  if (sqlstate.starts_with("P0") || sqlstate.starts_with("44"))
+    return "an exception raised in the database; its words stand in the server's log";
   if (sqlstate.starts_with("22")) {
     const std::size_t after_severity = text.starts_with("ERROR:  ") ? 8 : 0;
     text = text.substr(0, text.find(": ", after_severity));
@@ -73,7 +76,7 @@ Failure classify(const std::exception_ptr& error) {
     std::rethrow_exception(error);
   } catch (const ConnectFailure& e) {
     // Nothing was sent: may always be tried again.
-    return {FailureKind::unavailable, false, "", safe_message(e.what(), "")};
+    return {FailureKind::unavailable, false, e.sqlstate(), safe_message(e.what(), "")};
   } catch (const pqxx::sql_error& e) {
     return from_sql_error(e);
   } catch (const pqxx::too_many_connections& e) {

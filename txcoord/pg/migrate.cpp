@@ -138,7 +138,8 @@ void apply(Session& session, const SchemaFile& file) {
     const std::string text =
         "database '" + std::string(database) + "'" + file + ": " + failure.message;
     // Whoever asked whether the schema is right must tell "no" from "could not look".
-    if (failure.kind == FailureKind::unavailable) throw ConnectFailure(text);
+    if (failure.kind == FailureKind::unavailable || failure.kind == FailureKind::timeout)
+      throw ConnectFailure(text, failure.sqlstate);
     throw std::runtime_error(text);
   }
 }

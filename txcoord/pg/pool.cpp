@@ -1,6 +1,7 @@
 // The pool: who has which worker, and who waits for one. Everything here runs on the I/O thread.
 #include "txcoord/pg/pool.hpp"
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <exception>
@@ -9,6 +10,13 @@
 #include "txcoord/pg/pool_internal.hpp"
 
 namespace txcoord::pg {
+namespace {
+
+// After the second failure to connect in a row, and each further one, doubling: 25 ms to 200 ms.
+constexpr std::chrono::milliseconds connect_pause_min{12};
+constexpr std::uint32_t connect_doublings_max = 4;
+
+}  // namespace
 
 PoolSettings pool_settings(const DatabaseSettings& database, std::string name,
                            std::size_t connections_max) {
@@ -42,14 +50,52 @@ void Lease::give_back() noexcept {
 }
 
 void Pool::Impl::give_back(std::shared_ptr<Worker> worker) {
-  if (waiters.empty()) {
-    idle.push_back(std::move(worker));
+  // Who waits while the server has no connection left waits for one of ours.
+  const bool of_use = worker->connected() || !resting() || connected() == 0;
+  if (waiters.empty() || !of_use) {
+    worker->connected() ? idle.push_back(std::move(worker)) : idle.push_front(std::move(worker));
     return;
   }
   const std::shared_ptr<Waiter> next = std::move(waiters.front());
   waiters.pop_front();
   next->worker = std::move(worker);
   next->wake.cancel();
+}
+
+std::size_t Pool::Impl::connected() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(workers, [](const auto& worker) { return worker->connected(); }));
+}
+
+bool Pool::Impl::resting() const { return std::chrono::steady_clock::now() < rests_until; }
+
+// The pause belongs to this pool: nobody else's success ends it. One failure is no pattern yet.
+void Pool::Impl::connecting_ended(const Call& call) {
+  if (call.connected) {
+    connects_failed = 0;
+    connect_failure.reset();
+    rests_until = {};
+  } else if (call.connect_failure) {
+    connect_failure = call.connect_failure;
+    const auto doublings = std::min(connects_failed, connect_doublings_max);
+    if (++connects_failed > 1)
+      rests_until = std::chrono::steady_clock::now() + connect_pause_min * (1U << doublings);
+  }
+}
+
+std::shared_ptr<Worker> Pool::Impl::take() {
+  const bool warm = !idle.empty() && idle.back()->connected();
+  // One of those that are connected will be free soon.
+  if (!warm && resting()) return nullptr;
+  std::shared_ptr<Worker> worker;
+  if (!idle.empty()) {
+    worker = std::move(idle.back());
+    idle.pop_back();
+  } else if (workers.size() < settings().connections_max) {
+    worker = std::make_shared<Worker>(shared_from_this());
+    workers.push_back(worker);
+  }
+  return worker;
 }
 
 Pool::Pool(asio::any_io_executor io, PoolSettings settings)
@@ -67,19 +113,16 @@ asio::awaitable<Result<Lease>> Pool::acquire(std::chrono::milliseconds wait) {
   const std::shared_ptr<Impl> pool = impl_;  // the Pool may go while we wait
   const auto started = std::chrono::steady_clock::now();
   std::shared_ptr<Worker> worker;
-  if (!pool->idle.empty()) {
-    worker = std::move(pool->idle.back());
-    pool->idle.pop_back();
-  } else if (pool->workers.size() < pool->settings->connections_max) {
-    try {
-      worker = std::make_shared<Worker>(pool);
-      pool->workers.push_back(worker);
-    } catch (const std::exception& e) {  // no thread to be had: nothing was sent
-      co_return Failure{FailureKind::unavailable, false, "", e.what()};
-    }
-  } else if (pool->waiters.size() >= pool->settings->waiters_max) {
-    co_return Failure{FailureKind::unavailable, false, "", "too many wait for a database session"};
-  } else {
+  if (pool->resting() && pool->connected() == 0) co_return *pool->connect_failure;
+  try {
+    worker = pool->take();
+  } catch (const std::exception& e) {  // no thread to be had: nothing was sent
+    co_return Failure{FailureKind::unavailable, false, "", e.what()};
+  }
+  if (worker == nullptr) {
+    if (pool->waiters.size() >= pool->settings().waiters_max)
+      co_return Failure{FailureKind::unavailable, false, "",
+                        "too many wait for a database session"};
     const auto waiter = std::make_shared<Impl::Waiter>(pool->io);
     pool->waiters.push_back(waiter);
     waiter->wake.expires_at(started + wait);
@@ -97,7 +140,7 @@ asio::awaitable<Result<Lease>> Pool::acquire(std::chrono::milliseconds wait) {
   co_return Lease(std::move(worker));
 }
 
-const std::string& Pool::name() const { return impl_->settings->name; }
+const std::string& Pool::name() const { return impl_->settings().name; }
 
 std::size_t Pool::sessions_in_use() const { return impl_->workers.size() - impl_->idle.size(); }
 

@@ -30,11 +30,15 @@ class Call {
 
   std::atomic<Phase> phase = Phase::waiting;
   std::atomic<bool> given_up = false;  // ends a connect under way
-  bool may_connect = false;            // the first call of its lease: set before the thread sees it
+  // Set before the thread sees it: the first call of its lease, and when its caller leaves.
+  bool may_connect = false;
+  std::chrono::steady_clock::time_point deadline;
 
   // Written by the worker thread before it posts the completion:
   std::optional<Failure> failure;
-  bool left_open = false;  // the session has a transaction open
+  bool left_open = false;                  // the session has a transaction open
+  bool connected = false;                  // there is a session
+  std::optional<Failure> connect_failure;  // also `failure`, then
 
   // I/O thread only:
   asio::steady_timer wake;  // expires at the deadline, cancelled by the completion
@@ -69,6 +73,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   void lease_begins();
   void lease_ended();
   void stop();  // cuts what runs and joins the thread
+  bool connected() const { return connected_; }
 
  private:
   class Thread;
@@ -85,6 +90,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   bool leased_ = false;     // false while busy_: the lease ended first
   bool fresh_ = false;      // the lease has not run anything yet
   bool left_open_ = false;  // the last call left a transaction open
+  bool connected_ = false;  // as far as the last call told
 };
 
 template <class F>

@@ -10,9 +10,6 @@
 #include <postgresql/libpq-fe.h>  // Debian's and Ubuntu's place
 #endif
 
-#include <algorithm>
-#include <cerrno>
-#include <map>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -22,35 +19,25 @@
 namespace txcoord::pg {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// How often a connect that waits for a silent server looks whether it was given up.
-constexpr milliseconds give_up_poll{50};
-
-std::string server_options(const SessionSettings& settings) {
-  std::string options;
-  for (const auto& [name, value] : session_parameters(settings)) {
-    if (!options.empty()) options += ' ';
-    options += "-c " + name + "=" + value;
+// Blanks and backslashes end a word of the startup parameter `options`.
+std::string option(std::string_view name, std::string_view value) {
+  std::string text = "-c ";
+  text.append(name).append("=");
+  for (const char c : value) {
+    if (c == ' ' || c == '\\') text.push_back('\\');
+    text.push_back(c);
   }
-  return options;
+  return text;
 }
 
 // The DSN's own parameters, with ours over them. Throws ConnectFailure.
-std::map<std::string, std::string> connection_parameters(const std::string& dsn,
-                                                         const SessionSettings& settings) {
-  char* error = nullptr;
-  PQconninfoOption* const parsed = PQconninfoParse(dsn.c_str(), &error);
-  if (parsed == nullptr) {
-    PQfreemem(error);  // quotes the DSN, which may hold a password
-    throw ConnectFailure("the DSN is not a valid libpq connection string");
-  }
-  std::map<std::string, std::string> parameters;
-  for (const PQconninfoOption* option = parsed; option->keyword != nullptr; ++option)
-    if (option->val != nullptr) parameters[option->keyword] = option->val;
-  PQconninfoFree(parsed);
-
+DsnParameters connection_parameters(const std::string& dsn, const SessionSettings& settings) {
+  auto parsed = parse_dsn(dsn);
+  if (!parsed)
+    throw ConnectFailure("the DSN is not a valid libpq connection string", {}, /*wrong_dsn=*/true);
+  DsnParameters parameters = std::move(*parsed);
   const auto add_default = [&](const char* key, const char* value) {
     parameters.emplace(key, value);
   };
@@ -60,62 +47,13 @@ std::map<std::string, std::string> connection_parameters(const std::string& dsn,
   add_default("keepalives_count", "3");
   add_default("tcp_user_timeout", "10000");
   parameters["application_name"] = settings.application_name;
+  // Of two options the later one wins: the DSN's search_path wins over this one, which a role's
+  // never does, and what is asked for wins over the DSN.
   std::string& options = parameters["options"];
-  if (!options.empty()) options += ' ';
-  options += server_options(settings);  // later ones win
+  options = option("search_path", R"("$user",public)") + ' ' + options;
+  for (const auto& [name, value] : session_parameters(settings))
+    options += ' ' + option(name, value);
   return parameters;
-}
-
-using RawConnection = std::unique_ptr<PGconn, decltype(&PQfinish)>;
-
-[[noreturn]] void fail_connect(PGconn* connection, const char* otherwise) {
-  const char* const message = PQerrorMessage(connection);
-  throw ConnectFailure(message != nullptr && *message != '\0' ? message : otherwise);
-}
-
-// Waits until the socket is ready. False when the time is up or the caller gave up.
-bool wait_for_socket(int socket, short events, Clock::time_point deadline,
-                     const std::atomic<bool>* give_up) {
-  while (give_up == nullptr || !give_up->load()) {
-    const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
-    if (left.count() <= 0) return false;
-    pollfd descriptor{socket, events, 0};
-    const int ready =
-        ::poll(&descriptor, 1, static_cast<int>(std::min(left, give_up_poll).count()));
-    if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) return false;
-  }
-  return false;
-}
-
-RawConnection connect(const std::string& dsn, const SessionSettings& settings, milliseconds timeout,
-                      const std::atomic<bool>* give_up) {
-  const auto deadline = Clock::now() + timeout;
-  const auto parameters = connection_parameters(dsn, settings);
-  std::vector<const char*> keys, values;
-  for (const auto& [key, value] : parameters) {
-    keys.push_back(key.c_str());
-    values.push_back(value.c_str());
-  }
-  keys.push_back(nullptr);
-  values.push_back(nullptr);
-
-  RawConnection connection(PQconnectStartParams(keys.data(), values.data(), /*expand_dbname=*/0),
-                           &PQfinish);
-  if (connection == nullptr) throw ConnectFailure("out of memory");
-  if (PQstatus(connection.get()) == CONNECTION_BAD)
-    fail_connect(connection.get(), "connection failed");
-  PostgresPollingStatusType status = PGRES_POLLING_WRITING;
-  while (status != PGRES_POLLING_OK) {
-    const short events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-    if (!wait_for_socket(PQsocket(connection.get()), events, deadline, give_up))
-      throw ConnectFailure("the server did not answer in time");
-    status = PQconnectPoll(connection.get());
-    if (status == PGRES_POLLING_FAILED) fail_connect(connection.get(), "connection failed");
-  }
-  // PQconnectStart leaves the socket blocking for PQexec: what follows blocks, as pool.hpp
-  // expects.
-  return connection;
 }
 
 }  // namespace
@@ -135,7 +73,17 @@ std::vector<std::pair<std::string, std::string>> session_parameters(
       {"standard_conforming_strings", "on"},
       // A role or a database may carry synchronous_commit=off: a commit would be acknowledged
       // before its flush (I2).
-      {"synchronous_commit", "on"}};
+      {"synchronous_commit", "on"},
+      // The same of what else they may carry and would change what our statements mean.
+      {"default_transaction_isolation", "read committed"},
+      {"default_transaction_read_only", "off"},
+      {"default_transaction_deferrable", "off"},
+      {"row_security", "on"},
+      {"idle_session_timeout", "0"},
+      {"IntervalStyle", "postgres"},
+      {"bytea_output", "hex"},
+      {"array_nulls", "on"},
+      {"transform_null_equals", "off"}};
   if (settings.planning == Planning::each_execution) {
     parameters.emplace_back("plan_cache_mode", "force_custom_plan");
     return parameters;
@@ -148,15 +96,12 @@ std::vector<std::pair<std::string, std::string>> session_parameters(
 
 class Session::Impl {
  public:
-  Impl(const std::string& dsn, const SessionSettings& settings, milliseconds connect_timeout,
-       const std::atomic<bool>* give_up)
-      : Impl(pg::connect(dsn, settings, connect_timeout, give_up)) {}
-
   explicit Impl(RawConnection connection)
       : raw(connection.get()),
         wrapped(std::make_unique<pqxx::connection>(
             pqxx::connection::seize_raw_connection(connection.release()))) {
-    // Notices ("there is no transaction in progress") may quote data: not for our stderr.
+    // libpqxx sets one of its own: notices ("there is no transaction in progress") may quote data,
+    // and are not for our stderr.
     PQsetNoticeProcessor(
         raw, [](void*, const char*) {}, nullptr);
   }
@@ -167,8 +112,12 @@ class Session::Impl {
 };
 
 Session::Session(const std::string& dsn, const SessionSettings& settings,
-                 milliseconds connect_timeout, const std::atomic<bool>* give_up)
-    : impl_(std::make_unique<Impl>(dsn, settings, connect_timeout, give_up)) {}
+                 milliseconds connect_timeout, const std::atomic<bool>* give_up, HostNames* names) {
+  const auto deadline = std::chrono::steady_clock::now() + connect_timeout;
+  HostNames own_names;
+  impl_ = std::make_unique<Impl>(connect(connection_parameters(dsn, settings), deadline, give_up,
+                                         names != nullptr ? *names : own_names));
+}
 
 Session::~Session() = default;
 

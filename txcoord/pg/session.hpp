@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "txcoord/pg/array.hpp"
+#include "txcoord/pg/connect.hpp"
 
 namespace txcoord::pg {
 
@@ -44,19 +45,14 @@ struct SessionSettings {
   std::string application_name = "txcoord";
 };
 
-// The server could not be reached, or refused the session: none of our statements was sent.
-class ConnectFailure : public pqxx::broken_connection {
- public:
-  using pqxx::broken_connection::broken_connection;
-};
-
 class Session {
  public:
   // Connects, with keepalives, tcp_user_timeout, jit=off. Throws ConnectFailure, within
-  // connect_timeout (to the millisecond: libpq's own timeout has whole seconds, two at least), or
-  // soon after `give_up` becomes true.
+  // connect_timeout, over all hosts of the DSN (connect.hpp), or soon after `give_up` becomes true.
+  // `names`: whose addresses of hosts are asked for; they are remembered there.
   Session(const std::string& dsn, const SessionSettings& settings,
-          std::chrono::milliseconds connect_timeout, const std::atomic<bool>* give_up = nullptr);
+          std::chrono::milliseconds connect_timeout, const std::atomic<bool>* give_up = nullptr,
+          HostNames* names = nullptr);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;

@@ -11,6 +11,7 @@
 
 #include "txcoord/base/logging.hpp"
 #include "txcoord/pg/classify.hpp"
+#include "txcoord/pg/condemned.hpp"
 #include "txcoord/pg/pool_internal.hpp"
 
 namespace txcoord::pg {
@@ -18,8 +19,8 @@ namespace txcoord::pg {
 // The thread and what it owns. Public functions are called on the I/O thread.
 class Worker::Thread {
  public:
-  explicit Thread(std::shared_ptr<const PoolSettings> settings)
-      : settings_(std::move(settings)), thread_([this] { loop(); }) {}
+  explicit Thread(std::shared_ptr<Pool::Impl::Shared> shared)
+      : shared_(std::move(shared)), thread_([this] { loop(); }) {}
   ~Thread() { stop(); }
 
   void post(std::shared_ptr<Worker> owner, std::shared_ptr<Call> call) {
@@ -87,7 +88,7 @@ class Worker::Thread {
     Phase expected = Phase::waiting;
     try {
       if (stopped_.load()) throw ConnectFailure("the pool is stopped");
-      ensure_session(call);
+      connect_for(call);
       if (call.phase.compare_exchange_strong(expected, Phase::running)) call.execute(*session_);
     } catch (...) {
       call.failure = classify(std::current_exception());
@@ -96,27 +97,50 @@ class Worker::Thread {
       if (call.phase.load() != Phase::waiting && session_ != nullptr && !session_->usable())
         call.failure->outcome_unknown = true;
     }
+    const Condemned condemned =
+        call.failure ? condemned_by(call.failure->sqlstate) : Condemned::nothing;
+    if (condemned == Condemned::pool) ++shared_->generation;
     expected = call.phase.load();
     while (expected != Phase::abandoned &&
            !call.phase.compare_exchange_weak(expected, Phase::finished)) {
     }
     // Abandoned: the socket is shut down, or is about to be. The guard makes a late cut
     // harmless.
-    if (session_ != nullptr && (expected == Phase::abandoned || !session_->usable())) close();
+    const bool spent = expected == Phase::abandoned || condemned != Condemned::nothing;
+    if (session_ != nullptr && (spent || !session_->usable())) close();
     call.left_open = session_ != nullptr && session_->in_transaction();
+    call.connected = session_ != nullptr;
+  }
+
+  void connect_for(Call& call) {
+    try {
+      ensure_session(call);
+    } catch (...) {
+      if (call.may_connect) call.connect_failure = classify(std::current_exception());
+      throw;
+    }
   }
 
   void ensure_session(Call& call) {
     if (session_ != nullptr) {
       // A server that restarted while we were idle has hung up: notice before anything is
       // sent.
-      const bool alive = call.may_connect ? session_->still_connected() : session_->usable();
+      const bool alive = call.may_connect ? session_->still_connected() &&
+                                                generation_ == shared_->generation.load()
+                                          : session_->usable();
       if (!alive) close();
     }
     if (session_ != nullptr) return;
     if (!call.may_connect) throw ConnectFailure("the session of this lease was lost");
-    session_ = std::make_unique<Session>(settings_->dsn, settings_->session,
-                                         settings_->connect_timeout, &call.given_up);
+    using std::chrono::milliseconds;
+    const PoolSettings& settings = shared_->settings;
+    // Not longer than the caller waits: hosts share the time, and the last one must get its part.
+    const auto left =
+        std::chrono::floor<milliseconds>(call.deadline - std::chrono::steady_clock::now());
+    generation_ = shared_->generation.load();
+    session_ = std::make_unique<Session>(
+        settings.dsn, settings.session, std::clamp(left, milliseconds(0), settings.connect_timeout),
+        &call.given_up, &shared_->names);
     const std::lock_guard lock(socket_mutex_);
     socket_ = session_->socket();
   }
@@ -135,7 +159,7 @@ class Worker::Thread {
     asio::post(io, [task = std::move(task)] { task.owner->completed(*task.call); });
   }
 
-  std::shared_ptr<const PoolSettings> settings_;
+  std::shared_ptr<Pool::Impl::Shared> shared_;
   std::atomic<bool> stopped_ = false;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -143,15 +167,16 @@ class Worker::Thread {
   Call* current_ = nullptr;  // guarded by mutex_, as tasks_
   std::mutex socket_mutex_;
   int socket_ = -1;
-  std::unique_ptr<Session> session_;  // the thread's own
-  std::thread thread_;                // last: it starts when all else is there
+  std::unique_ptr<Session> session_;  // the thread's own, as its generation
+  std::uint64_t generation_ = 0;
+  std::thread thread_;  // last: it starts when all else is there
 };
 
 Worker::Worker(const std::shared_ptr<Pool::Impl>& pool)
     : io_(pool->io),
       pool_(pool),
-      name_(pool->settings->name),
-      thread_(std::make_unique<Thread>(pool->settings)) {}
+      name_(pool->settings().name),
+      thread_(std::make_unique<Thread>(pool->shared)) {}
 
 Worker::~Worker() = default;
 
@@ -168,7 +193,10 @@ void Worker::lease_ended() {
 }
 
 void Worker::back_to_pool() {
-  if (left_open_) thread_->post_close();
+  if (left_open_) {
+    thread_->post_close();
+    connected_ = false;
+  }
   left_open_ = false;
   if (const auto pool = pool_.lock()) pool->give_back(shared_from_this());
 }
@@ -176,6 +204,8 @@ void Worker::back_to_pool() {
 void Worker::completed(Call& call) {
   busy_ = false;
   left_open_ = call.left_open;
+  connected_ = call.connected;
+  if (const auto pool = pool_.lock()) pool->connecting_ended(call);
   call.delivered = true;
   call.wake.cancel();
   if (!leased_) back_to_pool();
@@ -209,6 +239,7 @@ asio::awaitable<std::optional<Failure>> Worker::perform(
   const std::shared_ptr<Worker> self = shared_from_this();
   busy_ = true;
   call->may_connect = fresh_;
+  call->deadline = deadline;
   fresh_ = false;
   thread_->post(self, call);
 

@@ -47,10 +47,12 @@ std::set<std::string> suspects(const RecoveryView& view) {
   return coordinators;
 }
 
-bool log_went_back(const LogPoint& seen, const LogPoint& now) {
-  if (seen.system_identifier.empty()) return false;
-  return now.system_identifier != seen.system_identifier || now.timeline != seen.timeline ||
-         now.lsn < seen.lsn;
+LogChange log_change(const LogPoint& seen, const LogPoint& now) {
+  if (seen.system_identifier.empty()) return LogChange::none;
+  if (now.system_identifier != seen.system_identifier || now.timeline < seen.timeline ||
+      now.lsn < seen.lsn)
+    return LogChange::went_back;
+  return now.timeline == seen.timeline ? LogChange::none : LogChange::failed_over;
 }
 
 LostDecision judge_lost_decision(const std::set<std::string>& siblings,
@@ -67,9 +69,9 @@ LostDecision judge_lost_decision(const std::set<std::string>& siblings,
 }
 
 MissingBranch judge_missing_branch(const std::optional<DecisionNow>& now, bool owner_fenced,
-                                   bool went_back) {
+                                   bool may_lack) {
   const bool committed =
-      now ? now->outcome == Outcome::commit && now->complete : owner_fenced && !went_back;
+      now ? now->outcome == Outcome::commit && now->complete : owner_fenced && !may_lack;
   return committed ? MissingBranch::committed : MissingBranch::lost;
 }
 

@@ -26,8 +26,9 @@
 //   5. A live coordinator's gid is left alone, even when decided: it finishes its own work. It is
 //      touched only after a take-over has raised its epoch, and then rule 1 holds.
 //
-// All of this leans on T: a log that went back (log_went_back) may lack decisions. From then on a
-// branch that is not in T is not buried before its siblings' witnesses were read:
+// All of this leans on T: a log that is not the one that was seen, or not all of it (log_change),
+// may lack decisions. From then on a branch that is not in T is not buried before its siblings'
+// witnesses were read:
 //
 //   6. A witness is written by the branch's own transaction, and is deleted only after every branch
 //      of its gid was committed and that was durable. This branch is still prepared, so no
@@ -89,7 +90,8 @@ bool may_finish(const Gid& gid, const RecoveryView& view);
 // lease has run out.
 std::set<std::string> suspects(const RecoveryView& view);
 
-// --- the log that went back (rules 6 to 8) -------------------------------------------------------
+// --- the log that may lack decisions (rules 6 to 8)
+// -----------------------------------------------
 
 // The log as a physical thing, at one moment.
 struct LogPoint {
@@ -98,9 +100,18 @@ struct LogPoint {
   std::uint64_t lsn = 0;
 };
 
-// Whether what was durable when `seen` was read may be missing `now`: another cluster, another
-// timeline (a failover, a restore), or less of it. False if nothing was ever seen.
-bool log_went_back(const LogPoint& seen, const LogPoint& now);
+enum class LogChange : std::uint8_t {
+  none,         // it went on, or nothing was ever seen
+  failed_over,  // a later timeline, and no less of it
+  went_back,    // another cluster, an earlier timeline, or less of it: what was seen is gone
+};
+
+// A log that failed over to a synchronous standby has lost nothing; one that failed over to a
+// standby which was behind, and was written since, looks the same from here: what was decided after
+// `seen` may be gone, whatever the positions say. So only the words differ, for people: whoever
+// acts on it takes both for a log that may lack decisions.
+LogChange log_change(const LogPoint& seen, const LogPoint& now);
+inline bool may_lack_decisions(LogChange change) { return change != LogChange::none; }
 
 enum class LostDecision : std::uint8_t {
   commit,     // it was decided: to be written again, then COMMIT PREPARED
@@ -127,9 +138,9 @@ LostDecision judge_lost_decision(const std::set<std::string>& siblings,
 //      was rolled back under it, while siblings may have been committed. Lost. A tombstone is
 //      complete from its birth: that says nothing here.
 //  12. No row. A complete decision is deleted when it is old, and then rule 9 holds; but only who
-//      took its owner over can have completed it, and a log that went back may have lost the row.
-//      So it was committed only if the owner is fenced and the log did not go back since the
-//      decision. Otherwise: lost, and shown.
+//      took its owner over can have completed it, and a log that changed may have lost the row. So
+//      it was committed only if the owner is fenced and the log is the same since the decision.
+//      Otherwise: lost, and shown.
 
 struct DecisionNow {
   Outcome outcome = Outcome::commit;
@@ -142,9 +153,9 @@ enum class MissingBranch : std::uint8_t {
 };
 
 // `now`: the gid's row, read after the witness was found absent. `owner_fenced`: its epoch is below
-// its coordinator's, `went_back`: the log may lack what it held when the decision was made, both
+// its coordinator's, `may_lack`: the log may lack what it held when the decision was made, both
 // read after the row.
 MissingBranch judge_missing_branch(const std::optional<DecisionNow>& now, bool owner_fenced,
-                                   bool went_back);
+                                   bool may_lack);
 
 }  // namespace txcoord::protocol

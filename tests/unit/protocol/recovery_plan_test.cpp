@@ -144,20 +144,31 @@ TEST_CASE("suspects are the other coordinators that are not fenced and left some
 
 // --- the log that went back ----------------------------------------------------------------------
 
-TEST_CASE("a log went back when it is another cluster, another timeline, or shorter") {
+TEST_CASE("a log went back when it is another cluster, an earlier timeline, or shorter") {
   const LogPoint seen{"7301", 4, 1000};
-  const auto back = [&seen](std::string system_identifier, std::int64_t timeline,
-                            std::uint64_t lsn) {
-    return log_went_back(seen, {std::move(system_identifier), timeline, lsn});
+  const auto now = [&seen](std::string system_identifier, std::int64_t timeline,
+                           std::uint64_t lsn) {
+    return log_change(seen, {std::move(system_identifier), timeline, lsn});
   };
-  CHECK_FALSE(back("7301", 4, 1000));
-  CHECK_FALSE(back("7301", 4, 1001));
-  CHECK(back("7301", 4, 999));
-  CHECK(back("7301", 5, 1001));  // a failover: the standby may have lacked the last decisions
-  CHECK(back("7301", 3, 1001));  // restored to before an earlier failover
-  CHECK(back("7302", 4, 1001));
-  CHECK(back("7302", 1, 10));
-  CHECK_FALSE(log_went_back({}, {"7301", 4, 1000}));  // the first look at it
+  CHECK(now("7301", 4, 1000) == LogChange::none);
+  CHECK(now("7301", 4, 1001) == LogChange::none);
+  CHECK(now("7301", 4, 999) == LogChange::went_back);
+  CHECK(now("7301", 5, 999) == LogChange::went_back);   // failed over to one that was behind
+  CHECK(now("7301", 3, 1001) == LogChange::went_back);  // restored to before an earlier failover
+  CHECK(now("7302", 4, 1001) == LogChange::went_back);
+  CHECK(now("7302", 1, 10) == LogChange::went_back);
+  CHECK(log_change({}, {"7301", 4, 1000}) == LogChange::none);  // the first look at it
+}
+
+TEST_CASE("a log on a later timeline that lacks nothing that was seen failed over") {
+  const LogPoint seen{"7301", 4, 1000};
+  CHECK(log_change(seen, {"7301", 5, 1000}) == LogChange::failed_over);
+  CHECK(log_change(seen, {"7301", 7, 4000}) == LogChange::failed_over);
+  // The standby may have lacked the last decisions, and may have been written since: nobody can
+  // see that from the positions, so it is treated as a log that lacks some.
+  CHECK(may_lack_decisions(LogChange::failed_over));
+  CHECK(may_lack_decisions(LogChange::went_back));
+  CHECK_FALSE(may_lack_decisions(LogChange::none));
 }
 
 // What each of the three siblings of a branch in inventory says.
