@@ -162,7 +162,7 @@ class Findings:
         whys = ", ".join(dict.fromkeys(out.values()))
         if figures is None:
             seen = [value for row in rows.values() if (value := METRICS[metric][2](row)) is not None]
-            span = f": {number(min(seen))} to {number(max(seen))}" if seen else ""
+            span = f": {' to '.join(dict.fromkeys((number(min(seen)), number(max(seen)))))}" if seen else ""
             return f"{whys} in {len(out)} of {len(rows)} rounds{span}"
         return f"{with_interval(figures)}, without {len(out)} of {len(rows)} rounds: {whys}"
 
@@ -276,7 +276,7 @@ class Findings:
         ratios, shares = [], []
         for row in self.observed:
             beside = self.by_place.get((row["sweep"], row["x"], row["variant"]), {}).get(row["round"])
-            total = row["processor_seconds"]["all"]
+            total = row["observer"]["processor_seconds_of_all"]
             if row["variant"] != variant or beside is None:
                 continue
             if total:

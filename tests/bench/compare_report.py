@@ -173,7 +173,8 @@ class Report:
                 rows.append([name, with_interval(cost["ratio"]), f"{with_interval(percent)} %"])
         if not rows:
             return "<p>The observer took part in no run: what a reader saw is not counted.</p>"
-        head = ["variant", "rate with the observer to rate without it", "its part of all processor time"]
+        head = ["variant", "rate with the observer to rate without it",
+                "its part of all processor time, its queries on the servers apart"]
         return ("<p>What the observer costs. Rates and latencies are taken in runs without it, what a reader saw in runs "
                 f"with it, of the same orders.</p>{table(head, rows)}")
 

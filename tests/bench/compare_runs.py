@@ -195,6 +195,7 @@ class Runs:
     def _measure(self, command, point, observed, one_database):
         stack = self.stack
         dsns = stack.dsns(one_database)
+        begun = processor_seconds()
         observing = Observing(dsns, self.options.observer_ms / 1000) if observed else contextlib.nullcontext()
         with observing, contextlib.closing(LoadProgram(command, self.rule.window_s)) as load:
             steadiness = compare_steady.warm_up(load.next_window, load.waiting,
@@ -207,7 +208,8 @@ class Runs:
             finally:
                 if point.fault:
                     self._mend()
-            used = {name: round(seconds - before[name], 3) for name, seconds in processor_seconds().items()}
+            ended = processor_seconds()
+            used = {name: round(seconds - before[name], 3) for name, seconds in ended.items()}
             if point.delay:
                 stack.clear_delay(point.delay[0])
             if not one_database:
@@ -215,7 +217,8 @@ class Runs:
         steadiness["held"] = compare_steady.held(result["timeline"], result["warm_up_s"], result["seconds"], self.rule)
         result["steadiness"], result["processor_seconds"] = steadiness, used
         if observed:
-            result["observer"] = observing.findings
+            # It read in the warm-up too.
+            result["observer"] = {**observing.findings, "processor_seconds_of_all": round(ended["all"] - begun["all"], 3)}
         start = 1e6 * (result["started_at"] + result["warm_up_s"])
         result.update(exact.exact_pass(
             dsns, exact.read_answers(self.answers), measured_us=(start, start + 1e6 * result["seconds"]),

@@ -18,7 +18,7 @@ import psycopg
 from observer import SERVICES
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-from ports import said_by  # noqa: E402 (the path is set above)
+from ports import reserve_port  # noqa: E402 (the path is set above)
 
 DATABASES = (*SERVICES, "log")
 PRODUCTS, WALLETS = 1000, 10_000
@@ -159,10 +159,10 @@ class Stack:
         control = str(self.root / "run.d" / "pg-ctl.sh")
         self.servers = {name: Server(name, environment[f"TXC_DSN_{name.upper()}"], data / name, control)
                         for name in (*DATABASES, "one")}
-        self.port = self.admin_port = None  # of the coordinator that runs: free ones at each start
+        # The same for every coordinator: clients go on while one is killed and started again.
+        self.port, self.admin_port = reserve_port(), reserve_port()
         self.coordinator = None
         self.config = self.state / "txcoord.toml"
-        self.ports_file = self.state / "ports"
         self.log = self.state / "log" / "txcoord.log"
 
     def dsns(self, one_database=False):
@@ -223,8 +223,8 @@ class Stack:
 
     # --- the coordinator --------------------------------------------------------------------------
     def write_config(self, settings):
-        values = {"coordinator_id": "c1", "log_level": "warn", "http.port": 0,
-                  "http.ports_file": str(self.ports_file), "log.dsn": self.servers["log"].dsn,
+        values = {"coordinator_id": "c1", "log_level": "warn", "http.port": self.port,
+                  "http.admin_port": self.admin_port, "log.dsn": self.servers["log"].dsn,
                   **{f"participants.{name}.dsn": self.servers[name].dsn for name in SERVICES}, **settings}
         self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()),
                                encoding="utf-8")
@@ -240,10 +240,6 @@ class Stack:
     def _ready(self):
         if self.coordinator.poll() is not None:
             raise RuntimeError(f"the coordinator ended with {self.coordinator.returncode}; its log is {self.log}")
-        said = said_by(self.ports_file, self.coordinator.pid)
-        if said is None:
-            return False
-        self.port, self.admin_port = said
         return self.call("GET", "/readyz")[0] == 200
 
     def stop_coordinator(self):

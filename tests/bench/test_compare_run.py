@@ -125,6 +125,13 @@ class OneCommandOneReport(unittest.TestCase):
                 self.assertEqual({name: count for name, count in run["lasting"].items() if count}, {})
                 self.assertEqual({name: count for name, count in run["balances"].items() if count}, {})
 
+    def test_clients_find_the_coordinator_again_after_it_was_killed(self):
+        for run in self.runs:
+            if run["sweep"] == "failures":
+                back = round(10 * (run["fault"]["ended_us"] / 1e6 - run["started_at"]))
+                with self.subTest(run["variant"]):
+                    self.assertGreater(sum(step[0] for step in run["timeline"][back:]), 0)
+
     def test_one_round_names_no_winner(self):
         self.assertEqual({found["winner"] for found in self.results["verdicts"]} - {"tie"}, set())
 

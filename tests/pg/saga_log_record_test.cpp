@@ -79,7 +79,7 @@ TEST_CASE("a_full_batch_is_recorded_by_key_while_the_table_has_no_statistics") {
       updates.push_back(state(saga.saga_id, "ORDER_CREATED", "inventory.reserve", progress));
     REQUIRE(await(test.io, test.sagas->record(owner, updates)).value().empty());
   }
-  CHECK(test.text("SELECT count(*) FROM saga_instances WHERE progress = 4") == "128");
+  CHECK(test.history(sagas.back().saga_id).size() == 1 + batches);
 
   // A session tells what it has read at its end.
   test.sagas.reset();
