@@ -99,6 +99,11 @@ TEST_CASE("the short names of the ports work, and the full ones win") {
   CHECK(load("").http.port == 9100);
 }
 
+TEST_CASE("a wrong value is told by the variable that a person has set") {
+  const Variable port("TXCOORD_PORT", "http");
+  CHECK(holds(refusal(""), "TXCOORD_PORT must be a whole number"));
+}
+
 TEST_CASE("every database can come from a file named in the environment") {
   const TemporaryFile secret("host=db password=s3cret\n");
   const Variable variable("TXCOORD_PARTICIPANTS_PAYMENT_DSN_FILE", secret.path());

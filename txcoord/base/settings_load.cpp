@@ -259,9 +259,10 @@ std::string shown_name(std::string_view name) {
 void read_environment(const Rows& rows) {
   std::map<std::string, std::string> variables = environment();
   // The short names of the public contract; the full ones win.
-  const auto short_for = [&variables](const char* name, const char* full) {
+  std::map<std::string, std::string> spelled;  // full name to the one that a person must change
+  const auto short_for = [&](const char* name, const char* full) {
     const auto found = variables.extract(name);
-    if (!found.empty()) variables.emplace(full, found.mapped());
+    if (!found.empty() && variables.emplace(full, found.mapped()).second) spelled[full] = name;
   };
   short_for("TXCOORD_PORT", "TXCOORD_HTTP_PORT");
   short_for("TXCOORD_ADMIN_PORT", "TXCOORD_HTTP_ADMIN_PORT");
@@ -273,7 +274,10 @@ void read_environment(const Rows& rows) {
     if (direct != variables.end() && file != variables.end()) {
       throw SettingsError(variable + " and " + variable + "_FILE are both set: unset one");
     }
-    if (direct != variables.end()) assign_from_outside(row, direct->second, variable);
+    if (direct != variables.end()) {
+      const auto other = spelled.find(variable);
+      assign_from_outside(row, direct->second, other == spelled.end() ? variable : other->second);
+    }
     if (file != variables.end()) {
       assign_text(row, read_value_file(file->first, file->second), file->first);
     }
