@@ -5,6 +5,7 @@ running in a terminal."""
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 import blocks as documents  # noqa: E402 (the path is set above)
 import stack as harness  # noqa: E402
 from ports import said_by  # noqa: E402
-from servers import send_signal, wait_until  # noqa: E402
+from servers import is_dead, send_signal, wait_until  # noqa: E402
 
 ROOT = pathlib.Path(harness.ROOT)
 DOCUMENTS = ("README.md", "docs/operating.md", "docs/databases.md", "docs/api.md")
@@ -106,9 +107,8 @@ class Reader:
     def ends_what_serves(self):
         """SIGTERM, and its end."""
         pid = int((self.folder / "pid").read_text(encoding="ascii"))
-        send_signal(pid, 15)
-        wait_until("it stops", lambda: not os.path.exists(f"/proc/{pid}") or
-                   "\nState:\tZ" in pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii"), 20)
+        send_signal(pid, signal.SIGTERM)
+        wait_until("it stops", lambda: is_dead(pid), 20)
 
     def close(self):
         self._folder.cleanup()

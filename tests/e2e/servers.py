@@ -40,7 +40,8 @@ def _reaped(pid):
     return not os.path.exists(f"/proc/{pid}")
 
 
-def _dead(pid):
+def is_dead(pid):
+    """Gone, or waiting to be reaped."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0] in "ZX"
@@ -61,7 +62,7 @@ class Database:
 
     def alive(self):
         try:
-            return not _dead(self.pid())
+            return not is_dead(self.pid())
         except FileNotFoundError:
             return False
 
@@ -129,13 +130,13 @@ class Database:
         pids = self._stop_processes()
         for pid in pids:
             send_signal(pid, signal.SIGKILL)
-        wait_until(f"the processes of {self.name} are dead", lambda: all(_dead(pid) for pid in pids), 10)
+        wait_until(f"the processes of {self.name} are dead", lambda: all(is_dead(pid) for pid in pids), 10)
 
     def crash(self):
         """Immediate shutdown (SIGQUIT): backends end without a word, recovery at the next start."""
         pid = self.pid()
         send_signal(pid, signal.SIGQUIT)
-        wait_until(f"{self.name} is down", lambda: _dead(pid), 10)
+        wait_until(f"{self.name} is down", lambda: is_dead(pid), 10)
 
     def freeze(self):
         """Silence: connections stay open, nothing answers."""

@@ -57,7 +57,7 @@ class Surroundings(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.stack = harness.Stack()
+        cls.stack = harness.Stack(apart=False)
         cls.addClassCleanup(cls.stack.close)
         cls.coordinator = cls.stack.coordinator("c1", cls.settings)
 
