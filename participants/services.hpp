@@ -65,6 +65,12 @@ struct StockView {
   Money unit_price = 0;
   std::int64_t available = 0, reserved = 0, shipped = 0, low_stock_threshold = 0;
 };
+// What a PUT left. A product that is missing is made only if the change says what is available of
+// it; else nothing is done, which is a failure (poison) with missing_product_sqlstate.
+struct StockPut : StockView {
+  bool made = false;  // it was missing before
+};
+inline constexpr const char* missing_product_sqlstate = "P0002";
 struct StockChange {  // PUT sets what it names and makes what is missing
   std::optional<std::string> title, category;
   std::optional<Money> unit_price;
@@ -91,7 +97,7 @@ class InventoryService {
   virtual ~InventoryService() = default;
   virtual asio::awaitable<Result<std::optional<StockView>>> stock(std::string sku) = 0;
   virtual asio::awaitable<Result<std::vector<StockView>>> stocks(PageRequest page) = 0;  // by sku
-  virtual asio::awaitable<Result<StockView>> put_stock(std::string sku, StockChange change) = 0;
+  virtual asio::awaitable<Result<StockPut>> put_stock(std::string sku, StockChange change) = 0;
   virtual asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity,
                                                         RequestKey key) = 0;
   virtual asio::awaitable<Result<std::optional<ReservationView>>> reservation(
@@ -119,6 +125,9 @@ struct WalletView {
   std::string customer_id;
   Money balance = 0;
 };
+struct WalletPut : WalletView {  // what a PUT left
+  bool made = false;             // it was missing before
+};
 struct PaymentView {
   std::string payment_id, order_id, customer_id, payment_method, status, provider_reference;
   Money amount = 0;
@@ -128,8 +137,7 @@ class PaymentService {
  public:
   virtual ~PaymentService() = default;
   virtual asio::awaitable<Result<std::optional<WalletView>>> wallet(std::string customer_id) = 0;
-  virtual asio::awaitable<Result<WalletView>> put_wallet(std::string customer_id,
-                                                         Money balance) = 0;
+  virtual asio::awaitable<Result<WalletPut>> put_wallet(std::string customer_id, Money balance) = 0;
   virtual asio::awaitable<Result<std::optional<PaymentView>>> payment(std::string payment_id) = 0;
   virtual asio::awaitable<Result<std::vector<PaymentView>>> payments_of_order(
       std::string order_id) = 0;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ./run check [part...]: format, shell, layers, tidy, asan, tsan, long (all of them without arguments);
+# ./run check [part...]: format, shell, layers, tidy, api, asan, tsan, long (all of them without arguments);
 # live and dashboards, which need Prometheus and npm, only where they are named.
 # TXC_CHECK_MINUTES=N begins no further part after N minutes, and says which parts were not run.
 set -euo pipefail
@@ -105,12 +105,31 @@ check_live() {
     check_python live tests/monitoring/test_live.py
 }
 
+# Schemathesis against every kind of port: what it is asked, and what its document says. It is installed
+# from PyPI into the build folder, and used for nothing else.
+check_api() {
+    local place="$TXC_BUILD/schemathesis" version=4.32.5
+    [[ -n "${TXCOORD_BIN:-}" ]] || build_preset release txcoord
+    if [[ "$("$place/bin/schemathesis" --version 2>/dev/null)" != *" $version" ]]; then
+        if ! with_progress "installing schemathesis $version" "$TXC_BUILD/log/schemathesis.log" \
+            install_schemathesis "$place" "$version"; then
+            die "see $TXC_BUILD/log/schemathesis.log"
+        fi
+    fi
+    SCHEMATHESIS="$place/bin/schemathesis" check_python api tests/e2e/api_document.py
+}
+
+install_schemathesis() {
+    /usr/bin/python3 -m venv --clear "$1"
+    "$1/bin/pip" install --disable-pip-version-check --quiet "schemathesis==$2"
+}
+
 check_dashboards() { TXC_NPM=1 check_python dashboards tests/monitoring/grafana_schema.py; }
 
 parts=("$@")
-((${#parts[@]})) || parts=(format shell layers tidy long asan tsan)
+((${#parts[@]})) || parts=(format shell layers tidy long api asan tsan)
 for part in "${parts[@]}"; do
-    [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy asan tsan long live dashboards)"
+    [[ "$(type -t "check_$part")" == function ]] || usage_error "check: no part '$part' (format shell layers tidy api asan tsan long live dashboards)"
 done
 deps_ensure build check
 run_parts() {

@@ -72,7 +72,7 @@ class Load:
         deadline = time.monotonic() + PATIENCE_SECONDS
         for path, body in puts:
             # A PUT sets what it says, however often it comes.
-            while (answer := client.request("PUT", path, body))[0] != 200:
+            while (answer := client.request("PUT", path, body))[0] not in (200, 201):
                 if answer[0] not in (0, 429, 503, 504) or time.monotonic() > deadline:
                     raise SystemExit(f"load: PUT {path}: {answer[0]} {answer[2]}")
                 time.sleep(0.2)

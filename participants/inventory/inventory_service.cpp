@@ -23,7 +23,7 @@ constexpr pg::Statement list_stock{"inventory_list_stock", R"(
     FROM inventory WHERE sku > $1 ORDER BY sku LIMIT $2)"};
 
 constexpr pg::Statement make_stock{"inventory_make_stock", R"(
-  INSERT INTO inventory (sku) VALUES ($1) ON CONFLICT (sku) DO NOTHING)"};
+  INSERT INTO inventory (sku, title) VALUES ($1, $1) ON CONFLICT (sku) DO NOTHING RETURNING 1)"};
 
 constexpr pg::Statement lock_available{"inventory_lock_available", R"(
   SELECT available FROM inventory WHERE sku = $1 FOR NO KEY UPDATE)"};
@@ -42,6 +42,9 @@ constexpr pg::Statement write_ledger{"inventory_write_ledger", R"(
 constexpr pg::Statement claim_key{"inventory_claim_key", R"(
   INSERT INTO request_keys (scope, key, fingerprint) VALUES ($1, $2, decode($3, 'hex'))
   ON CONFLICT (scope, key) DO NOTHING RETURNING 1)"};
+
+constexpr pg::Statement give_key_back{"inventory_give_key_back", R"(
+  DELETE FROM request_keys WHERE scope = $1 AND key = $2)"};
 
 constexpr pg::Statement add_stock{"inventory_add_stock", R"(
   UPDATE inventory SET available = available + $2, updated_at = now() WHERE sku = $1
@@ -99,19 +102,25 @@ ReservationView reservation_view(const pqxx::row& row) {
   return view;
 }
 
-StockView put(pg::Session& session, const std::string& sku, const StockChange& change,
-              AskedAt asked_at) {
-  return in_local_transaction(session, [&] {
+// nullopt: it is missing, and the change does not make it.
+std::optional<StockPut> put(pg::Session& session, const std::string& sku, const StockChange& change,
+                            AskedAt asked_at) {
+  return in_local_transaction(session, [&]() -> std::optional<StockPut> {
     refuse_old(session, asked_at);
-    session.exec(make_stock, sku);
-    const auto locked = session.exec(lock_available, sku);
+    bool made = false;
+    auto locked = session.exec(lock_available, sku);
+    if (locked.empty()) {
+      if (!change.available) return std::nullopt;
+      made = !session.exec(make_stock, sku).empty();  // or somebody else has, just now
+      locked = session.exec(lock_available, sku);
+    }
     expect_rows(locked, 1, lock_available.name);
     const auto before = locked[0][0].as<std::int64_t>();
     const auto result =
         session.exec(set_stock, sku, change.title, change.category, change.unit_price,
                      change.available, change.low_stock_threshold);
     expect_rows(result, 1, set_stock.name);
-    const StockView after = stock_view(result[0]);
+    const StockPut after{stock_view(result[0]), made};
     if (after.available != before)
       session.exec(write_ledger, sku, after.available - before, "PUT");  // I6
     return after;
@@ -126,7 +135,7 @@ RestockReply replay(pg::Session& session, const RequestKey& key) {
   if (result[0][8].as<std::string>() != to_hex(key.fingerprint)) {
     reply.status = KeyedStatus::key_reused;
   } else if (result[0][0].is_null()) {
-    reply.status = KeyedStatus::not_found;
+    reply.status = KeyedStatus::not_found;  // kept by an older version
   } else {
     reply.status = KeyedStatus::replayed;
     reply.stock = stock_view(result[0]);
@@ -145,7 +154,9 @@ RestockReply add(pg::Session& session, const std::string& sku, std::int64_t quan
     RestockReply reply;
     const auto result = session.exec(add_stock, sku, quantity);
     if (result.empty()) {
-      reply.status = KeyedStatus::not_found;  // the key keeps it: a replay gets the same answer
+      // No outcome of the request, and so not kept: the product may be made, and then it counts.
+      session.exec(give_key_back, key.scope, key.key);
+      reply.status = KeyedStatus::not_found;
       return reply;
     }
     reply.stock = stock_view(result[0]);
@@ -180,10 +191,17 @@ class PgInventoryService final : public InventoryService {
     return pool_->run(std::move(work), deadline_);
   }
 
-  asio::awaitable<Result<StockView>> put_stock(std::string sku, StockChange change) override {
+  asio::awaitable<Result<StockPut>> put_stock(std::string sku, StockChange change) override {
     auto work = [sku = std::move(sku), change = std::move(change), asked_at = now_utc()](
                     pg::Session& session) { return put(session, sku, change, asked_at); };
-    return pool_->run(std::move(work), deadline_);
+    auto running = pool_->run(std::move(work), deadline_);
+    auto done = co_await std::move(running);
+    if (!done) co_return done.failure();
+    if (!done.value()) {
+      co_return Failure{FailureKind::poison, false, missing_product_sqlstate,
+                        "a product that is missing is made only with what is available"};
+    }
+    co_return std::move(*done.value());
   }
 
   asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity,

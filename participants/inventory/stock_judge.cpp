@@ -89,12 +89,15 @@ class StockJudge {
     for (const ReservationRow& reservation : found->second) {
       if (reservation.status == ReservationStatus::reserved) continue;
       return vote_no("ILLEGAL_STATE",
-                     reservation.status == ReservationStatus::shipped ? "stock is shipped"
-                                                                      : "stock is released",
+                     reservation.status == ReservationStatus::shipped
+                         ? "the order is shipped already: nothing was changed"
+                         : "the order is cancelled or has failed already, and its stock is free "
+                           "again: nothing was changed",
                      true);
     }
     if (!changed_.insert(operation.order_id).second) {
-      return vote_no("ILLEGAL_STATE", "changed by an earlier operation of its group", false);
+      return vote_no("ILLEGAL_STATE",
+                     "another request changed the order at the same time: look at it again", false);
     }
     return vote_yes();
   }

@@ -83,10 +83,14 @@ class PaymentJudge {
       return vote_retry("a payment appeared during the vote");
     }
     if (given_back(payment->second.status)) {
-      return vote_no("ILLEGAL_STATE", "payment is given back already", true);
+      return vote_no("ILLEGAL_STATE",
+                     "the order is cancelled already, and its payment is given back: nothing was "
+                     "changed",
+                     true);
     }
     if (!cancelled_.insert(operation.order_id).second) {
-      return vote_no("ILLEGAL_STATE", "changed by an earlier operation of its group", false);
+      return vote_no("ILLEGAL_STATE",
+                     "another request changed the order at the same time: look at it again", false);
     }
     return vote_yes();
   }

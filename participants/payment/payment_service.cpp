@@ -13,7 +13,7 @@ constexpr pg::Statement read_wallet{"payment_read_wallet", R"(
   SELECT customer_id, balance FROM wallets WHERE customer_id = $1)"};
 
 constexpr pg::Statement make_wallet{"payment_make_wallet", R"(
-  INSERT INTO wallets (customer_id) VALUES ($1) ON CONFLICT (customer_id) DO NOTHING)"};
+  INSERT INTO wallets (customer_id) VALUES ($1) ON CONFLICT (customer_id) DO NOTHING RETURNING 1)"};
 
 constexpr pg::Statement lock_wallet{"payment_lock_wallet", R"(
   SELECT balance FROM wallets WHERE customer_id = $1 FOR NO KEY UPDATE)"};
@@ -65,17 +65,17 @@ std::vector<PaymentView> payment_views(const pqxx::result& result) {
 }
 
 // The wallet's row first, as branches do; the ledger in the same transaction (I6).
-WalletView put(pg::Session& session, const std::string& customer_id, Money balance,
-               AskedAt asked_at) {
+WalletPut put(pg::Session& session, const std::string& customer_id, Money balance,
+              AskedAt asked_at) {
   return in_local_transaction(session, [&] {
     refuse_old(session, asked_at);
-    session.exec(make_wallet, customer_id);
+    const bool made = !session.exec(make_wallet, customer_id).empty();
     const auto locked = session.exec(lock_wallet, customer_id);
     expect_rows(locked, 1, lock_wallet.name);
     const Money before = locked[0][0].as<Money>();
     expect_rows(session.exec(set_balance, customer_id, balance), 1, set_balance.name);
     if (balance != before) session.exec(write_ledger, customer_id, balance - before);
-    return WalletView{customer_id, balance};
+    return WalletPut{{customer_id, balance}, made};
   });
 }
 
@@ -93,7 +93,7 @@ class PgPaymentService final : public PaymentService {
     return pool_->run(std::move(work), deadline_);
   }
 
-  asio::awaitable<Result<WalletView>> put_wallet(std::string customer_id, Money balance) override {
+  asio::awaitable<Result<WalletPut>> put_wallet(std::string customer_id, Money balance) override {
     auto work = [id = std::move(customer_id), balance, asked_at = now_utc()](pg::Session& session) {
       return put(session, id, balance, asked_at);
     };

@@ -296,11 +296,15 @@ int failure_status(FailureKind kind) {
 }
 
 std::string failure_body(const Failure& failure) {
+  return failure_body(failure, failure_status(failure.kind));
+}
+
+std::string failure_body(const Failure& failure, int status) {
   JsonWriter out;
   const std::string_view word = word_of(failure.kind, all(failures));
   out.begin_object()
       .field("title", word)
-      .field("status", failure_status(failure.kind))
+      .field("status", status)
       .field("failure", word)
       .field("outcome_unknown", failure.outcome_unknown)
       .field("sqlstate", failure.sqlstate)

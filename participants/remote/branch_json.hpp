@@ -55,6 +55,8 @@ void write_barriers(JsonWriter& out, const BarriersPage& page);
 BarriersPage read_barriers(const JsonReader& reader);
 
 // A failure as a whole problem document, and the status that goes with it.
+// A problem document; `status` is the one that it is sent with.
+std::string failure_body(const Failure& failure, int status);
 std::string failure_body(const Failure& failure);
 int failure_status(FailureKind kind);
 // Of an answer that was not 200. Throws JsonReadError for what is no failure of this protocol:

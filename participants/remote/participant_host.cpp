@@ -28,7 +28,7 @@ std::string object(Write write) {
 }
 
 HostAnswer refused(int status, std::string detail) {
-  return {status, failure_body({FailureKind::error, false, "", std::move(detail)})};
+  return {status, failure_body({FailureKind::error, false, "", std::move(detail)}, status)};
 }
 
 [[noreturn]] void fail(FailureKind kind, std::string detail) {

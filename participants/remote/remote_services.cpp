@@ -105,13 +105,13 @@ class RemoteInventory final : public InventoryService {
     return remote_.ask("stocks", body_of([&](JsonWriter& out) { write(out, page); }),
                        read_rows<StockView>);
   }
-  Reply<StockView> put_stock(std::string sku, StockChange change) override {
+  Reply<StockPut> put_stock(std::string sku, StockChange change) override {
     return remote_.ask("put-stock", body_of([&](JsonWriter& out) {
                          out.field("sku", sku);
                          write(out, change);
                          write_asked_at(out);
                        }),
-                       read_as<StockView>);
+                       read_as<StockPut>);
   }
   Reply<RestockReply> restock(std::string sku, std::int64_t quantity, RequestKey key) override {
     return remote_.ask("restock", body_of([&](JsonWriter& out) {
@@ -159,12 +159,12 @@ class RemotePayment final : public PaymentService {
   Reply<std::optional<WalletView>> wallet(std::string customer_id) override {
     return remote_.ask("wallet", text_body("customer_id", customer_id), read_found<WalletView>);
   }
-  Reply<WalletView> put_wallet(std::string customer_id, Money balance) override {
+  Reply<WalletPut> put_wallet(std::string customer_id, Money balance) override {
     return remote_.ask("put-wallet", body_of([&](JsonWriter& out) {
                          out.field("customer_id", customer_id).field("balance", balance);
                          write_asked_at(out);
                        }),
-                       read_as<WalletView>);
+                       read_as<WalletPut>);
   }
   Reply<std::optional<PaymentView>> payment(std::string payment_id) override {
     return remote_.ask("payment", text_body("payment_id", payment_id), read_found<PaymentView>);

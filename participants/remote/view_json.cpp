@@ -134,6 +134,27 @@ void read(const JsonReader& reader, WalletView& view) {
   view.balance = reader.integer("balance");
 }
 
+// Older participants do not tell whether it was missing.
+void write(JsonWriter& out, const StockPut& put) {
+  write(out, static_cast<const StockView&>(put));
+  out.field("made", put.made);
+}
+
+void read(const JsonReader& reader, StockPut& put) {
+  read(reader, static_cast<StockView&>(put));
+  put.made = reader.flag_or_false("made");
+}
+
+void write(JsonWriter& out, const WalletPut& put) {
+  write(out, static_cast<const WalletView&>(put));
+  out.field("made", put.made);
+}
+
+void read(const JsonReader& reader, WalletPut& put) {
+  read(reader, static_cast<WalletView&>(put));
+  put.made = reader.flag_or_false("made");
+}
+
 void write(JsonWriter& out, const PaymentView& view) {
   out.field("payment_id", view.payment_id)
       .field("order_id", view.order_id)

@@ -235,8 +235,9 @@ class Happy(unittest.TestCase):
         sku = self.skus[0] + "-put"
         made = self.client.request("PUT", f"/v1/inventory/{sku}",
                                    {"title": "a", "unit_price": 7, "available": 3})
-        self.assertEqual((200, 3), (made.status, made.json["available"]))
+        self.assertEqual((201, 3), (made.status, made.json["available"]))
         changed = self.client.request("PUT", f"/v1/inventory/{sku}", {"unit_price": 8})
+        self.assertEqual(200, changed.status)
         expected = {"unit_price": 8, "available": 3, "title": "a"}
         self.assertEqual(expected, {name: changed.json[name] for name in expected})
         key = new_key("restock")
@@ -246,7 +247,7 @@ class Happy(unittest.TestCase):
         other = self.client.request("POST", f"/v1/inventory/{sku}/restock", {"quantity": 5}, key=key)
         self.assertEqual((422, "KEY_REUSED"), (other.status, other.reason))
         wallet = self.client.request("PUT", f"/v1/wallets/{sku}", {"balance": 12})
-        self.assertEqual((200, 12, "JPY"), (wallet.status, wallet.json["balance"], wallet.json["currency"]))
+        self.assertEqual((201, 12, "JPY"), (wallet.status, wallet.json["balance"], wallet.json["currency"]))
 
     def test_reads(self):
         request, _ = self.confirmed()

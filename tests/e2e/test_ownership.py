@@ -173,7 +173,7 @@ class Ownership(unittest.TestCase):
         request = self.order(accept=True)
         answer = send(self.client, self.memory, request)
         self.assertEqual(202, answer.status)
-        saga = answer.json["transaction_id"]
+        saga = answer.json["saga_id"]
         wait_until("it is charged", lambda: self.log.query(
             "SELECT 1 FROM saga_instances WHERE saga_id = %s AND current_step = 'shipping.arrange'", saga), 10)
         return request, saga

@@ -134,17 +134,22 @@ class FakeInventory final : public InventoryService {
       return rows;
     });
   }
-  asio::awaitable<Result<StockView>> put_stock(std::string sku, StockChange change) override {
-    return served(w_, "inventory", [this, sku, change] {
+  asio::awaitable<Result<StockPut>> put_stock(std::string sku, StockChange change) override {
+    const bool missing = !w_.stock.contains(sku);
+    if (missing && !change.available && !w_.away.contains("inventory"))
+      co_return Failure{FailureKind::poison, false, missing_product_sqlstate, "missing"};
+    auto putting = served(w_, "inventory", [this, sku, change, missing] {
       StockView& row = w_.stock[sku];
+      if (missing) row.title = sku;
       row.sku = sku;
       if (change.title) row.title = *change.title;
       if (change.category) row.category = *change.category;
       if (change.unit_price) row.unit_price = *change.unit_price;
       if (change.available) row.available = *change.available;
       if (change.low_stock_threshold) row.low_stock_threshold = *change.low_stock_threshold;
-      return row;
+      return StockPut{row, missing};
     });
+    co_return co_await std::move(putting);
   }
   asio::awaitable<Result<RestockReply>> restock(std::string sku, std::int64_t quantity,
                                                 RequestKey key) override {
@@ -198,9 +203,11 @@ class FakePayments final : public PaymentService {
   asio::awaitable<Result<std::optional<WalletView>>> wallet(std::string id) override {
     return served(w_, "payment", [this, id] { return find_in(w_.wallets, id); });
   }
-  asio::awaitable<Result<WalletView>> put_wallet(std::string id, Money balance) override {
+  asio::awaitable<Result<WalletPut>> put_wallet(std::string id, Money balance) override {
     return served(w_, "payment", [this, id, balance] {
-      return w_.wallets[id] = WalletView{id, balance};
+      const bool missing = !w_.wallets.contains(id);
+      w_.wallets[id] = WalletView{id, balance};
+      return WalletPut{w_.wallets[id], missing};
     });
   }
   asio::awaitable<Result<std::optional<PaymentView>>> payment(std::string id) override {

@@ -19,7 +19,8 @@ struct Attack {
 };
 
 std::vector<Attack> attacks() {
-  const std::string post = "POST /v1/orders HTTP/1.1\r\nHost: t\r\n";
+  const std::string post =
+      "POST /v1/orders HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n";
   const std::string get = "GET /livez HTTP/1.1\r\nHost: t\r\n";
   return {
       {"a coding that is not chunked", post + "Transfer-Encoding: gzip\r\n\r\n"},
@@ -47,6 +48,9 @@ std::vector<Attack> attacks() {
       {"a fold in the first header", "GET /livez HTTP/1.1\r\n Host: t\r\n\r\n"},
       {"no Host", "GET /livez HTTP/1.1\r\n\r\n"},
       {"two Hosts", get + "Host: u\r\n\r\n"},
+      {"two Content-Types", post + "Content-Type: text/plain\r\nContent-Length: 0\r\n\r\n"},
+      {"two Origins", get + "Origin: http://a\r\nOrigin: http://b\r\n\r\n"},
+      {"two Authorizations", get + "Authorization: a\r\nAuthorization: b\r\n\r\n"},
       {"an empty Host", "GET /livez HTTP/1.1\r\nHost:\r\n\r\n"},
       {"a Host that is not one", "GET /livez HTTP/1.1\r\nHost: a b\r\n\r\n"},
       {"a space before the colon", get + "X-A : 1\r\n\r\n"},
@@ -168,7 +172,9 @@ TEST_CASE("a peer that is slow with its header gets 408, however it dribbles") {
 TEST_CASE("a peer that is slow with its body gets 408") {
   TestServer server([](Settings& s) { s.http.body_read_ms_max = 100; });
   Client client = server.connect();
-  client.send("POST /v1/orders HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n{");
+  client.send(
+      "POST /v1/orders HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+      "Content-Length: 10\r\n\r\n{");
   CHECK(client.receive().status == 408);
   CHECK(client.closed());
 }
@@ -228,7 +234,7 @@ TEST_CASE("pipelined requests are answered in order") {
   client.send(live + post + "GET /v1/wallets/c1 HTTP/1.1\r\nHost: t\r\n\r\n" +
               "HEAD /livez HTTP/1.1\r\nHost: t\r\n\r\n" + live);
   CHECK(client.receive().body == R"({"status":"live"})");
-  CHECK(client.receive().status == 200);
+  CHECK(client.receive().status == 201);
   CHECK(client.receive().parsed().at("balance").as_int64() == 70);
   const Response head = client.receive(/*head=*/true);
   CHECK(head.status == 200);
@@ -276,7 +282,7 @@ TEST_CASE("Expect: 100-continue is answered before the body is sent") {
       "Expect: 100-continue\r\n\r\n");
   CHECK(client.receive_until("\r\n\r\n") == "HTTP/1.1 100 Continue\r\n\r\n");
   client.send(R"({"balance":70})");
-  CHECK(client.receive().status == 200);
+  CHECK(client.receive().status == 201);
 }
 
 TEST_CASE("a refusal is sent in place of 100 Continue") {

@@ -307,7 +307,7 @@ TEST_CASE("with a token, data is for those who bear it; how the process is, for 
       CHECK(refused.header("www-authenticate") == "Bearer");
     }
   }
-  check_problem(client.request("GET", "/v1/inventory"), "VALIDATION_FAILED", false);
+  check_problem(client.request("GET", "/v1/inventory"), "UNAUTHENTICATED", false);
   const char* bearer = "Authorization: Bearer s3cret\r\n";
   const Response seen = client.request("GET", "/v1/inventory/book-100", "", bearer);
   CHECK(seen.parsed().at("available") == 5);  // none of the PUTs came through

@@ -35,10 +35,8 @@ class ParticipantServer {
         host_(coordinator.executor(), hosted_, std::chrono::milliseconds(1000)),
         rest_(coordinator.executor(), hosted_, settings_, rest_body_bytes_max, metrics_,
               [this] { return health(); }),
-        api_(host_, metrics_, token,
-             [this](const http::Request& request) { return rest_.handle(request); }),
-        server_(coordinator.executor(), settings_.http,
-                [this](const http::Request& request) { return api_.handle(request); }) {}
+        api_(host_, metrics_, settings_.http, token, &rest_.handler()),
+        server_(coordinator.executor(), settings_.http, api_) {}
 
   Client connect() const { return Client(server_.port()); }
   Client connect_admin() const { return Client(server_.admin_port()); }
@@ -54,6 +52,7 @@ class ParticipantServer {
   static Settings settings(const std::string& token) {
     Settings settings;
     settings.http.port = 0;
+    settings.http.hosts_allowed = "test";
     settings.http.read_wait_ms_max = 300;
     settings.http.body_bytes_max = 1024 * 1024;  // the protocol's
     settings.internal_token = token;

@@ -45,7 +45,7 @@ struct Rig {
   explicit Rig(const std::string& token = {}, const std::string& callers_token = {},
                milliseconds branch_open_max = milliseconds(10'000))
       : host(io.get_executor(), {{"payment", {.participant = &fake}}}, branch_open_max),
-        api(host, metrics, token, no_rest) {
+        api(host, metrics, settings, token, nullptr) {
     logging::start("error");
     fake.poison_key = "none of these";
     open_somewhere();
@@ -61,9 +61,7 @@ struct Rig {
   }
 
   void start() {
-    server = std::make_unique<http::Server>(
-        io.get_executor(), settings,
-        [this](const http::Request& request) { return api.handle(request); });
+    server = std::make_unique<http::Server>(io.get_executor(), settings, api);
     server->start();
   }
   // On a port that it can have again: below those that the kernel gives to outgoing connections.
@@ -86,10 +84,6 @@ struct Rig {
     io.restart();
     // What is left of its coroutines still looks at it.
     gone.push_back(std::move(server));
-  }
-
-  static boost::asio::awaitable<http::Reply> no_rest(const http::Request&) {
-    co_return http::Reply{.status = 404};
   }
 
   template <class T>

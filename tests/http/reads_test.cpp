@@ -90,6 +90,76 @@ TEST_CASE("a service that is away does not hide an order that waits for it") {
   check_order(client.request("GET", placed.header("location")), "CONFIRMED", false);
 }
 
+// As an accepted order is seen by the process that runs its saga, stopped at payment.
+TEST_CASE("payment_is_away_and_an_undecided_order_promises_no_part_that_no_service_shows") {
+  TestServer server;
+  Client client = server.connect();
+  const Response placed = place(client, "k1");
+  const std::string order_id = text_at(placed.parsed(), "order_id");
+  const auto undecided = [&] {
+    engine::PendingOrder pending;
+    pending.operation = server.engine.submitted.back();
+    pending.waiting_for = {"payment"};
+    server.engine.pending_orders[order_id] = pending;
+  };
+  const auto check_nothing_promised = [&](const json::value& order) {
+    CHECK_FALSE(order.as_object().contains("payment"));
+    CHECK_FALSE(order.as_object().contains("shipment"));
+    CHECK(order.at("waiting_for") == json::value({"payment"}));
+  };
+  SECTION("its row and its reservations stand, and nothing else") {
+    server.on_io([&] {
+      undecided();
+      server.world.orders[order_id].status = "PENDING";
+      server.world.payments.clear();
+      server.world.shipments.clear();
+      server.world.away = {"payment"};
+    });
+    const Response seen = client.request("GET", placed.header("location"));
+    check_order(seen, "PENDING", false);
+    check_nothing_promised(seen.parsed());
+    CHECK(text_at(seen.parsed().at("items").at(0), "reservation_status") == "RESERVED");
+  }
+  SECTION("its row alone stands") {
+    server.on_io([&] {
+      undecided();
+      server.world.orders[order_id].status = "PENDING";
+      server.world.reservations.clear();
+      server.world.payments.clear();
+      server.world.shipments.clear();
+    });
+    const Response seen = client.request("GET", placed.header("location"));
+    check_order(seen, "PENDING", false);
+    check_nothing_promised(seen.parsed());
+    CHECK_FALSE(seen.parsed().at("items").at(0).as_object().contains("reservation_status"));
+  }
+  SECTION("it stands in the log alone") {
+    server.on_io([&] {
+      undecided();
+      server.world.orders.clear();
+      server.world.reservations.clear();
+      server.world.payments.clear();
+      server.world.shipments.clear();
+    });
+    const Response seen = client.request("GET", placed.header("location"));
+    check_order(seen, "PENDING", false);
+    check_nothing_promised(seen.parsed());
+    CHECK_FALSE(seen.parsed().at("items").at(0).as_object().contains("reservation_status"));
+  }
+  for (const char* list : {"reservations", "payments", "shipments"}) {
+    server.on_io([&] {
+      undecided();
+      server.world.reservations.clear();
+      server.world.payments.clear();
+      server.world.shipments.clear();
+      server.world.away.clear();
+    });
+    const Response seen =
+        client.request("GET", "/v1/" + std::string(list) + "?order_id=" + order_id);
+    CHECK(seen.parsed().at(list).as_array().empty());
+  }
+}
+
 TEST_CASE("between two COMMIT PREPAREDs the view is whole and names who is behind") {
   TestServer server;
   server.on_io([&] { server.engine.apply = false; });
@@ -246,9 +316,10 @@ TEST_CASE(
   CHECK(client.request("GET", "/v1/inventory/book-1").status == 404);
   const Response made = client.request("PUT", "/v1/inventory/book-1",
                                        R"({"title":"本","available":5,"unit_price":3500})");
-  CHECK(made.status == 200);
+  CHECK(made.status == 201);
   check_contract("PUT", "/v1/inventory/{sku}", made);
   const Response renamed = client.request("PUT", "/v1/inventory/book-1", R"({"title":"書"})");
+  CHECK(renamed.status == 200);
   CHECK(renamed.parsed().at("available").as_int64() == 5);
   const Response added =
       client.request("POST", "/v1/inventory/book-1/restock", R"({"quantity":3})", key_header("r1"));
@@ -273,11 +344,44 @@ TEST_CASE(
   CHECK(rest.parsed().at("inventory").as_array().empty());
 }
 
+TEST_CASE("a_product_is_not_made_by_a_PUT_that_says_nothing_of_it") {
+  TestServer server;
+  Client client = server.connect();
+  for (const char* body : {"{}", R"({"title":"x"})", R"({"unit_price":5})"}) {
+    const Response refused = client.request("PUT", "/v1/inventory/book-9", body);
+    CHECK(refused.status == 400);
+    check_problem(refused, "VALIDATION_FAILED", false);
+    CHECK(text_at(refused.parsed().at("errors").at(0), "field") == "available");
+    CHECK(client.request("GET", "/v1/inventory/book-9").status == 404);
+  }
+  const Response made = client.request("PUT", "/v1/inventory/book-9", R"({"available":0})");
+  CHECK(made.status == 201);
+  CHECK(text_at(made.parsed(), "title") == "book-9");
+  CHECK(client.request("PUT", "/v1/inventory/book-9", "{}").status == 200);
+}
+
+TEST_CASE("a_restock_of_a_product_that_comes_later_counts_under_the_same_key") {
+  TestServer server;
+  Client client = server.connect();
+  const auto restock = [&] {
+    return client.request("POST", "/v1/inventory/book-9/restock", R"({"quantity":5})",
+                          key_header("r1"));
+  };
+  CHECK(restock().status == 404);
+  CHECK(client.request("PUT", "/v1/inventory/book-9", R"({"available":1})").status == 201);
+  const Response counted = restock();
+  CHECK(counted.status == 200);
+  CHECK_FALSE(counted.has("idempotency-replayed"));
+  CHECK(counted.parsed().at("available").as_int64() == 6);
+  CHECK(restock().header("idempotency-replayed") == "true");
+}
+
 TEST_CASE("wallets: PUT makes the customer") {
   TestServer server;
   Client client = server.connect();
   CHECK(client.request("GET", "/v1/wallets/c1").status == 404);
   const Response put = client.request("PUT", "/v1/wallets/c1", R"({"balance":0})");
+  CHECK(put.status == 201);
   check_contract("PUT", "/v1/wallets/{customer_id}", put);
   CHECK(put.body == R"({"customer_id":"c1","balance":0,"currency":"JPY"})");
   check_contract("GET", "/v1/wallets/{customer_id}", client.request("GET", "/v1/wallets/c1"));

@@ -115,6 +115,7 @@ Response Client::request(std::string_view method, std::string_view path, std::st
 TestServer::TestServer(std::function<void(Settings&)> adjust) {
   logging::start("error");  // what the tests provoke is not news
   settings_.http.port = 0;
+  settings_.http.hosts_allowed = "test, t";  // what the tests call it
   settings_.http.read_wait_ms_max = 300;
   if (adjust) adjust(settings_);
   std::map<std::string, FaultyParticipant*> faults;
@@ -136,9 +137,7 @@ TestServer::TestServer(std::function<void(Settings&)> adjust) {
                                                                           settings_,
                                                                           std::move(faults),
                                                                           {}});
-  server_ = std::make_unique<http::Server>(
-      io_.get_executor(), settings_.http,
-      [this](const http::Request& request) { return dispatcher_->handle(request); });
+  server_ = std::make_unique<http::Server>(io_.get_executor(), settings_.http, *dispatcher_);
   server_->start();
   thread_ = std::thread([this] { io_.run(); });
 }

@@ -248,6 +248,31 @@ TEST_CASE("inventory: a restock key has one effect and one answer", "[inventory]
   }
   CHECK(rig.quantities("a") == "7 0 0");
   rig.check_conserved();
+  // That there was no such product is no outcome of the request.
+  CHECK(rig.database.value("SELECT count(*) FROM request_keys WHERE key = 'k3'") == "0");
+  rig.stock("no", 2);
+  const auto later = await(rig.io, rig.service.restock("no", 1, key_of("k3", "no 1"))).value();
+  CHECK(later.status == KeyedStatus::done);
+  CHECK(later.stock.available == 3);
+  rig.check_conserved();
+}
+
+TEST_CASE("inventory: a PUT makes a product only with what is available of it", "[inventory][I6]") {
+  InventoryRig rig;
+  StockChange change;
+  change.unit_price = 5;
+  const auto nothing = await(rig.io, rig.service.put_stock("new", change));
+  REQUIRE_FALSE(nothing.ok());
+  CHECK(nothing.failure().kind == FailureKind::poison);
+  CHECK(nothing.failure().sqlstate == missing_product_sqlstate);
+  CHECK_FALSE(nothing.failure().outcome_unknown);
+  CHECK(rig.database.value("SELECT count(*) FROM inventory WHERE sku = 'new'") == "0");
+  change.available = 3;
+  const auto made = await(rig.io, rig.service.put_stock("new", change)).value();
+  CHECK(made.made);
+  CHECK(made.title == "new");
+  CHECK_FALSE(await(rig.io, rig.service.put_stock("new", StockChange{})).value().made);
+  rig.check_conserved();
 }
 
 TEST_CASE("inventory: the same restock sixteen times at once adds once", "[inventory][I5]") {

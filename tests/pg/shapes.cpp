@@ -24,10 +24,6 @@ bool apart() {
   return shape != nullptr && std::string_view(shape) == "apart";
 }
 
-boost::asio::awaitable<http::Reply> no_rest(const http::Request&) {
-  co_return http::Reply{.status = 404};
-}
-
 // The service's side and the client's, for as long as the client's parts live.
 template <class Parts>
 struct World {
@@ -35,9 +31,8 @@ struct World {
       : parts(std::move(local)),
         host(io.get_executor(), {{std::string(hosted.participant->name()), hosted}},
              milliseconds(60'000)),
-        api(host, metrics, token, no_rest),
-        server(io.get_executor(), settings_for_tests(settings),
-               [this](const http::Request& request) { return api.handle(request); }) {
+        api(host, metrics, settings_for_tests(settings), token, nullptr),
+        server(io.get_executor(), settings, api) {
     logging::start("error");
     server.start();
     const auto url = remote::parse_url("http://127.0.0.1:" + std::to_string(server.port()));

@@ -19,8 +19,13 @@ struct HttpSettings {
   std::uint16_t port = 8080;
   std::string admin_address = "127.0.0.1";
   std::uint16_t admin_port = 0;  // 0: port + 1
-  std::uint32_t connections_max = 6000;
-  std::uint32_t connections_per_peer_max = 6000;
+  // Names, beside localhost and addresses, under which clients call; comma-separated, "*" for any.
+  std::string hosts_allowed;
+  // Origins whose web pages may call ("https://shop.example"); comma-separated. Empty: none.
+  std::string origins_allowed;
+  std::uint32_t connections_max = 6000;           // of the REST port
+  std::uint32_t connections_per_peer_max = 3000;  // of these
+  std::uint32_t admin_connections_max = 128;      // of the admin port; half of them for one peer
   std::uint32_t header_bytes_max = 8 * 1024;
   std::uint32_t body_bytes_max = 64 * 1024;
   std::uint32_t header_read_ms_max = 5000;

@@ -17,8 +17,11 @@ void http_rows(std::vector<SettingRow>& rows, HttpSettings& http) {
                   {"http.port", &http.port, 0, 65535},
                   {"http.admin_address", &http.admin_address},
                   {"http.admin_port", &http.admin_port, 0, 65535},
+                  {"http.hosts_allowed", &http.hosts_allowed},
+                  {"http.origins_allowed", &http.origins_allowed},
                   {"http.connections_max", &http.connections_max, 1, 100'000},
                   {"http.connections_per_peer_max", &http.connections_per_peer_max, 1, 100'000},
+                  {"http.admin_connections_max", &http.admin_connections_max, 1, 100'000},
                   {"http.header_bytes_max", &http.header_bytes_max, 1024, 65'536},
                   {"http.body_bytes_max", &http.body_bytes_max, 1024, 1'048'576},
                   {"http.header_read_ms_max", &http.header_read_ms_max, 1, hour_ms},
@@ -107,6 +110,25 @@ void check_dsn(const std::string& name, const DatabaseSettings& database) {
             "_FILE");
 }
 
+// What can never match anything is a mistake, and keeps somebody out.
+void check_names(const HttpSettings& http) {
+  check(http.hosts_allowed.find_first_of("/:@?#\t") == std::string::npos,
+        "http.hosts_allowed holds names alone, without scheme and port, such as "
+        "\"orders.example.com, txcoord\"");
+  std::string_view rest = http.origins_allowed;
+  while (!rest.empty()) {
+    const std::size_t comma = rest.find(',');
+    std::string_view origin = rest.substr(0, comma);
+    while (origin.starts_with(' ')) origin.remove_prefix(1);
+    const std::size_t scheme = origin.find("://");
+    check(
+        scheme != std::string_view::npos && origin.find('/', scheme + 3) == std::string_view::npos,
+        "http.origins_allowed holds origins, each a scheme and a host without a path, such as "
+        "\"https://shop.example.com\"");
+    rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
+  }
+}
+
 void check_idle(const std::string& name, const DatabaseSettings& database,
                 const EngineSettings& engine) {
   // A branch idles between its vote and its prepare: the server must not end it before our deadline
@@ -172,6 +194,8 @@ void check_settings(const Settings& settings) {
         "http.port 65535 leaves no port + 1: set http.admin_port");
   check(http.port == 0 || http.port != http.admin_port,
         "http.admin_port must differ from http.port");
+
+  check_names(http);
 
   const EngineSettings& engine = settings.engine;
   check(engine.unfinished_groups_max >= engine.lanes,

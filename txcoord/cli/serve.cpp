@@ -67,8 +67,7 @@ class Program {
             {coordinator_, *services_.order.service, *services_.inventory.service,
              *services_.payment.service, *services_.shipping.service, *log_, *saga_log_, *lost_log_,
              lost_sagas_, metrics_, settings, faults_by_name(), breakers_of(services_)}),
-        server_(context.get_executor(), settings.http,
-                [this](const http::Request& request) { return dispatcher_.handle(request); }),
+        server_(context.get_executor(), settings.http, dispatcher_),
         signals_(context, SIGINT, SIGTERM),
         card_clock_(context),
         lame_duck_(context) {}

@@ -51,10 +51,8 @@ class ParticipantProgram {
               std::chrono::milliseconds(settings.engine.branch_open_ms_max)),
         rest_(context.get_executor(), hosted_, settings, rest_body_bytes_max, metrics_,
               [this] { return health(); }),
-        api_(host_, metrics_, settings.internal_token,
-             [this](const http::Request& request) { return rest_.handle(request); }),
-        server_(context.get_executor(), settings.http,
-                [this](const http::Request& request) { return api_.handle(request); }),
+        api_(host_, metrics_, settings.http, settings.internal_token, &rest_.handler()),
+        server_(context.get_executor(), settings.http, api_),
         signals_(context, SIGINT, SIGTERM) {}
 
   int run() {

@@ -16,7 +16,11 @@ Api::Api(const asio::any_io_executor& io, const HttpDependencies& dependencies)
                  .settings = d_.settings},
                 {.of_order = [this](std::string id) { return decided_place(std::move(id)); },
                  .find = [this](const PlaceFilter& matches) { return find_decided(matches); }}),
-      openapi_(openapi_document(coordinator_routes(), {})) {}
+      openapi_(openapi_document(coordinator_routes(), {})),
+      admin_openapi_(openapi_document(coordinator_routes(),
+                                      {.title = "txcoord admin",
+                                       .note = " This is the admin port: it has no password.",
+                                       .port = Port::admin})) {}
 
 asio::awaitable<Reply> Api::handle(Call& call) {
   switch (call.route->endpoint) {
@@ -71,7 +75,8 @@ asio::awaitable<Reply> Api::immediate(Call& call) {
       co_return metrics_reply(call, d_.metrics);
     case Endpoint::live: co_return live_reply();
     case Endpoint::ready: co_return ready(call);
-    case Endpoint::openapi: co_return json_reply(openapi_);
+    case Endpoint::openapi:
+      co_return json_reply(call.port == Port::admin ? admin_openapi_ : openapi_);
     default: break;
   }
   co_return problem_reply(

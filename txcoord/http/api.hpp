@@ -30,7 +30,7 @@ class Api {
  private:
   using Answer = asio::awaitable<Reply>;
 
-  // Orders (api_orders.cpp, api_order_reads.cpp).
+  // Orders (api_orders.cpp, api_order_reads.cpp, api_order_lists.cpp).
   Answer place_order(Call& call);
   Answer cancel_order(Call& call);
   Answer patch_shipment(Call& call);
@@ -84,13 +84,14 @@ class Api {
   asio::awaitable<std::optional<Failure>> add_sagas(std::string order_id,
                                                     std::optional<OrderDocument>& order,
                                                     OrderState& state);
-  Answer list_by_correlation(std::string correlation_id);
+  Answer list_by_correlation(std::string correlation_id, OrderFilter filter, PageRequest wanted);
+  OrderDocument listed(const OrderView& row, OrderState& state) const;
   std::chrono::milliseconds read_wait() const;
 
   asio::any_io_executor io_;
   HttpDependencies d_;
   ServiceApi services_;
-  std::string openapi_;
+  std::string openapi_, admin_openapi_;
 };
 
 // Helpers that several handlers share.

@@ -102,6 +102,16 @@ std::vector<ShipmentView> shipments_of(const OrderDocument& order, const Operati
   return {row};
 }
 
+// Of all of an order's payments, newest first.
+void take_page(std::vector<PaymentView>& rows, const PageRequest& wanted) {
+  std::sort(rows.begin(), rows.end(),
+            [](const PaymentView& a, const PaymentView& b) { return a.payment_id > b.payment_id; });
+  std::erase_if(rows, [&](const PaymentView& row) {
+    return !wanted.after.empty() && row.payment_id >= wanted.after;
+  });
+  if (rows.size() > wanted.limit) rows.resize(wanted.limit);
+}
+
 }  // namespace
 
 asio::awaitable<Reply> ServiceApi::list_reservations(Call& call) {
@@ -164,11 +174,12 @@ asio::awaitable<Reply> ServiceApi::list_payments(Call& call) {
     if (place) rows = payments_of(place->order);
   }
   if (!rows) co_return problem_reply(participant_unavailable("payment", rows.failure()));
+  if (!order_id.empty()) take_page(rows.value(), wanted.page);
   JsonWriter out;
   out.begin_object().key("payments").begin_array();
   for (const PaymentView& row : rows.value()) write(out, row, d_.settings.currency);
   out.end_array();
-  if (order_id.empty() && rows.value().size() == wanted.page.limit) {
+  if (rows.value().size() == wanted.page.limit) {
     out.field("next_cursor", make_cursor(rows.value().back().payment_id));
   }
   out.end_object();

@@ -14,6 +14,7 @@ Reply accepted(const LostSaga& saga, std::string_view action, bool replayed) {
   shown.resolution = action;
   Reply reply = json_reply(write_lost(shown), 202);
   reply.headers.emplace_back("Location", "/v1/sagas/" + saga.saga_id);
+  reply.headers.emplace_back("Retry-After", "1");
   if (replayed) reply.headers.emplace_back("Idempotency-Replayed", "true");
   return reply;
 }

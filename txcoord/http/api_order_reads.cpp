@@ -8,7 +8,6 @@
 //      or whose service did not answer, puts its service in waiting_for, and `applied` is false.
 //   3. Behind without an overlay means that the decision fell between the two reads: look again.
 #include <algorithm>
-#include <iterator>
 
 #include "txcoord/base/json_writer.hpp"
 #include "txcoord/base/time.hpp"
@@ -108,6 +107,16 @@ std::vector<std::string> behind(const Parts& parts, std::size_t items, std::stri
   return late;
 }
 
+// Of an order that is not decided: whom its next step asks, and who could not be asked here.
+std::vector<std::string> awaited(const Overlay& over, const Parts& parts) {
+  std::vector<std::string> services = over.waiting_for;
+  for (const auto& [name, failure] : failures(parts)) {
+    if (std::find(services.begin(), services.end(), name) == services.end())
+      services.emplace_back(name);
+  }
+  return services;
+}
+
 bool any_rows(const Parts& parts) {
   return (std::get<1>(parts).ok() && !std::get<1>(parts).value().empty()) ||
          (std::get<2>(parts).ok() && !std::get<2>(parts).value().empty()) ||
@@ -128,17 +137,6 @@ std::vector<TimelineEntry> timeline(const Parts& parts) {
       entries.begin(), entries.end(),
       [](const TimelineEntry& a, const TimelineEntry& b) { return a.event.at < b.event.at; });
   return entries;
-}
-
-// Whether an order in status `a` has come further in its life than in status `b`.
-bool further(std::string_view a, std::string_view b) {
-  const auto rank = [](std::string_view status) {
-    if (status == "PENDING") return 0;
-    if (status == "CONFIRMED") return 1;
-    if (status == "SHIPPED") return 2;
-    return 3;  // CANCELLED, DELIVERED, FAILED: nothing comes after them
-  };
-  return rank(a) > rank(b);
 }
 
 // Whose story the log's sagas tell a part of.
@@ -162,21 +160,22 @@ Look look_at(const Parts& parts, const Overlay& over, std::string_view currency)
     return look;
   }
   OrderDocument order = have_row ? document_of(*row.value(), currency) : *over.placed;
-  if (have_row && over.placed) {
+  // What is not decided promises nothing: then the parts are those that the services show, and no
+  // others.
+  if (!over.decided) {
+    if (!have_row) make_pending(order);
+  } else if (have_row && over.placed) {
     order.items = over.placed->items;
     order.payment = over.placed->payment;
     order.shipment = over.placed->shipment;
   }
   add_rows(order, parts);
-  if (over.pending && !over.decided && !have_row) {
-    make_pending(order);
-  }
   // A group that is applied and not yet recorded as complete still stands in the overlay: what came
   // after it (a cancel that was a saga) is further, and stays (I10).
   if (over.decided && !further(order.status, over.status)) apply_status(order, over.status);
   look.state.transaction_id = have_row ? row.value()->transaction_id : over.transaction_id;
   look.state.waiting_for = order.status == "PENDING"
-                               ? over.waiting_for
+                               ? awaited(over, parts)
                                : behind(parts, order.items.size(), order.status);
   look.state.applied = order.status != "PENDING" && look.state.waiting_for.empty();
   look.state.timeline = timeline(parts);
@@ -257,86 +256,6 @@ asio::awaitable<Reply> Api::get_order(Call& call) {
     call.transaction_id = look.state.transaction_id;
     co_return json_reply(write_order(*look.order, look.state));
   }
-}
-
-asio::awaitable<Reply> Api::list_orders(Call& call) {
-  const PageOrProblem wanted = read_page(call, /*ids_are_uuids=*/true);
-  if (wanted.problem) co_return problem_reply(*wanted.problem);
-  if (std::string correlation_id = call.query_value("correlation_id"); !correlation_id.empty()) {
-    auto listing = list_by_correlation(std::move(correlation_id));
-    co_return co_await std::move(listing);
-  }
-  const OrderFilter filter{call.query_value("customer_id"), call.query_value("status")};
-  auto reading = within(io_, read_wait(), d_.orders.orders(filter, wanted.page));
-  const auto rows = co_await std::move(reading);
-  if (!rows) co_return problem_reply(participant_unavailable("order", rows.failure()));
-
-  // Newest first, by id: rows, and what is decided here and not in them yet.
-  std::map<std::string, std::string, std::greater<>> page;
-  const auto add = [&](const OrderDocument& order, std::string_view transaction_id, bool applied) {
-    if (!filter.status.empty() && filter.status != order.status) return;
-    if (!filter.customer_id.empty() && filter.customer_id != order.customer_id) return;
-    OrderState state;
-    state.transaction_id = transaction_id;
-    state.applied = applied;
-    page.emplace(order.order_id, write_order(order, state));
-  };
-  for (const OrderView& row : rows.value()) {
-    OrderDocument order = document_of(row, d_.settings.currency);
-    const auto pending = d_.engine.pending(row.order_id);
-    const bool overlaid = pending && pending->decided;
-    if (overlaid && !further(order.status, order_status_after(pending->kind)))
-      apply_status(order, order_status_after(pending->kind));
-    add(order, row.transaction_id, !overlaid);
-  }
-  for (const engine::PendingOrder& place : unapplied_places()) {
-    const std::string& id = place.operation->order_id;
-    if (!wanted.page.after.empty() && id >= wanted.page.after) continue;
-    add(document_of(*place.operation, d_.settings.currency), place.transaction_id,
-        /*applied=*/false);
-  }
-  // Orders left over on this page are older than its last one, so the next page finds them there.
-  const bool overfull = page.size() > wanted.page.limit;
-  if (overfull)
-    page.erase(std::next(page.begin(), static_cast<std::ptrdiff_t>(wanted.page.limit)), page.end());
-  std::string last;
-  if (overfull) {
-    last = page.rbegin()->first;
-  } else if (rows.value().size() == wanted.page.limit) {
-    last = rows.value().back().order_id;
-  }
-  JsonWriter out;
-  out.begin_object().key("orders").begin_array();
-  for (const auto& [id, order] : page) out.raw(order);
-  out.end_array();
-  if (!last.empty()) out.field("next_cursor", make_cursor(last));
-  out.end_object();
-  co_return json_reply(out.take());
-}
-
-std::vector<engine::PendingOrder> Api::unapplied_places() const {
-  std::vector<engine::PendingOrder> places;
-  for (const engine::ActiveTransaction& transaction : d_.engine.active()) {
-    for (const std::string& id : transaction.order_ids) {
-      auto pending = d_.engine.pending(id);
-      const bool place = pending && pending->decided && pending->kind == OperationKind::place;
-      if (place) places.push_back(std::move(*pending));
-    }
-  }
-  return places;
-}
-
-std::optional<engine::PendingOrder> Api::find_pending(const PlaceFilter& matches) const {
-  for (engine::PendingOrder& place : unapplied_places()) {
-    if (matches(place.operation->place)) return std::move(place);
-  }
-  return std::nullopt;
-}
-
-std::optional<DecidedPlace> Api::find_decided(const PlaceFilter& matches) const {
-  const auto pending = find_pending(matches);
-  if (!pending) return std::nullopt;
-  return DecidedPlace{document_of(*pending->operation, d_.settings.currency), pending->operation};
 }
 
 }  // namespace txcoord::http

@@ -1,5 +1,6 @@
 // Orders that change something: place, cancel, ship, deliver. Each becomes an operation for the
 // engine.
+#include <charconv>
 #include <set>
 
 #include "txcoord/base/ids.hpp"
@@ -7,9 +8,15 @@
 #include "txcoord/base/time.hpp"
 #include "txcoord/http/api.hpp"
 #include "txcoord/http/gather.hpp"
+#include "txcoord/http/schemas.hpp"
 
 namespace txcoord::http {
 namespace {
+
+// How often to look at the Location of a 202.
+constexpr const char* look_again_s = "1";
+
+bool is_sku(std::string_view text) { return check_text(schemas::sku, "sku", text).empty(); }
 
 std::string text_at(const json::object& object, const char* name) {
   const json::string& text = object.at(name).get_string();
@@ -91,17 +98,53 @@ std::string canonical_place(const PlaceOrder& place, std::string_view mode) {
   return out.take();
 }
 
+// What a detail of the inventory says of a product ("book-123: now 3500", "book-123: 1 left"), as
+// members: clients are not to read prose.
+void name_product(std::string_view reason, std::string_view detail, Problem& problem) {
+  if (reason == "UNKNOWN_SKU" && is_sku(detail)) problem.sku = detail;
+  const bool price = reason == "PRICE_CHANGED";
+  if (!price && reason != "OUT_OF_STOCK") return;
+  constexpr std::string_view now = ": now ";
+  constexpr std::string_view separator = ": ";
+  const std::size_t end = detail.find(price ? now : separator);
+  if (end == std::string_view::npos) return;
+  std::string_view number = detail.substr(end + (price ? now : separator).size());
+  std::int64_t value = 0;
+  const auto [last, error] = std::from_chars(number.data(), number.data() + number.size(), value);
+  if (error != std::errc{} || !is_sku(detail.substr(0, end))) return;
+  problem.sku = detail.substr(0, end);
+  (price ? problem.unit_price : problem.available) = value;
+}
+
 // A business refusal: the same under its key for ever (I10), so it holds nothing that changes.
 // A saga that ran out of tries is one too: its order has failed, whoever was away.
 Reply refusal(std::string_view reason, const std::string& detail) {
   const ReasonInfo& info = reason_info(reason);
-  return problem_reply({.status = info.status == 503 ? 409 : info.status,
-                        .reason = info.reason,
-                        .detail = detail.empty() ? std::string(info.title) : detail});
+  Problem problem{.status = info.status == 503 ? 409 : info.status,
+                  .reason = reason,
+                  .detail = detail.empty() ? std::string(info.title) : detail};
+  name_product(reason, detail, problem);
+  return problem_reply(problem);
 }
 
 engine::Protocol protocol_of(std::string_view mode) {
   return mode == "saga" ? engine::Protocol::saga : engine::Protocol::two_phase;
+}
+
+// RFC 7240: which preferences the answer was made by.
+void add_preferences(const Preferences& prefer, const engine::SubmitOptions& options,
+                     const engine::SubmitResult& result, Reply& reply) {
+  std::string applied;
+  const auto add = [&](const std::string& preference) {
+    applied += (applied.empty() ? "" : ", ") + preference;
+  };
+  const bool confirmed = result.status == engine::SubmitStatus::confirmed;
+  if (prefer.applied && confirmed && result.applied) add("applied");
+  if (prefer.respond_async && result.status == engine::SubmitStatus::accepted) add("respond-async");
+  const bool waited = result.status == engine::SubmitStatus::unknown;
+  if (prefer.wait && waited && options.wait_max == *prefer.wait)
+    add("wait=" + std::to_string(prefer.wait->count()));
+  if (!applied.empty()) reply.headers.emplace_back("Preference-Applied", std::move(applied));
 }
 
 std::string order_location(std::string_view order_id) {
@@ -228,7 +271,9 @@ asio::awaitable<Reply> Api::submit(Call& call, std::shared_ptr<const Operation> 
   auto submitting = d_.engine.submit(operation, options);
   const engine::SubmitResult result = co_await std::move(submitting);
   auto replying = reply_to(call, *operation, result);
-  co_return co_await std::move(replying);
+  Reply reply = co_await std::move(replying);
+  add_preferences(call.prefer, options, result, reply);
+  co_return reply;
 }
 
 Reply Api::pending_reply(Call& call, const Operation& operation, std::string_view reason,
@@ -239,8 +284,7 @@ Reply Api::pending_reply(Call& call, const Operation& operation, std::string_vie
     OrderDocument document = document_of(operation, d_.settings.currency);
     make_pending(document);
     document.reason = reason;
-    reply =
-        json_reply(complete_answer(write_answer(document), transaction_id, /*applied=*/false), 202);
+    reply = json_reply(pending_answer(document, transaction_id), 202);
   } else {
     JsonWriter out;
     out.begin_object()
@@ -253,6 +297,7 @@ Reply Api::pending_reply(Call& call, const Operation& operation, std::string_vie
     reply = json_reply(out.take(), 202);
   }
   reply.headers.emplace_back("Location", order_location(operation.order_id));
+  reply.headers.emplace_back("Retry-After", look_again_s);
   return reply;
 }
 
@@ -267,8 +312,6 @@ asio::awaitable<Reply> Api::reply_to(Call& call, const Operation& operation,
           json_reply(complete_answer(operation.answer, result.transaction_id, result.applied),
                      place ? 201 : 200);
       if (place) reply.headers.emplace_back("Location", order_location(operation.order_id));
-      if (call.prefer.applied && result.applied)
-        reply.headers.emplace_back("Preference-Applied", "applied");
       co_return reply;
     }
     case refused:
@@ -316,13 +359,13 @@ Reply Api::reply_accepted(Call& call, const Operation& operation,
     call.transaction_id = result.stored->gid;
     OrderDocument document = *first;
     make_pending(document);
-    reply = json_reply(complete_answer(write_answer(document), result.stored->gid, false), 202);
+    reply = json_reply(pending_answer(document, result.stored->gid), 202);
     reply.headers.emplace_back("Location", order_location(first->order_id));
+    reply.headers.emplace_back("Retry-After", look_again_s);
     reply.headers.emplace_back("Idempotency-Replayed", "true");
   } else {
     reply = pending_reply(call, operation, "", result.transaction_id);
   }
-  if (call.prefer.respond_async) reply.headers.emplace_back("Preference-Applied", "respond-async");
   return reply;
 }
 
@@ -338,7 +381,11 @@ asio::awaitable<Reply> Api::reply_stored(Call& call, const StoredOutcome& stored
       applied = gids.ok() && gids.value().empty();
     }
     const bool place = stored.kind == OperationKind::place;
-    reply = json_reply(complete_answer(stored.answer, stored.gid, applied), place ? 201 : 200);
+    const bool accepted = place && valid_uuid(stored.gid);
+    const auto order = accepted ? parse_answer(stored.answer) : std::nullopt;
+    const bool by_saga = order && order->mode != "saga";
+    reply =
+        json_reply(complete_answer(stored.answer, stored.gid, applied, by_saga), place ? 201 : 200);
     if (place) reply.headers.emplace_back("Location", order_location(stored.order_id));
   } else {
     reply = refusal(stored.reason, stored.detail);

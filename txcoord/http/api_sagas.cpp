@@ -134,40 +134,4 @@ asio::awaitable<std::optional<Failure>> Api::add_sagas(std::string order_id,
   co_return std::nullopt;
 }
 
-// By what a client called it: orders that stand with the order service, and those accepted and not
-// there yet. Newest first.
-asio::awaitable<Reply> Api::list_by_correlation(std::string correlation_id) {
-  auto reading = gather(io_, read_wait(), d_.orders.orders_by_correlation(correlation_id),
-                        d_.saga_log.orders_of_correlation(correlation_id));
-  const auto [rows, sagas] = co_await std::move(reading);
-  if (!rows) co_return problem_reply(participant_unavailable("order", rows.failure()));
-  if (!sagas) co_return problem_reply(participant_unavailable("log", sagas.failure()));
-  std::map<std::string, std::string, std::greater<>> page;
-  for (const std::string& order_id : rows.value()) {
-    auto looking = within(io_, read_wait(), d_.orders.order(order_id));
-    const auto row = co_await std::move(looking);
-    if (!row) co_return problem_reply(participant_unavailable("order", row.failure()));
-    if (!row.value()) continue;
-    OrderState state;
-    state.transaction_id = row.value()->transaction_id;
-    state.applied = row.value()->status != "PENDING";
-    page.emplace(order_id, write_order(document_of(*row.value(), d_.settings.currency), state));
-  }
-  for (const std::string& order_id : sagas.value()) {
-    if (page.contains(order_id)) continue;
-    std::optional<OrderDocument> order;
-    OrderState state;
-    auto adding = add_sagas(order_id, order, state);
-    const auto failure = co_await std::move(adding);
-    if (failure) co_return problem_reply(participant_unavailable("log", *failure));
-    state.with_history = false;
-    if (order) page.emplace(order_id, write_order(*order, state));
-  }
-  JsonWriter out;
-  out.begin_object().key("orders").begin_array();
-  for (const auto& [id, order] : page) out.raw(order);
-  out.end_array().end_object();
-  co_return json_reply(out.take());
-}
-
 }  // namespace txcoord::http

@@ -44,6 +44,11 @@ std::optional<std::int64_t> number_if(const json::object& body, const char* name
 
 // A change that the database itself refuses (a CHECK, an overflow) is the request's fault.
 Reply change_failed(std::string_view service, const Failure& failure) {
+  if (failure.kind == FailureKind::poison && failure.sqlstate == missing_product_sqlstate) {
+    return problem_reply(validation_problem(
+        400, "there is no such product, and none was made: to make it, say how many are available",
+        {{"available", "is required for a product that does not exist yet"}}));
+  }
   if (failure.kind == FailureKind::poison) {
     return problem_reply(validation_problem(422, "the values are not ones that can be stored"));
   }
@@ -71,7 +76,7 @@ asio::awaitable<Reply> ServiceApi::put_stock(Call& call) {
   auto writing = within(io_, read_wait(), d_.inventory->put_stock(call.id, std::move(change)));
   const auto stock = co_await std::move(writing);
   if (!stock) co_return change_failed("inventory", stock.failure());
-  co_return json_reply(write_stock(stock.value()));
+  co_return json_reply(write_stock(stock.value()), stock.value().made ? 201 : 200);
 }
 
 asio::awaitable<Reply> ServiceApi::list_stock(Call& call) {
@@ -126,7 +131,8 @@ asio::awaitable<Reply> ServiceApi::put_wallet(Call& call) {
   auto writing = within(io_, read_wait(), d_.payments->put_wallet(call.id, balance));
   const auto wallet = co_await std::move(writing);
   if (!wallet) co_return change_failed("payment", wallet.failure());
-  co_return json_reply(write_wallet(wallet.value(), d_.settings.currency));
+  co_return json_reply(write_wallet(wallet.value(), d_.settings.currency),
+                       wallet.value().made ? 201 : 200);
 }
 
 }  // namespace txcoord::http

@@ -114,7 +114,7 @@ Reply Api::ready(const Call& call) const {
   JsonWriter out;
   out.begin_object().field("status",
                            is_ready ? "ready" : (d_.engine.draining() ? "draining" : "not_ready"));
-  if (call.query_has("verbose")) {
+  if (call.query_says("verbose")) {
     const engine::DegradedModes modes = d_.engine.degraded();
     out.key("participants").begin_array();
     for (const auto& [name, health] : d_.engine.health()) {

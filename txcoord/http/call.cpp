@@ -41,6 +41,11 @@ std::string Call::query_value(std::string_view name) const {
   return found == query.end() ? std::string() : found->second;
 }
 
+bool Call::query_says(std::string_view name) const {
+  const std::string value = query_value(name);
+  return query_has(name) && value != "0" && value != "false";
+}
+
 bool Call::query_has(std::string_view name) const {
   return std::any_of(query.begin(), query.end(),
                      [&](const auto& pair) { return pair.first == name; });

@@ -21,6 +21,7 @@
 namespace txcoord::http {
 
 struct Call {
+  Port port = Port::open;
   const Route* route = nullptr;
   std::string id;  // the path's {parameter}
   std::vector<std::pair<std::string, std::string>> query;
@@ -34,6 +35,8 @@ struct Call {
   std::string query_value(std::string_view name) const;
   // Given, with a value or without.
   bool query_has(std::string_view name) const;
+  // Given, and neither 0 nor false.
+  bool query_says(std::string_view name) const;
 };
 
 Reply json_reply(std::string body, int status = 200);

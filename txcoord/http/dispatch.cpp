@@ -2,46 +2,26 @@
 #include "txcoord/http/dispatch.hpp"
 
 #include <algorithm>
-#include <boost/beast/core/string.hpp>
 #include <chrono>
 #include <exception>
 #include <memory>
 
 #include "txcoord/base/logging.hpp"
 #include "txcoord/http/api.hpp"
+#include "txcoord/http/target.hpp"
 
 namespace txcoord::http {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-struct Target {
-  std::string_view path, query;
-};
-
-// Origin form, or the absolute form that a proxy sends. The rest of RFC 9112's forms is not for us.
-Target split_target(std::string_view target) {
-  const std::size_t scheme = target.find("://");
-  if (!target.starts_with('/') && scheme != std::string_view::npos) {
-    const std::size_t slash = target.find('/', scheme + 3);
-    target = slash == std::string_view::npos ? "/" : target.substr(slash);
-  }
-  const std::size_t mark = target.find('?');
-  if (mark == std::string_view::npos) return {target, {}};
-  return {target.substr(0, mark), target.substr(mark + 1)};
-}
-
-// "application/json", maybe with charset=utf-8.
-bool is_json(std::string_view content_type) {
-  const std::string_view media = content_type.substr(0, content_type.find(';'));
-  const std::size_t end = media.find_last_not_of(" \t");
-  const std::string_view trimmed =
-      end == std::string_view::npos ? std::string_view() : media.substr(0, end + 1);
-  if (!boost::beast::iequals(trimmed, "application/json")) return false;
-  if (media.size() == content_type.size()) return true;
-  std::string parameter(content_type.substr(media.size() + 1));
-  std::erase_if(parameter, [](char c) { return c == ' ' || c == '\t' || c == '"'; });
-  return parameter.empty() || boost::beast::iequals(parameter, "charset=utf-8");
+// A uuid in capital letters is the same uuid (RFC 9562, 4).
+std::string as_kept(const Schema& schema, std::string text) {
+  if (schema.kind != SchemaKind::text || schema.rule != TextRule::uuid) return text;
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
+    return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return text;
 }
 
 std::optional<Problem> bad_query(std::string_view name, std::string_view why) {
@@ -66,10 +46,10 @@ std::optional<Problem> read_query(std::string_view query, const Route& route, Ca
     const auto given = [&](const auto& earlier) { return earlier.first == *name; };
     if (std::any_of(call.query.begin(), call.query.end(), given))
       return bad_query(*name, "is given twice");
-    auto errors = check_text(*parameter->schema, *name, *value);
+    auto errors = check_text(*parameter->schema, *name, as_kept(*parameter->schema, *value));
     if (!errors.empty())
       return validation_problem(400, "the query is not valid", std::move(errors));
-    call.query.emplace_back(std::move(*name), std::move(*value));
+    call.query.emplace_back(std::move(*name), as_kept(*parameter->schema, std::move(*value)));
   }
   for (const QueryParameter& parameter : route.query) {
     const auto given = [&](const auto& pair) { return pair.first == parameter.name; };
@@ -99,8 +79,6 @@ std::optional<Problem> read_body(const Request& request, const Route& route, Cal
     call.body.emplace(json::object());
     return std::nullopt;
   }
-  if (!is_json(request.content_type))
-    return validation_problem(415, "send Content-Type: application/json");
   ParsedJson parsed = parse_json(request.body);
   if (parsed.error) {
     std::string detail = parsed.error->message;
@@ -115,6 +93,7 @@ std::optional<Problem> read_body(const Request& request, const Route& route, Cal
 // Everything that can be refused without asking anybody.
 std::optional<Problem> read_call(const Request& request, std::string_view query, Call& call) {
   const Route& route = *call.route;
+  if (route.path_schema != nullptr) call.id = as_kept(*route.path_schema, std::move(call.id));
   if (auto problem = check_path(route, call.id)) return problem;
   if (auto problem = read_query(query, route, call)) return problem;
   if (route.key_required) {
@@ -143,14 +122,31 @@ void log_reply(const Request& request, const Call& call, const Reply& reply, dou
                                   {"order_id", call.order_id},
                                   {"gid", call.transaction_id},
                                   {"seconds", seconds}};
-  // A 401 is a stranger, or a deployment whose tokens differ.
-  if (reply.status >= 500 || reply.status == 401) {
+  // A 401 or 421 is a stranger, or a deployment whose tokens or names differ.
+  if (reply.status >= 500 || reply.status == 401 || reply.status == 421) {
     logging::warn("request answered", fields);
   } else if (worth_a_line(call)) {
     logging::info("request answered", fields);
   } else {
     logging::debug("request answered", fields);
   }
+}
+
+Call new_call(const Request& request) {
+  Call call;
+  call.port = request.port;
+  call.correlation_id = correlation_or_new(request.correlation_id);
+  call.traceparent = traceparent_or_new(request.traceparent);
+  return call;
+}
+
+double seconds_since(Clock::time_point started) {
+  return std::chrono::duration<double>(Clock::now() - started).count();
+}
+
+BodyRule body_rule(const Route& route) {
+  if (route.request == nullptr) return BodyRule::none;
+  return route.body_optional ? BodyRule::optional : BodyRule::required;
 }
 
 Reply options_reply(const std::string& allowed) {
@@ -163,7 +159,7 @@ Surface coordinator_surface(const asio::any_io_executor& io, const HttpDependenc
   const auto api = std::make_shared<Api>(io, dependencies);
   return {.routes = coordinator_routes(),
           .handle = [api](Call& call) { return api->handle(call); },
-          .refuse = {}};
+          .body_bytes_max = dependencies.settings.http.body_bytes_max};
 }
 
 // What is not served here, and who does serve it.
@@ -186,16 +182,23 @@ Reply no_route(const RouteSet& routes, const Request& request, const Target& tar
 }  // namespace
 
 Dispatcher::Dispatcher(const asio::any_io_executor& io, const HttpDependencies& dependencies)
-    : Dispatcher(coordinator_surface(io, dependencies), dependencies.metrics) {}
+    : Dispatcher(coordinator_surface(io, dependencies), dependencies.settings.http,
+                 dependencies.metrics) {}
 
-Dispatcher::Dispatcher(Surface surface, Metrics& metrics)
-    : surface_(std::move(surface)), metrics_(metrics) {}
+Dispatcher::Dispatcher(Surface surface, const HttpSettings& settings, Metrics& metrics)
+    : surface_(std::move(surface)), door_(settings), metrics_(metrics) {}
+
+Judgement Dispatcher::judge(const Request& request) {
+  const auto started = Clock::now();
+  Call call = new_call(request);
+  Judgement judgement{answer_by_header(request, call), surface_.body_bytes_max};
+  if (judgement.answer) finish(request, call, seconds_since(started), *judgement.answer);
+  return judgement;
+}
 
 asio::awaitable<Reply> Dispatcher::handle(const Request& request) {
   const auto started = Clock::now();
-  Call call;
-  call.correlation_id = correlation_or_new(request.correlation_id);
-  call.traceparent = traceparent_or_new(request.traceparent);
+  Call call = new_call(request);
   Reply reply;
   try {
     auto answering = answer(request, call);
@@ -209,36 +212,45 @@ asio::awaitable<Reply> Dispatcher::handle(const Request& request) {
                        .reason = "OUTCOME_UNKNOWN",
                        .detail = "a defect here; send it again under the same Idempotency-Key"});
   }
-  reply.headers.emplace_back("X-Correlation-ID", call.correlation_id);
-  reply.headers.emplace_back("traceparent", call.traceparent);
-  const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
-  const std::string_view route = call.route != nullptr ? call.route->path : "unmatched";
-  metrics_.http(route, request.method, reply.status, seconds);
-  log_reply(request, call, reply, seconds);
+  finish(request, call, seconds_since(started), reply);
   co_return reply;
 }
 
-asio::awaitable<Reply> Dispatcher::answer(const Request& request, Call& call) {
-  if (request.method == "OPTIONS" && request.target == "*") {
-    co_return options_reply("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-  }
+std::optional<Reply> Dispatcher::answer_by_header(const Request& request, Call& call) const {
+  if (const auto problem = door_.check_caller(request, surface_.token))
+    return problem_reply(*problem);
+  if (request.method == "OPTIONS" && request.target == "*")
+    return options_reply("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
   const Target target = split_target(request.target);
   Match match = match_route(surface_.routes, request.port, request.method, target.path);
-  if (match.route == nullptr) co_return no_route(surface_.routes, request, target, match.allowed);
+  if (match.route == nullptr) return no_route(surface_.routes, request, target, match.allowed);
   call.route = match.route;
   call.id = std::move(match.parameter);
   std::optional<Problem> problem;
-  if (surface_.refuse) problem = surface_.refuse(request, *call.route);
-  if (!problem) problem = read_call(request, target.query, call);
-  Reply reply;
-  if (problem) {
-    reply = problem_reply(*problem);
-  } else {
-    auto handling = surface_.handle(call);
-    reply = co_await std::move(handling);
+  if (holds_data(*call.route)) problem = check_token(request, surface_.token);
+  if (!problem) {
+    problem = check_body_header(request, body_rule(*call.route), surface_.body_bytes_max);
   }
-  reply.head_only = match.head;
-  co_return reply;
+  if (problem) return problem_reply(*problem);
+  return std::nullopt;
+}
+
+asio::awaitable<Reply> Dispatcher::answer(const Request& request, Call& call) {
+  if (auto reply = answer_by_header(request, call)) co_return std::move(*reply);
+  if (const auto problem = read_call(request, split_target(request.target).query, call))
+    co_return problem_reply(*problem);
+  auto handling = surface_.handle(call);
+  co_return co_await std::move(handling);
+}
+
+// What every answer gets.
+void Dispatcher::finish(const Request& request, const Call& call, double seconds, Reply& reply) {
+  reply.headers.emplace_back("X-Correlation-ID", call.correlation_id);
+  reply.headers.emplace_back("traceparent", call.traceparent);
+  door_.add_origin_headers(request, reply);
+  const std::string_view route = call.route != nullptr ? call.route->path : "unmatched";
+  metrics_.http(route, request.method, reply.status, seconds);
+  log_reply(request, call, reply, seconds);
 }
 
 }  // namespace txcoord::http

@@ -5,9 +5,11 @@
 #include <boost/asio/awaitable.hpp>
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "txcoord/http/call.hpp"
 #include "txcoord/http/dependencies.hpp"
+#include "txcoord/http/door.hpp"
 #include "txcoord/http/message.hpp"
 
 namespace txcoord::http {
@@ -16,24 +18,29 @@ namespace txcoord::http {
 struct Surface {
   RouteSet routes;
   std::function<asio::awaitable<Reply>(Call&)> handle;
-  // A problem: this caller is refused, before anything of the request is read. Empty: all may ask.
-  std::function<std::optional<Problem>(const Request&, const Route&)> refuse;
+  std::string token = {};  // what readers and writers of data must bear; empty: nothing
+  std::uint64_t body_bytes_max = 0;
 };
 
-class Dispatcher {
+class Dispatcher final : public RequestHandler {
  public:
   // The coordinator's.
   Dispatcher(const asio::any_io_executor& io, const HttpDependencies& dependencies);
   // Any other's. The metrics outlive it.
-  Dispatcher(Surface surface, Metrics& metrics);
+  Dispatcher(Surface surface, const HttpSettings& settings, Metrics& metrics);
 
-  // Never throws: what a handler throws becomes a 500 problem.
-  asio::awaitable<Reply> handle(const Request& request);
+  Judgement judge(const Request& request) override;
+  // What a handler throws becomes a 500 problem.
+  asio::awaitable<Reply> handle(const Request& request) override;
 
  private:
+  // All that is known from the header: the route and its parameter in `call`, or the answer.
+  std::optional<Reply> answer_by_header(const Request& request, Call& call) const;
   asio::awaitable<Reply> answer(const Request& request, Call& call);
+  void finish(const Request& request, const Call& call, double seconds, Reply& reply);
 
   Surface surface_;
+  Door door_;
   Metrics& metrics_;
 };
 

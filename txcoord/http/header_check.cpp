@@ -43,6 +43,7 @@ std::string_view trim(std::string_view text) {
 // What is counted over the lines.
 struct Seen {
   int hosts = 0, lengths = 0, codings = 0;
+  int types = 0, origins = 0, credentials = 0;
 };
 
 std::optional<HeaderFault> check_field(std::string_view name, std::string_view value, bool http_1_1,
@@ -60,6 +61,12 @@ std::optional<HeaderFault> check_field(std::string_view name, std::string_view v
     if (++seen.codings > 1 || !iequals(value, "chunked")) {
       return HeaderFault{400, "Transfer-Encoding must be exactly one chunked"};
     }
+  } else if (iequals(name, "Content-Type")) {
+    if (++seen.types > 1) return HeaderFault{400, "Content-Type is given twice"};
+  } else if (iequals(name, "Origin")) {
+    if (++seen.origins > 1) return HeaderFault{400, "Origin is given twice"};
+  } else if (iequals(name, "Authorization")) {
+    if (++seen.credentials > 1) return HeaderFault{400, "Authorization is given twice"};
   }
   return std::nullopt;
 }

@@ -143,6 +143,11 @@ std::string explain(const json::error_code& error, std::size_t at) {
 }  // namespace
 
 ParsedJson parse_json(std::string_view text) {
+  if (text.starts_with("\xEF\xBB\xBF"))
+    return {nullptr,
+            FieldError{"", "not JSON: it begins with a byte order mark (BOM), leave it out"}};
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos)
+    return {nullptr, FieldError{"", "not JSON: it is empty"}};
   json::basic_parser<Handler> parser(strict());
   // One block for the whole tree, kept alive by the value itself.
   parser.handler().stack.reset(json::make_shared_resource<json::monotonic_resource>());

@@ -9,8 +9,9 @@ namespace txcoord::http {
 
 struct OpenApiOptions {
   std::string title = "txcoord";
-  std::string note = {};  // after the common description
-  bool token = false;     // what reads or changes a service's data needs a bearer token
+  std::string note = {};   // after the common description
+  bool token = false;      // what reads or changes a service's data needs a bearer token
+  Port port = Port::open;  // whose routes it tells
 };
 
 std::string openapi_document(const RouteSet& routes, const OpenApiOptions& options);

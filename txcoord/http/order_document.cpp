@@ -3,6 +3,7 @@
 
 #include <boost/json/parse.hpp>
 
+#include "txcoord/base/ids.hpp"
 #include "txcoord/base/json_writer.hpp"
 #include "txcoord/base/time.hpp"
 
@@ -174,25 +175,37 @@ std::string write_answer(const OrderDocument& document) {
   return out.take();
 }
 
-std::string complete_answer(std::string_view answer, std::string_view transaction_id,
-                            bool applied) {
+std::string complete_answer(std::string_view answer, std::string_view transaction_id, bool applied,
+                            bool as_saga) {
   std::string whole(answer.substr(0, answer.size() - 1));  // without its closing brace
   if (!transaction_id.empty()) {
-    whole += R"(,"transaction_id":)";
+    whole += as_saga ? R"(,"saga_id":)" : R"(,"transaction_id":)";
     append_json_string(whole, transaction_id);
   }
   whole += applied ? R"(,"applied":true})" : R"(,"applied":false})";
   return whole;
 }
 
+std::string pending_answer(const OrderDocument& document, std::string_view transaction_id) {
+  OrderState state;
+  state.applied = false;
+  state.transaction_id = transaction_id;
+  return write_order(document, state);
+}
+
 std::string write_order(const OrderDocument& document, const OrderState& state) {
   JsonWriter out;
   out.begin_object();
   write_document(out, document);
-  out.field_if("transaction_id", state.transaction_id).field("applied", state.applied);
+  // An accepted order is a saga, whatever its mode: then there is no transaction of this id.
+  const bool by_saga = valid_uuid(state.transaction_id);
+  if (!by_saga || document.mode == "saga") out.field_if("transaction_id", state.transaction_id);
+  out.field("applied", state.applied);
+  const std::string& saga_id =
+      state.saga_id.empty() && by_saga ? state.transaction_id : state.saga_id;
+  out.field_if("saga_id", saga_id);
   if (!state.saga_id.empty()) {
-    out.field("saga_id", state.saga_id)
-        .field("attempts", state.attempts)
+    out.field("attempts", state.attempts)
         .field_if("next_retry_at", state.next_retry_at)
         .field_if("last_error", state.last_error)
         .field_if("at_risk", state.at_risk);
@@ -243,6 +256,16 @@ void apply_status(OrderDocument& document, std::string_view status) {
     // A card that was never captured is voided, not refunded.
     document.payment->status = document.payment->status == "AUTHORIZED" ? "VOIDED" : "REFUNDED";
   }
+}
+
+bool further(std::string_view a, std::string_view b) {
+  const auto rank = [](std::string_view status) {
+    if (status == "PENDING") return 0;
+    if (status == "CONFIRMED") return 1;
+    if (status == "SHIPPED") return 2;
+    return 3;  // CANCELLED, DELIVERED, FAILED: nothing comes after them
+  };
+  return rank(a) > rank(b);
 }
 
 void make_pending(OrderDocument& document) {

@@ -72,13 +72,18 @@ std::optional<OrderDocument> parse_answer(std::string_view answer);
 // What Operation::answer holds: neither transaction_id nor applied, which only the decision makes
 // known.
 std::string write_answer(const OrderDocument& document);
-// An answer with those two put in.
-std::string complete_answer(std::string_view answer, std::string_view transaction_id, bool applied);
+// An answer with those two put in. `as_saga`: what did it has the name of saga_id.
+std::string complete_answer(std::string_view answer, std::string_view transaction_id, bool applied,
+                            bool as_saga = false);
+// Of an order whose outcome is not known, or that was accepted: by a saga, whatever its mode.
+std::string pending_answer(const OrderDocument& document, std::string_view transaction_id);
 std::string write_order(const OrderDocument& document, const OrderState& view);
 
 // The statuses that an operation leads to.
 std::string_view order_status_after(OperationKind kind);
 void apply_status(OrderDocument& document, std::string_view status);
+// Whether an order in status `a` has come further in its life than in status `b`.
+bool further(std::string_view a, std::string_view b);
 // Nothing of it is promised yet.
 void make_pending(OrderDocument& document);
 

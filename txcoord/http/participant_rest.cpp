@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "txcoord/base/json_writer.hpp"
-#include "txcoord/http/bearer.hpp"
 #include "txcoord/http/openapi.hpp"
 
 namespace txcoord::http {
@@ -29,7 +28,8 @@ std::vector<std::string> names_of(const ParticipantRest::HostedByName& all) {
   return names;
 }
 
-OpenApiOptions described(const ParticipantRest::HostedByName& all, const Settings& settings) {
+OpenApiOptions described(const ParticipantRest::HostedByName& all, const Settings& settings,
+                         Port port) {
   OpenApiOptions options;
   options.title = "txcoord participant:";
   for (const auto& [name, hosted] : all) options.title += " " + name;
@@ -38,6 +38,7 @@ OpenApiOptions described(const ParticipantRest::HostedByName& all, const Setting
       "and not applied yet. The branch protocol on the same port is described in "
       "docs/participant-protocol.md.";
   options.token = !settings.internal_token.empty();
+  options.port = port;
   return options;
 }
 
@@ -46,37 +47,31 @@ OpenApiOptions described(const ParticipantRest::HostedByName& all, const Setting
 ParticipantRest::ParticipantRest(const asio::any_io_executor& io, const HostedByName& hosted,
                                  const Settings& settings, std::uint32_t body_bytes_max,
                                  Metrics& metrics, Health health)
-    : settings_(settings),
-      body_bytes_max_(body_bytes_max),
-      metrics_(metrics),
+    : metrics_(metrics),
       health_(std::move(health)),
       services_(io, services_of(hosted, settings)),
-      openapi_(openapi_document(participant_routes(names_of(hosted)), described(hosted, settings))),
-      dispatcher_(surface(hosted), metrics) {}
-
-Surface ParticipantRest::surface(const HostedByName& hosted) {
-  return {.routes = participant_routes(names_of(hosted)),
-          .handle = [this](Call& call) { return answer(call); },
-          .refuse = [this](const Request& request,
-                           const Route& route) { return refuse(request, route); }};
-}
+      openapi_(openapi_document(participant_routes(names_of(hosted)),
+                                described(hosted, settings, Port::open))),
+      admin_openapi_(openapi_document(participant_routes(names_of(hosted)),
+                                      described(hosted, settings, Port::admin))),
+      dispatcher_(surface(hosted, settings.internal_token, body_bytes_max), settings.http,
+                  metrics) {}
 
 // The same data is behind the token in the branch protocol: here must be no way round it.
-std::optional<Problem> ParticipantRest::refuse(const Request& request, const Route& route) const {
-  if (holds_data(route) && !bears(request.authorization, settings_.internal_token))
-    return validation_problem(401, "the caller's token is missing or another one");
-  if (request.body.size() > body_bytes_max_) {
-    return validation_problem(
-        413, "the body is longer than " + std::to_string(body_bytes_max_) + " bytes");
-  }
-  return std::nullopt;
+Surface ParticipantRest::surface(const HostedByName& hosted, std::string token,
+                                 std::uint32_t body_bytes_max) {
+  return {.routes = participant_routes(names_of(hosted)),
+          .handle = [this](Call& call) { return answer(call); },
+          .token = std::move(token),
+          .body_bytes_max = body_bytes_max};
 }
 
 asio::awaitable<Reply> ParticipantRest::answer(Call& call) {
   switch (call.route->endpoint) {
     case Endpoint::metrics: co_return metrics_reply(call, metrics_);
     case Endpoint::live: co_return live_reply();
-    case Endpoint::openapi: co_return json_reply(openapi_);
+    case Endpoint::openapi:
+      co_return json_reply(call.port == Port::admin ? admin_openapi_ : openapi_);
     case Endpoint::participant_ready: break;
     default: {
       auto handling = services_.handle(call);
@@ -94,7 +89,7 @@ asio::awaitable<Reply> ParticipantRest::ready(const Call& call) {
                                     [](const DatabaseHealth& one) { return one.reachable; });
   JsonWriter out;
   out.begin_object().field("status", is_ready ? "ready" : "not_ready");
-  if (call.query_has("verbose")) {
+  if (call.query_says("verbose")) {
     out.key("participants").begin_array();
     for (const DatabaseHealth& one : databases) {
       out.begin_object()

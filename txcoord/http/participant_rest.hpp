@@ -41,21 +41,17 @@ class ParticipantRest {
   ParticipantRest(const ParticipantRest&) = delete;  // its handlers point to it
   ParticipantRest& operator=(const ParticipantRest&) = delete;
 
-  // Never throws.
-  asio::awaitable<Reply> handle(const Request& request) { return dispatcher_.handle(request); }
+  RequestHandler& handler() { return dispatcher_; }
 
  private:
-  Surface surface(const HostedByName& hosted);
-  std::optional<Problem> refuse(const Request& request, const Route& route) const;
+  Surface surface(const HostedByName& hosted, std::string token, std::uint32_t body_bytes_max);
   asio::awaitable<Reply> answer(Call& call);
   asio::awaitable<Reply> ready(const Call& call);
 
-  const Settings& settings_;
-  std::uint32_t body_bytes_max_;
   Metrics& metrics_;
   Health health_;
   ServiceApi services_;
-  std::string openapi_;
+  std::string openapi_, admin_openapi_;
   Dispatcher dispatcher_;
 };
 

@@ -13,7 +13,7 @@ namespace s = schemas;
 
 constexpr QueryParameter order_list_query[] = {{"customer_id", &s::customer_id},
                                                {"status", &s::order_status},
-                                               {"correlation_id", &s::text_200},
+                                               {"correlation_id", &s::correlation_id},
                                                {"limit", &s::limit},
                                                {"cursor", &s::cursor}};
 constexpr QueryParameter order_row_query[] = {{"customer_id", &s::customer_id},
@@ -30,7 +30,10 @@ constexpr QueryParameter transactions_query[] = {{"state", &s::transaction_filte
                                                  {"limit", &s::limit}};
 constexpr QueryParameter sagas_query[] = {
     {"state", &s::saga_filter}, {"limit", &s::limit}, {"cursor", &s::cursor}};
-constexpr Schema verbose{.kind = SchemaKind::text, .most = 5};
+constexpr std::string_view verbose_names[] = {"", "1", "true", "0", "false"};
+constexpr Schema verbose{.kind = SchemaKind::text,
+                         .description = "Each service's state; also without a value.",
+                         .choices = verbose_names};
 constexpr QueryParameter ready_query[] = {{"verbose", &verbose}};
 
 constexpr std::string_view json_media = "application/json";
@@ -49,8 +52,12 @@ constexpr Success order_found[] = {
     {200, &s::order, json_media, "The order, over all four services."}};
 constexpr Success order_page[] = {{200, &s::order_page, json_media, "Newest first."}};
 constexpr Success stock_now[] = {{200, &s::stock, json_media, "The stock as it is now."}};
+constexpr Success stock_put[] = {{200, &s::stock, json_media, "The stock as it is now."},
+                                 {201, &s::stock, json_media, "The product was made."}};
 constexpr Success stock_page[] = {{200, &s::stock_page, json_media, "By SKU."}};
 constexpr Success wallet_now[] = {{200, &s::wallet, json_media, "The wallet as it is now."}};
+constexpr Success wallet_put[] = {{200, &s::wallet, json_media, "The wallet as it is now."},
+                                  {201, &s::wallet, json_media, "The customer was made."}};
 constexpr Success reservation_found[] = {{200, &s::reservation, json_media, "The reservation."}};
 constexpr Success reservation_list[] = {
     {200, &s::reservation_list, json_media, "The order's reservations."}};
@@ -86,39 +93,39 @@ constexpr Success participant_is_ready[] = {
     {503, &s::participant_readiness, json_media, "One does not."}};
 constexpr Success openapi_document[] = {{200, nullptr, json_media, "This document."}};
 
-constexpr int changes[] = {400, 404, 409, 413, 415, 422, 504};
-constexpr int places[] = {400, 409, 413, 415, 422, 504};
-constexpr int puts[] = {400, 413, 415, 422};
-constexpr int reads[] = {400, 404};
-constexpr int lists[] = {400};
-constexpr int admin_changes[] = {400, 404, 413, 415, 422};
+constexpr int changes[] = {404, 409, 422, 504};
+constexpr int places[] = {409, 422, 504};
+constexpr int puts[] = {404, 422};
+constexpr int reads[] = {404};
+constexpr int admin_changes[] = {404, 422};
 
 // The order is the order of /openapi.json; the hottest route comes first.
 // clang-format off
 constexpr Route table[] = {
     {.method = "POST", .path = "/v1/orders", .endpoint = Endpoint::place_order,
      .operation_id = "placeOrder", .summary = "Place an order, atomic over all four services",
-     .request = &s::place_order, .key_required = true, .successes = order_placed, .problems = places},
+     .request = &s::place_order, .key_required = true, .preferences = true, .successes = order_placed, .problems = places},
     {.method = "GET", .path = "/v1/orders", .endpoint = Endpoint::list_orders,
      .operation_id = "listOrders", .summary = "Orders, newest first",
-     .query = order_list_query, .successes = order_page, .problems = lists},
+     .query = order_list_query, .successes = order_page},
     {.method = "GET", .path = "/v1/orders/{order_id}", .endpoint = Endpoint::get_order,
      .operation_id = "getOrder", .summary = "One order, seen over all four services",
      .path_schema = &s::uuid, .successes = order_found, .problems = reads},
     {.method = "POST", .path = "/v1/orders/{order_id}/cancel", .endpoint = Endpoint::cancel_order,
      .operation_id = "cancelOrder", .summary = "Release, refund and cancel, atomically",
      .path_schema = &s::uuid, .request = &s::cancel_order, .body_optional = true, .key_required = true,
+     .preferences = true,
      .successes = order_changed, .problems = changes},
     {.method = "GET", .path = "/v1/inventory", .endpoint = Endpoint::list_stock,
      .participant = "inventory", .operation_id = "listStock", .summary = "Stock, by SKU",
-     .query = page_query, .successes = stock_page, .problems = lists},
+     .query = page_query, .successes = stock_page},
     {.method = "GET", .path = "/v1/inventory/{sku}", .endpoint = Endpoint::get_stock,
      .participant = "inventory", .operation_id = "getStock", .summary = "One product's stock",
      .path_schema = &s::sku, .successes = stock_now, .problems = reads},
     {.method = "PUT", .path = "/v1/inventory/{sku}", .endpoint = Endpoint::put_stock,
      .participant = "inventory", .operation_id = "putStock",
      .summary = "Set what is named, make what is missing",
-     .path_schema = &s::sku, .request = &s::put_stock, .successes = stock_now, .problems = puts},
+     .path_schema = &s::sku, .request = &s::put_stock, .successes = stock_put, .problems = puts},
     {.method = "POST", .path = "/v1/inventory/{sku}/restock", .endpoint = Endpoint::restock,
      .participant = "inventory", .operation_id = "restock", .summary = "Add to what is available",
      .path_schema = &s::sku, .request = &s::restock, .key_required = true,
@@ -129,54 +136,54 @@ constexpr Route table[] = {
     {.method = "PUT", .path = "/v1/wallets/{customer_id}", .endpoint = Endpoint::put_wallet,
      .participant = "payment", .operation_id = "putWallet",
      .summary = "Set the balance; makes the customer",
-     .path_schema = &s::customer_id, .request = &s::put_wallet, .successes = wallet_now, .problems = puts},
+     .path_schema = &s::customer_id, .request = &s::put_wallet, .successes = wallet_put, .problems = puts},
     {.method = "GET", .path = "/v1/reservations", .endpoint = Endpoint::list_reservations,
      .participant = "inventory", .operation_id = "listReservations",
      .summary = "An order's reservations",
-     .query = by_order_query, .successes = reservation_list, .problems = lists},
+     .query = by_order_query, .successes = reservation_list},
     {.method = "GET", .path = "/v1/reservations/{reservation_id}", .endpoint = Endpoint::get_reservation,
      .participant = "inventory", .operation_id = "getReservation", .summary = "One reservation",
      .path_schema = &s::uuid, .successes = reservation_found, .problems = reads},
     {.method = "GET", .path = "/v1/payments", .endpoint = Endpoint::list_payments,
      .participant = "payment", .operation_id = "listPayments",
      .summary = "An order's or a customer's payments: give one of the two",
-     .query = payments_query, .successes = payment_page, .problems = lists},
+     .query = payments_query, .successes = payment_page},
     {.method = "GET", .path = "/v1/payments/{payment_id}", .endpoint = Endpoint::get_payment,
      .participant = "payment", .operation_id = "getPayment", .summary = "One payment",
      .path_schema = &s::uuid, .successes = payment_found, .problems = reads},
     {.method = "GET", .path = "/v1/shipments", .endpoint = Endpoint::list_shipments,
      .participant = "shipping", .operation_id = "listShipments", .summary = "An order's shipments",
-     .query = by_order_query, .successes = shipment_list, .problems = lists},
+     .query = by_order_query, .successes = shipment_list},
     {.method = "GET", .path = "/v1/shipments/{shipment_id}", .endpoint = Endpoint::get_shipment,
      .participant = "shipping", .operation_id = "getShipment", .summary = "One shipment",
      .path_schema = &s::uuid, .successes = shipment_found, .problems = reads},
     {.method = "PATCH", .path = "/v1/shipments/{shipment_id}", .endpoint = Endpoint::patch_shipment,
      .operation_id = "patchShipment", .summary = "Ship or deliver: atomic over the services it touches",
-     .path_schema = &s::uuid, .request = &s::patch_shipment, .key_required = true,
+     .path_schema = &s::uuid, .request = &s::patch_shipment, .key_required = true, .preferences = true,
      .successes = shipment_changed, .problems = changes},
     {.method = "GET", .path = "/v1/transactions", .endpoint = Endpoint::list_transactions,
      .operation_id = "listTransactions", .summary = "Global transactions",
-     .query = transactions_query, .successes = transaction_list, .problems = lists},
+     .query = transactions_query, .successes = transaction_list},
     {.method = "GET", .path = "/v1/transactions/{transaction_id}", .endpoint = Endpoint::get_transaction,
      .operation_id = "getTransaction", .summary = "One global transaction",
      .path_schema = &s::gid, .successes = transaction_found, .problems = reads},
     {.method = "GET", .path = "/v1/sagas", .endpoint = Endpoint::list_sagas,
      .operation_id = "listSagas", .summary = "Sagas and accepted orders, newest first",
-     .query = sagas_query, .successes = saga_list, .problems = lists},
+     .query = sagas_query, .successes = saga_list},
     {.method = "GET", .path = "/v1/sagas/{saga_id}", .endpoint = Endpoint::get_saga,
      .operation_id = "getSaga", .summary = "One saga, with its history",
      .path_schema = &s::uuid, .successes = saga_found, .problems = reads},
     {.method = "GET", .path = "/v1/order-rows", .endpoint = Endpoint::list_order_rows,
      .participant = "order", .coordinator = false,
      .operation_id = "listOrderRows", .summary = "The order service's own rows, newest first",
-     .query = order_row_query, .successes = order_row_page, .problems = lists},
+     .query = order_row_query, .successes = order_row_page},
     {.method = "GET", .path = "/v1/order-rows/{order_id}", .endpoint = Endpoint::get_order_row,
      .participant = "order", .coordinator = false,
      .operation_id = "getOrderRow", .summary = "The order service's own row of an order",
      .path_schema = &s::uuid, .successes = order_row_found, .problems = reads},
     {.method = "GET", .path = "/admin/v1/transactions", .endpoint = Endpoint::list_transactions,
      .operation_id = "adminListTransactions", .summary = "Global transactions", .ports = Ports::admin,
-     .query = transactions_query, .successes = transaction_list, .problems = lists},
+     .query = transactions_query, .successes = transaction_list},
     {.method = "GET", .path = "/admin/v1/transactions/{transaction_id}", .endpoint = Endpoint::get_transaction,
      .operation_id = "adminGetTransaction", .summary = "One global transaction", .ports = Ports::admin,
      .path_schema = &s::gid, .successes = transaction_found, .problems = reads},
@@ -224,10 +231,6 @@ constexpr Route table[] = {
 };
 // clang-format on
 
-bool served_on(Ports ports, Port port) {
-  return ports == Ports::both || (ports == Ports::admin) == (port == Port::admin);
-}
-
 // The raw parameter, empty for a path without one; nullopt: no match.
 std::optional<std::string_view> match_path(std::string_view pattern, std::string_view path) {
   const std::size_t open = pattern.find('{');
@@ -261,6 +264,10 @@ int hex_value(char c) {
 }  // namespace
 
 std::span<const Route> routes() { return table; }
+
+bool serves(const Route& route, Port port) {
+  return route.ports == Ports::both || (route.ports == Ports::admin) == (port == Port::admin);
+}
 
 std::optional<std::string> percent_decode(std::string_view text) {
   std::string decoded;
@@ -303,7 +310,7 @@ Match match_route(const RouteSet& routes, Port port, std::string_view method,
                   std::string_view path) {
   Match match;
   for (const Route* route : routes) {
-    if (!served_on(route->ports, port)) continue;
+    if (!serves(*route, port)) continue;
     const auto raw = match_path(route->path, path);
     if (!raw) continue;
     allow(match.allowed, route->method);
@@ -312,7 +319,6 @@ Match match_route(const RouteSet& routes, Port port, std::string_view method,
     auto parameter = percent_decode(*raw);
     if (!parameter) return {};
     match.route = route;
-    match.head = head;
     match.parameter = std::move(*parameter);
     return match;
   }

@@ -83,6 +83,7 @@ struct Route {
   const Schema* request = nullptr;  // of the JSON body
   bool body_optional = false;       // an empty body stands for {}
   bool key_required = false;        // Idempotency-Key
+  bool preferences = false;         // Prefer is looked at
   std::span<const Success> successes = {};
   std::span<const int> problems = {};  // beside those that every route may answer
 };
@@ -92,6 +93,9 @@ inline bool holds_data(const Route& route) { return route.path.starts_with("/v1/
 
 std::span<const Route> routes();
 
+// Whether it is served on this port.
+bool serves(const Route& route, Port port);
+
 // What one server serves, in the table's order.
 using RouteSet = std::vector<const Route*>;
 RouteSet coordinator_routes();
@@ -99,7 +103,6 @@ RouteSet participant_routes(const std::vector<std::string>& participants);
 
 struct Match {
   const Route* route = nullptr;  // null: no route for this method
-  bool head = false;             // HEAD served by a GET route
   std::string parameter;         // decoded
   std::string allowed;           // methods of the path, for Allow; empty: no such path
 };

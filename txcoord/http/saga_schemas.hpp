@@ -58,8 +58,10 @@ inline constexpr Schema saga_list{
     .kind = SchemaKind::object, .name = "SagaList", .fields = saga_list_fields};
 
 inline constexpr Field resolve_saga_fields[] = {{"action", &lost_action}};
-inline constexpr Schema resolve_saga{
-    .kind = SchemaKind::object, .name = "ResolveSaga", .fields = resolve_saga_fields};
+inline constexpr Schema resolve_saga{.kind = SchemaKind::object,
+                                     .name = "ResolveSaga",
+                                     .fields = resolve_saga_fields,
+                                     .example = R"({"action":"compensate"})"};
 inline constexpr Field lost_search_fields[] = {{"lost", &count}};
 inline constexpr Schema lost_search{
     .kind = SchemaKind::object, .name = "LostSagaSearch", .fields = lost_search_fields};

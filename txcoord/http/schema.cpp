@@ -25,27 +25,64 @@ std::string join(std::span<const std::string_view> choices) {
   return text;
 }
 
-bool control(std::uint32_t point) { return point < 0x20 || (point >= 0x7F && point < 0xA0); }
+struct Range {
+  std::uint32_t first, last;
+};
+// Controls, and what turns the direction of a text, ends its line or has no width: a name that
+// holds it is not the name that people see.
+constexpr Range unseen[] = {{0x00, 0x1F},     {0x7F, 0x9F},     {0xAD, 0xAD},      {0x061C, 0x061C},
+                            {0x200B, 0x200B}, {0x200E, 0x200F}, {0x2028, 0x202E},  {0x2060, 0x206F},
+                            {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0xE007F}};
+// Blanks, and joiners, which are nothing without letters.
+constexpr Range blanks[] = {{0x20, 0x20},     {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
+                            {0x200C, 0x200D}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x2800, 0x2800},
+                            {0x3000, 0x3000}, {0x3164, 0x3164}};
+
+bool among(std::span<const Range> ranges, std::uint32_t point) {
+  return std::any_of(ranges.begin(), ranges.end(), [&](const Range& range) {
+    return point >= range.first && point <= range.last;
+  });
+}
+
+bool alphanumeric(std::uint32_t point) {
+  return (point >= '0' && point <= '9') || (point >= 'a' && point <= 'z') ||
+         (point >= 'A' && point <= 'Z');
+}
+
+// Empty: the code point may stand in a text of this rule.
+std::string_view point_fault(TextRule rule, std::uint32_t point) {
+  if (among(unseen, point)) return "must not hold control characters, or others that are not seen";
+  if (rule == TextRule::visible && (point <= 0x20 || point >= 0x7F))
+    return "must be visible ASCII characters without spaces";
+  if (rule == TextRule::correlation && !alphanumeric(point) &&
+      (point >= 0x80 ||
+       std::string_view("-_.:/+=@").find(static_cast<char>(point)) == std::string_view::npos))
+    return "must be letters, digits and -_.:/+=@";
+  if (rule == TextRule::reason && (!alphanumeric(point) || point >= 'a') && point != '_')
+    return "must be capital letters, digits and _";
+  return {};
+}
 
 // Empty: the text keeps its schema.
 std::string text_fault(const Schema& schema, std::string_view text) {
-  if (!schema.choices.empty()) {
+  if (!schema.choices.empty() && !schema.more_choices) {
     const bool known =
         std::find(schema.choices.begin(), schema.choices.end(), text) != schema.choices.end();
     return known ? "" : "must be one of: " + join(schema.choices);
   }
   std::int64_t points = 0;
+  bool blank = true;
   for (std::string_view rest = text; !rest.empty(); ++points) {
     const CodePoint point = decode_utf8(rest);
     if (point.bytes == 0) return "must be valid UTF-8";
-    if (control(point.value)) return "must not hold control characters";
-    if (schema.rule == TextRule::visible && (point.value <= 0x20 || point.value >= 0x7F)) {
-      return "must be visible ASCII characters without spaces";
-    }
+    if (const auto why = point_fault(schema.rule, point.value); !why.empty())
+      return std::string(why);
+    blank = blank && among(blanks, point.value);
     rest.remove_prefix(point.bytes);
   }
   if (points < schema.least || points > schema.most) return range_text(schema, " characters");
-  if (schema.rule == TextRule::uuid && !valid_uuid(text)) return "must be a lower-case uuid";
+  if (schema.least > 0 && blank) return "must not be blank";
+  if (schema.rule == TextRule::uuid && !valid_uuid(text)) return "must be a uuid";
   if (schema.rule == TextRule::time && !parse_time(text)) return "must be an RFC 3339 time in UTC";
   return "";
 }

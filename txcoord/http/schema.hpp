@@ -24,10 +24,12 @@ enum class SchemaKind : std::uint8_t {
 };
 
 enum class TextRule : std::uint8_t {
-  free,     // UTF-8 without control characters
+  free,     // UTF-8 without characters that are not seen; more than blanks, if one is required
   visible,  // visible ASCII, no space: ids that clients choose
   uuid,
-  time,  // RFC 3339, UTC
+  time,         // RFC 3339, UTC
+  correlation,  // letters, digits and -_.:/+=@
+  reason,       // A to Z, digits and _
 };
 
 struct Schema;
@@ -46,8 +48,10 @@ struct Schema {
   std::int64_t most = std::numeric_limits<std::int64_t>::max();
   TextRule rule = TextRule::free;
   std::span<const std::string_view> choices = {};  // text: one of these
+  bool more_choices = false;                       // or another that keeps the rule
   const Schema* items = nullptr;                   // array
   std::span<const Field> fields = {};              // object: these and no others
+  std::string_view example = {};                   // JSON; for the document
 };
 
 inline constexpr std::size_t errors_max = 20;  // of one answer

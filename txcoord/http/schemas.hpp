@@ -18,6 +18,8 @@ inline constexpr Schema customer_id{
     .kind = SchemaKind::text, .least = 1, .most = 64, .rule = TextRule::visible};
 inline constexpr Schema gid{
     .kind = SchemaKind::text, .least = 1, .most = 64, .rule = TextRule::visible};
+inline constexpr Schema correlation_id{
+    .kind = SchemaKind::text, .least = 1, .most = 128, .rule = TextRule::correlation};
 inline constexpr Schema text_32{.kind = SchemaKind::text, .least = 1, .most = 32};
 inline constexpr Schema text_64{.kind = SchemaKind::text, .least = 1, .most = 64};
 inline constexpr Schema text_200{.kind = SchemaKind::text, .least = 1, .most = 200};
@@ -96,26 +98,46 @@ inline constexpr Field place_order_fields[] = {{"customer_id", &customer_id},
                                                {"payment_token", &payment_token, false},
                                                {"mode", &mode, false}};
 inline constexpr Schema place_order{
-    .kind = SchemaKind::object, .name = "PlaceOrder", .fields = place_order_fields};
+    .kind = SchemaKind::object,
+    .name = "PlaceOrder",
+    .fields = place_order_fields,
+    .example = R"({"customer_id":"customer-001","items":[{"sku":"book-123","qu)"
+               R"(antity":1,"unit_price":3500}],"shipping_address":{"name":"田中)"
+               R"(太郎","postal_code":"100-0001","prefecture":"東京都","city":"千代田区)"
+               R"(","line1":"千代田1-1"},"payment_method":"wallet"})"};
 inline constexpr Field put_stock_fields[] = {{"title", &text_200, false},
                                              {"category", &text_64, false},
                                              {"unit_price", &unit_price, false},
                                              {"available", &stock_count, false},
                                              {"low_stock_threshold", &stock_count, false}};
 inline constexpr Schema put_stock{
-    .kind = SchemaKind::object, .name = "PutStock", .fields = put_stock_fields};
+    .kind = SchemaKind::object,
+    .name = "PutStock",
+    .description =
+        "What is not named stays. `available` is required for a product that does not exist yet.",
+    .fields = put_stock_fields,
+    .example = R"({"title":"クラウド設計パターン集","category":"books","unit_price":3500,)"
+               R"("available":5})"};
 inline constexpr Field restock_fields[] = {{"quantity", &quantity}};
-inline constexpr Schema restock{
-    .kind = SchemaKind::object, .name = "Restock", .fields = restock_fields};
+inline constexpr Schema restock{.kind = SchemaKind::object,
+                                .name = "Restock",
+                                .fields = restock_fields,
+                                .example = R"({"quantity":10})"};
 inline constexpr Field put_wallet_fields[] = {{"balance", &balance}};
-inline constexpr Schema put_wallet{
-    .kind = SchemaKind::object, .name = "PutWallet", .fields = put_wallet_fields};
+inline constexpr Schema put_wallet{.kind = SchemaKind::object,
+                                   .name = "PutWallet",
+                                   .fields = put_wallet_fields,
+                                   .example = R"({"balance":50000})"};
 inline constexpr Field patch_shipment_fields[] = {{"status", &shipment_target}};
-inline constexpr Schema patch_shipment{
-    .kind = SchemaKind::object, .name = "PatchShipment", .fields = patch_shipment_fields};
+inline constexpr Schema patch_shipment{.kind = SchemaKind::object,
+                                       .name = "PatchShipment",
+                                       .fields = patch_shipment_fields,
+                                       .example = R"({"status":"SHIPPED"})"};
 inline constexpr Field cancel_order_fields[] = {{"mode", &mode, false}};
-inline constexpr Schema cancel_order{
-    .kind = SchemaKind::object, .name = "CancelOrder", .fields = cancel_order_fields};
+inline constexpr Schema cancel_order{.kind = SchemaKind::object,
+                                     .name = "CancelOrder",
+                                     .fields = cancel_order_fields,
+                                     .example = R"({"mode":"saga"})"};
 inline constexpr Schema rate{.kind = SchemaKind::share,
                              .description = "Share of the calls that fail."};
 inline constexpr Schema delay{
@@ -196,7 +218,13 @@ inline constexpr Field stock_fields[] = {{"sku", &sku},
                                          {"available", &count},
                                          {"reserved", &count},
                                          {"low_stock_threshold", &count}};
-inline constexpr Schema stock{.kind = SchemaKind::object, .name = "Stock", .fields = stock_fields};
+inline constexpr Schema stock{
+    .kind = SchemaKind::object,
+    .name = "Stock",
+    .fields = stock_fields,
+    .example = R"({"sku":"book-123","title":"クラウド設計パターン集","category":"books",")"
+               R"(unit_price":3500,"available":5,"reserved":0,"low_stock_thres)"
+               R"(hold":2})"};
 inline constexpr Schema stocks{.kind = SchemaKind::array, .most = 200, .items = &stock};
 inline constexpr Field stock_page_fields[] = {{"inventory", &stocks},
                                               {"next_cursor", &cursor, false}};
@@ -205,8 +233,12 @@ inline constexpr Schema stock_page{
 
 inline constexpr Field wallet_fields[] = {
     {"customer_id", &customer_id}, {"balance", &amount}, {"currency", &text_32}};
-inline constexpr Schema wallet{
-    .kind = SchemaKind::object, .name = "Wallet", .fields = wallet_fields};
+inline constexpr Schema wallet{.kind = SchemaKind::object,
+                               .name = "Wallet",
+                               .fields = wallet_fields,
+                               .example =
+                                   R"({"customer_id":"customer-001","balance":50000,"currency":"JP)"
+                                   R"(Y"})"};
 
 inline constexpr Field reservation_fields[] = {{"reservation_id", &uuid},
                                                {"order_id", &uuid},
@@ -289,15 +321,20 @@ inline constexpr Schema transaction_list{
 
 inline constexpr Field fault_fields[] = {
     {"failure_rate", &rate, false}, {"delay_ms", &delay, false}, {"mode", &fault_mode, false}};
-inline constexpr Schema fault{.kind = SchemaKind::object, .name = "Fault", .fields = fault_fields};
+inline constexpr Schema fault{.kind = SchemaKind::object,
+                              .name = "Fault",
+                              .fields = fault_fields,
+                              .example = R"({"failure_rate":0.3,"delay_ms":500,"mode":"error"})"};
 
 inline constexpr std::string_view spared_choices[] = {"payment", "shipping"};
 inline constexpr Schema spared_participant{.kind = SchemaKind::text, .choices = spared_choices};
 inline constexpr std::string_view degraded_names[] = {"normal", "pay_later", "ship_by_hand"};
 inline constexpr Schema degraded_name{.kind = SchemaKind::text, .choices = degraded_names};
 inline constexpr Field put_mode_fields[] = {{"mode", &degraded_name}};
-inline constexpr Schema put_mode{
-    .kind = SchemaKind::object, .name = "PutMode", .fields = put_mode_fields};
+inline constexpr Schema put_mode{.kind = SchemaKind::object,
+                                 .name = "PutMode",
+                                 .fields = put_mode_fields,
+                                 .example = R"({"mode":"pay_later"})"};
 inline constexpr Field degraded_mode_fields[] = {{"participant", &spared_participant},
                                                  {"mode", &degraded_name}};
 inline constexpr Schema degraded_mode{
@@ -341,8 +378,15 @@ inline constexpr std::string_view reason_names[] = {
     "VALIDATION_FAILED", "NOT_FOUND",         "ILLEGAL_STATE",           "KEY_MISSING",
     "KEY_REUSED",        "REQUEST_IN_FLIGHT", "PARTICIPANT_UNAVAILABLE", "OVERLOADED",
     "RATE_LIMITED",      "OUTCOME_UNKNOWN",   "MODE_NOT_AVAILABLE",      "RESERVATION_EXPIRED",
-    "SAGA_LOST"};
-inline constexpr Schema reason{.kind = SchemaKind::text, .choices = reason_names};
+    "SAGA_LOST",         "UNAUTHENTICATED",   "HOST_NOT_ALLOWED",        "ORIGIN_NOT_ALLOWED"};
+inline constexpr Schema reason{
+    .kind = SchemaKind::text,
+    .description = "One of these, or a participant's own, which is a refusal (409).",
+    .least = 1,
+    .most = 64,
+    .rule = TextRule::reason,
+    .choices = reason_names,
+    .more_choices = true};
 inline constexpr Schema http_status{.kind = SchemaKind::integer, .least = 400, .most = 599};
 inline constexpr Field field_error_fields[] = {{"field", &message}, {"message", &message}};
 inline constexpr Schema field_error{
@@ -356,8 +400,16 @@ inline constexpr Field problem_fields[] = {{"type", &text_200},
                                            {"reason", &reason},
                                            {"retryable", &flag},
                                            {"transaction_id", &gid, false},
+                                           {"sku", &sku, false},
+                                           {"unit_price", &amount, false},
+                                           {"available", &count, false},
                                            {"errors", &field_errors, false}};
 inline constexpr Schema problem{
-    .kind = SchemaKind::object, .name = "Problem", .fields = problem_fields};
+    .kind = SchemaKind::object,
+    .name = "Problem",
+    .fields = problem_fields,
+    .example = R"({"type":"urn:txcoord:problem:out-of-stock","title":"Out of s)"
+               R"(tock","status":409,"detail":"book-123: 1 left","reason":"OUT)"
+               R"(_OF_STOCK","retryable":false,"sku":"book-123","available":1})"};
 
 }  // namespace txcoord::http::schemas

@@ -22,6 +22,12 @@ constexpr std::chrono::milliseconds sweep_interval_max{200};
 // Out of file descriptors: accepting again at once would only spin.
 constexpr std::chrono::milliseconds accept_retry{50};
 
+// Beside each port's own connections: for health checks and scrapes while it is full. A share for
+// each peer, so that whoever filled the port does not fill this too.
+constexpr ConnectionShares::Limits reserve{.all = 64, .per_peer = 16};
+
+std::uint32_t share_of_half(std::uint32_t all) { return std::max<std::uint32_t>(1, all / 2); }
+
 // Often enough that a limit is kept within about an eighth of itself.
 std::chrono::milliseconds sweep_interval(const HttpSettings& settings) {
   const std::uint32_t shortest = std::min({settings.header_read_ms_max, settings.body_read_ms_max,
@@ -51,10 +57,13 @@ asio::awaitable<void> sleep_until_changed(asio::steady_timer& timer) {
 
 }  // namespace
 
-Server::Server(asio::any_io_executor io, const HttpSettings& settings, RequestHandler handler)
+Server::Server(asio::any_io_executor io, const HttpSettings& settings, RequestHandler& handler)
     : io_(io),
       settings_(settings),
-      handler_(std::move(handler)),
+      handler_(handler),
+      open_shares_({settings.connections_max, settings.connections_per_peer_max}, reserve),
+      admin_shares_({settings.admin_connections_max, share_of_half(settings.admin_connections_max)},
+                    reserve),
       open_acceptor_(io),
       admin_acceptor_(io),
       sweep_timer_(io),
@@ -111,25 +120,22 @@ void Server::admit(tcp::socket socket, Port port) {
   boost::system::error_code error;
   const tcp::endpoint remote = socket.remote_endpoint(error);
   if (error) return;  // gone already
-  const asio::ip::address peer = remote.address();
-  const auto known = peers_.find(peer);
-  const bool peer_full =
-      known != peers_.end() && known->second >= settings_.connections_per_peer_max;
-  if (sessions_.size() >= settings_.connections_max || peer_full) return turn_away(socket);
+  const Admission admission = shares(port).admit(remote.address());
+  if (admission == Admission::turned_away) return turn_away(socket);
   socket.set_option(tcp::no_delay(true), error);
-  ++peers_[peer];
-  auto session = std::make_shared<Session>(std::move(socket), port, settings_, handler_);
+  auto session = std::make_shared<Session>(std::move(socket), port, settings_, handler_,
+                                           admission == Admission::health_only);
   if (leaving_) session->close_after_answer();
   sessions_.insert(session);
-  asio::co_spawn(io_, serve(std::move(session), peer), asio::detached);
+  asio::co_spawn(io_, serve(std::move(session), remote.address(), port, admission), asio::detached);
 }
 
-asio::awaitable<void> Server::serve(std::shared_ptr<Session> session, asio::ip::address peer) {
+asio::awaitable<void> Server::serve(std::shared_ptr<Session> session, asio::ip::address peer,
+                                    Port port, Admission admission) {
   auto running = session->run();
   co_await std::move(running);
   sessions_.erase(session);
-  if (const auto entry = peers_.find(peer); entry != peers_.end() && --entry->second == 0)
-    peers_.erase(entry);
+  shares(port).leave(peer, admission);
   if (stopping_ && sessions_.empty()) drained_.cancel();
 }
 

@@ -1,5 +1,5 @@
-// Listens on the public and the admin port; bounds connections, in all and for each peer; sweeps
-// late ones; drains at shutdown. All on the I/O thread of the executor given.
+// Listens on the public and the admin port; bounds connections, for each port, in all and for each
+// peer; sweeps late ones; drains at shutdown. All on the I/O thread of the executor given.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -7,20 +7,20 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <unordered_set>
 
 #include "txcoord/base/settings.hpp"
+#include "txcoord/http/connection_shares.hpp"
 #include "txcoord/http/session.hpp"
 
 namespace txcoord::http {
 
 class Server {
  public:
-  // The settings, and what the handler stands on, must outlive the server; the io_context must not
-  // run after it is gone.
-  Server(asio::any_io_executor io, const HttpSettings& settings, RequestHandler handler);
+  // The settings and the handler must outlive the server; the io_context must not run after it is
+  // gone.
+  Server(asio::any_io_executor io, const HttpSettings& settings, RequestHandler& handler);
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
@@ -45,18 +45,20 @@ class Server {
                        std::uint16_t port, const std::string& setting);
   asio::awaitable<void> accept(asio::ip::tcp::acceptor& acceptor, Port port);
   void admit(asio::ip::tcp::socket socket, Port port);
-  asio::awaitable<void> serve(std::shared_ptr<Session> session, asio::ip::address peer);
+  asio::awaitable<void> serve(std::shared_ptr<Session> session, asio::ip::address peer, Port port,
+                              Admission admission);
+  ConnectionShares& shares(Port port) { return port == Port::admin ? admin_shares_ : open_shares_; }
   asio::awaitable<void> sweep();
 
   asio::any_io_executor io_;
   const HttpSettings& settings_;
-  RequestHandler handler_;
+  RequestHandler& handler_;
+  ConnectionShares open_shares_, admin_shares_;
   asio::ip::tcp::acceptor open_acceptor_, admin_acceptor_;
   asio::steady_timer sweep_timer_, drained_;
   std::uint16_t open_port_ = 0, admin_port_ = 0;
   bool leaving_ = false, stopping_ = false;
   std::unordered_set<std::shared_ptr<Session>> sessions_;
-  std::map<asio::ip::address, std::uint32_t> peers_;
 };
 
 }  // namespace txcoord::http

@@ -10,6 +10,7 @@
 #include <exception>
 
 #include "txcoord/base/logging.hpp"
+#include "txcoord/http/door.hpp"
 #include "txcoord/http/header_check.hpp"
 #include "txcoord/http/headers.hpp"
 #include "txcoord/http/wire.hpp"
@@ -28,18 +29,25 @@ constexpr std::size_t chunk_overhead_max = 8 * 1024;
 // reset.
 constexpr std::size_t linger_bytes_max = 1024 * 1024;
 constexpr std::uint32_t linger_ms_max = 1000;
+// A look at health in the reserve, from its connection to its header.
+constexpr std::uint32_t health_ms_max = 500;
 constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
 
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
+Problem full() {
+  return {.status = 503, .reason = "OVERLOADED", .detail = "too many connections: try later"};
+}
+
 }  // namespace
 
 Session::Session(asio::ip::tcp::socket socket, Port port, const HttpSettings& limits,
-                 const RequestHandler& handler)
+                 RequestHandler& handler, bool health_only)
     : socket_(std::move(socket)),
       port_(port),
       limits_(limits),
       handler_(handler),
+      health_only_(health_only),
       buffer_(std::size_t{limits.header_bytes_max} + limits.body_bytes_max + chunk_overhead_max) {}
 
 asio::awaitable<void> Session::run() {
@@ -87,8 +95,10 @@ asio::awaitable<bool> Session::serve_one() {
   refusal_.reset();
   parser_.reset();
   keep_alive_ = true;
+  head_ = false;
   auto header = read_header();
   Read read = co_await std::move(header);
+  if (read == Read::done) read = judge();
   if (read == Read::done) {
     auto body = read_body();
     read = co_await std::move(body);
@@ -96,15 +106,18 @@ asio::awaitable<bool> Session::serve_one() {
   if (read == Read::closed) co_return false;
 
   Reply reply;
-  if (read == Read::refused) {
+  if (read != Read::done) {
     reply = std::move(*refusal_);
   } else {
     enter(Step::handling, 0);  // the handler keeps its own deadlines
     request_.body = parser_->get().body();
-    auto handling = handler_(request_);
+    auto handling = handler_.handle(request_);
     reply = co_await std::move(handling);
   }
-  const bool close = read == Read::refused || !keep_alive_ || last_answer_ || draining_;
+  // The one place for it: whoever made the answer, the parser or a handler.
+  reply.head_only = head_;
+  const bool close =
+      read == Read::refused || !keep_alive_ || last_answer_ || draining_ || health_only_;
   out_.clear();
   append_reply(out_, reply, close, http_1_1_);
   enter(Step::writing, limits_.write_ms_max);
@@ -120,9 +133,11 @@ asio::awaitable<bool> Session::serve_one() {
 asio::awaitable<Session::Read> Session::read_header() {
   enter(buffer_.size() == 0 ? Step::idle : Step::header,
         buffer_.size() == 0 ? limits_.idle_ms_max : limits_.header_read_ms_max);
+  if (health_only_) enter(Step::header, health_ms_max);
   searched_ = 0;
   for (;;) {
     const std::size_t end = header_end();
+    head_ = begins_with_head();
     // The limit counts whether or not the rest came along.
     if ((end == 0 ? buffer_.size() : end) > limits_.header_bytes_max) {
       co_return refuse(
@@ -135,6 +150,7 @@ asio::awaitable<Session::Read> Session::read_header() {
     if (draining_ && step_ == Step::idle) co_return Read::closed;
     auto receiving = receive();
     const bool received = co_await std::move(receiving);
+    if (!received && late_ && health_only_) co_return refuse(full());
     if (!received) co_return late_&& step_ == Step::header ? refuse_late() : Read::closed;
     // The clock of the header runs from its first byte, not from each.
     if (step_ == Step::idle) enter(Step::header, limits_.header_read_ms_max);
@@ -154,6 +170,12 @@ std::size_t Session::header_end() {
   return 0;
 }
 
+// What was begun and never became a request is answered by its method too.
+bool Session::begins_with_head() const {
+  return std::string_view(static_cast<const char*>(buffer_.data().data()), buffer_.size())
+      .starts_with("HEAD ");
+}
+
 bool Session::take_header(std::size_t bytes) {
   const std::string_view header(static_cast<const char*>(buffer_.data().data()), bytes);
   if (const auto fault = check_header(header)) {
@@ -162,13 +184,9 @@ bool Session::take_header(std::size_t bytes) {
   }
   parser_.emplace();
   parser_->header_limit(limits_.header_bytes_max);
-  parser_->body_limit(limits_.body_bytes_max);
+  parser_->body_limit(boost::none);  // its length is judged before any of it is read
   boost::system::error_code error;
   const std::size_t used = parser_->put(asio::const_buffer(header.data(), header.size()), error);
-  if (error == beast_http::error::body_limit) {
-    refuse(413, "the body is longer than " + std::to_string(limits_.body_bytes_max) + " bytes");
-    return false;
-  }
   if ((error && error != beast_http::error::need_more) || !parser_->is_header_done()) {
     refuse(400, "the request cannot be read: " + error.message());
     return false;
@@ -185,6 +203,27 @@ bool Session::take_header(std::size_t bytes) {
   }
   request_ = request_of();
   parser_->eager(true);
+  return true;
+}
+
+// By its header alone. Done: the body may be read.
+Session::Read Session::judge() {
+  if (health_only_ && !asks_health(request_)) return refuse(full());
+  Judgement judgement = handler_.judge(request_);
+  if (!judgement.answer) {
+    body_bytes_max_ = std::min<std::uint64_t>(judgement.body_bytes_max, limits_.body_bytes_max);
+    if (request_.content_length > body_bytes_max_) return refuse(body_too_long(body_bytes_max_));
+    parser_->body_limit(body_bytes_max_);
+    return Read::done;
+  }
+  refusal_ = std::move(judgement.answer);
+  return drop_body() ? Read::answered : Read::refused;
+}
+
+// Of a request that is answered already. False: more of it is to come, which is not waited for.
+bool Session::drop_body() {
+  if (request_.chunked || request_.content_length > buffer_.size()) return false;
+  buffer_.consume(static_cast<std::size_t>(request_.content_length));
   return true;
 }
 
@@ -212,10 +251,7 @@ Session::Read Session::feed_body() {
     boost::system::error_code error;
     const std::size_t used = parser_->put(buffer_.data(), error);
     buffer_.consume(used);
-    if (error == beast_http::error::body_limit) {
-      return refuse(413,
-                    "the body is longer than " + std::to_string(limits_.body_bytes_max) + " bytes");
-    }
+    if (error == beast_http::error::body_limit) return refuse(body_too_long(body_bytes_max_));
     if (error && error != beast_http::error::need_more) {
       return refuse(400, "the body cannot be read: " + error.message());
     }
@@ -265,7 +301,11 @@ asio::awaitable<void> Session::linger() {
 }
 
 Session::Read Session::refuse(int status, std::string detail) {
-  refusal_ = problem_reply(validation_problem(status, std::move(detail)));
+  return refuse(validation_problem(status, std::move(detail)));
+}
+
+Session::Read Session::refuse(const Problem& problem) {
+  refusal_ = problem_reply(problem);
   refusal_->headers.emplace_back("X-Correlation-ID", correlation_or_new({}));
   return Read::refused;
 }
@@ -281,7 +321,15 @@ Request Session::request_of() const {
   request.port = port_;
   request.method = view(message.method_string());
   request.target = view(message.target());
+  request.host = view(message[field::host]);
+  request.origin = view(message[field::origin]);
+  request.fetch_site = view(message["Sec-Fetch-Site"]);
+  request.fetch_mode = view(message["Sec-Fetch-Mode"]);
+  request.fetch_dest = view(message["Sec-Fetch-Dest"]);
   request.content_type = view(message[field::content_type]);
+  request.content_coding = view(message[field::content_encoding]);
+  request.content_length = parser_->content_length().value_or(0);
+  request.chunked = parser_->chunked();
   request.correlation_id = view(message["X-Correlation-ID"]);
   request.traceparent = view(message["traceparent"]);
   request.authorization = view(message[field::authorization]);

@@ -10,7 +10,6 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,13 +22,11 @@ namespace txcoord::http {
 
 namespace asio = boost::asio;
 
-// Answers one request. The request's views live until the awaitable is done.
-using RequestHandler = std::function<asio::awaitable<Reply>(const Request&)>;
-
 class Session {
  public:
+  // `health_only`: one request, which comes at once; any other than for health is 503.
   Session(asio::ip::tcp::socket socket, Port port, const HttpSettings& limits,
-          const RequestHandler& handler);
+          RequestHandler& handler, bool health_only = false);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -48,7 +45,8 @@ class Session {
  private:
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
   enum class Step : unsigned char { idle, header, body, handling, writing, lingering };
-  enum class Read : unsigned char { done, closed, refused };
+  // answered: by the header alone, and the connection goes on.
+  enum class Read : unsigned char { done, closed, answered, refused };
 
   asio::awaitable<bool> serve_one();
   asio::awaitable<Read> read_header();
@@ -58,9 +56,13 @@ class Session {
   asio::awaitable<void> linger();
 
   std::size_t header_end();
+  bool begins_with_head() const;
   bool take_header(std::size_t bytes);
+  Read judge();
+  bool drop_body();
   Read feed_body();
   Read refuse(int status, std::string detail);
+  Read refuse(const Problem& problem);
   Read refuse_late();
   Request request_of() const;
   void enter(Step step, std::uint32_t ms_max);
@@ -68,14 +70,17 @@ class Session {
   asio::ip::tcp::socket socket_;
   Port port_;
   const HttpSettings& limits_;
-  const RequestHandler& handler_;
+  RequestHandler& handler_;
+  bool health_only_;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   Request request_;               // taken before the body: a trailer cannot add to it
-  std::optional<Reply> refusal_;  // the request was refused before it reached the handler
+  std::optional<Reply> refusal_;  // answered by the header alone, or for what could not be read
+  std::uint64_t body_bytes_max_ = 0;
   std::string out_;
   std::size_t searched_ = 0;  // of the buffer, for the header's end
   bool http_1_1_ = true;
+  bool head_ = false;  // the request's method is HEAD, as far as it is known
   bool keep_alive_ = true;
   bool expects_continue_ = false;
   bool last_answer_ = false;
