@@ -49,7 +49,7 @@ OrderClient::OrderClient(asio::any_io_executor executor, const ClientSettings& s
 
 OrderClient::Request OrderClient::order_request(const BenchOrder& order) const {
   Request request(http::verb::post, "/v1/orders", 11);
-  request.set(http::field::host, "txcoord");
+  request.set(http::field::host, "localhost");
   request.set(http::field::content_type, "application/json");
   request.set("Idempotency-Key", key_of(settings_.key_prefix, order.index));
   if (!settings_.prefer.empty()) request.set("Prefer", settings_.prefer);
@@ -125,7 +125,7 @@ bool OrderClient::judge(const Response& response, Answer& answer) {
 asio::awaitable<bool> OrderClient::follow(std::string location, const Clock::time_point& give_up,
                                           Answer& answer) {
   Request request(http::verb::get, location, 11);
-  request.set(http::field::host, "txcoord");
+  request.set(http::field::host, "localhost");
   Draws jitter(settings_.seed ^ 0xf0110ULL, answer.index);
   for (unsigned attempt = 0; Clock::now() < give_up; ++attempt) {
     auto pausing = pause(attempt, nullptr, jitter);

@@ -345,6 +345,32 @@ TEST_CASE("every legal way to say application/json is understood, and no other t
   }
 }
 
+TEST_CASE("problems_of_the_branch_protocol_say_the_status_they_are_sent_with") {
+  TestServer coordinator;
+  const auto participant = ParticipantServer::beside(coordinator, {"payment"}, "s3cret");
+  const std::string bearer = "Authorization: Bearer s3cret\r\n";
+  const auto check = [&](std::string_view method, const std::string& path, int status,
+                         const std::string& headers, const std::string& body = "{}") {
+    INFO(method << ' ' << path << ' ' << headers);
+    Client client = participant->connect();
+    const Response answer = client.request(method, path, body, headers);
+    CHECK(answer.status == status);
+    CHECK(answer.header("content-type") == "application/problem+json");
+    CHECK(answer.parsed().at("status").as_int64() == status);
+    CHECK(answer.parsed().as_object().contains("failure"));
+  };
+  const std::string path = "/participant/v1/payment/witness";
+  check("POST", path, 400, bearer);
+  check("POST", path, 401, "");
+  check("POST", path, 403, bearer + "Origin: https://evil.example\r\n");
+  check("POST", "/participant/v1/payment/conquer", 404, bearer);
+  check("POST", "/participant/v1/moon/witness", 404, bearer);
+  check("GET", path, 405, bearer);
+  check("POST", path, 413, bearer, std::string(2'000'000, ' '));
+  check("POST", path, 415, bearer + "Content-Encoding: gzip\r\n");
+  check("POST", "http://evil.example" + path, 421, "");
+}
+
 TEST_CASE("a body in a coding is 415 on every port, and told what to do") {
   Ports ports;
   for (const Knocking& knocking : ports.all()) {

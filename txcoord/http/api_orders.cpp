@@ -141,7 +141,8 @@ void add_preferences(const Preferences& prefer, const engine::SubmitOptions& opt
   const bool confirmed = result.status == engine::SubmitStatus::confirmed;
   if (prefer.applied && confirmed && result.applied) add("applied");
   if (prefer.respond_async && result.status == engine::SubmitStatus::accepted) add("respond-async");
-  if (prefer.wait && !options.accept_now && options.wait_max == *prefer.wait)
+  const bool waited = result.status == engine::SubmitStatus::unknown;
+  if (prefer.wait && waited && options.wait_max == *prefer.wait)
     add("wait=" + std::to_string(prefer.wait->count()));
   if (!applied.empty()) reply.headers.emplace_back("Preference-Applied", std::move(applied));
 }

@@ -95,7 +95,7 @@ constexpr Success openapi_document[] = {{200, nullptr, json_media, "This documen
 
 constexpr int changes[] = {404, 409, 422, 504};
 constexpr int places[] = {409, 422, 504};
-constexpr int puts[] = {422};
+constexpr int puts[] = {404, 422};
 constexpr int reads[] = {404};
 constexpr int admin_changes[] = {404, 422};
 
