@@ -144,9 +144,7 @@ class Checks(unittest.TestCase):
 
     # --- what a default of the database does, and what is shown of secrets -----------------------
     def test_defaults_of_the_database_hinder_no_order(self):
-        with self.altered("inventory", "ALTER DATABASE txcoord_inventory SET default_transaction_read_only = on",
-                          "ALTER DATABASE txcoord_inventory RESET default_transaction_read_only"), \
-             self.altered("payment", "ALTER DATABASE txcoord_payment SET default_transaction_isolation = 'serializable'",
+        with self.altered("payment", "ALTER DATABASE txcoord_payment SET default_transaction_isolation = 'serializable'",
                           "ALTER DATABASE txcoord_payment RESET default_transaction_isolation"):
             self.assertEqual(GOOD, self.check()[0])
             self.coordinator.configure({})
@@ -158,6 +156,42 @@ class Checks(unittest.TestCase):
                 client.close()
             finally:
                 self.coordinator.kill()
+
+    def listens(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.coordinator.port), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def test_a_database_that_somebody_made_read_only_is_shown_until_it_takes_writes(self):
+        """By its default: that is how a person, or a provider whose disk is full, keeps writers out."""
+        self.coordinator.configure({})
+        client = memory = None
+
+        def place_one():
+            shop = Shop(self.coordinator.port)
+            return send(client, memory, place(shop.order(list(shop.products)[:2]))).status
+
+        def inventory():
+            said = client.request("GET", "/readyz?verbose").json["participants"]
+            return next(one for one in said if one["name"] == "inventory")
+
+        try:
+            with self.altered("inventory", "ALTER DATABASE txcoord_inventory SET default_transaction_read_only = on",
+                              "ALTER DATABASE txcoord_inventory RESET default_transaction_read_only"):
+                code, said = self.check()
+                self.assertEqual(GOOD, code, said)
+                self.assertIn("warning: inventory: it takes no writes", said)
+                self.coordinator.start(ready=False)
+                wait_until("it listens", self.listens, 10)
+                client, memory = Client(self.coordinator.port), Memory()
+                wait_until("it is shown", lambda: inventory()["reachable"] and not inventory()["writable"], 10)
+                self.assertEqual(503, place_one())
+            wait_until("it takes writes again", lambda: inventory()["writable"], 10)
+            self.assertEqual(201, place_one())
+        finally:
+            self.coordinator.kill()
 
     def test_no_part_of_a_password_reaches_a_reader(self):
         """Not `config`, not standard error, not the log, not /readyz?verbose, whatever the DSN looks like."""

@@ -212,7 +212,7 @@ inline void FakeEngine::apply_now(const Operation& operation) {
 class FakeLostSagaDesk final : public engine::LostSagaDesk {
  public:
   std::size_t lost = 0, searches = 0;
-  engine::LostResolution answer;
+  engine::LostResolution answer{.outcome = engine::LostResolve::not_found};
   std::vector<std::string> asked;  // "saga action key"
 
   std::size_t known() const override { return lost; }

@@ -104,7 +104,9 @@ TEST_CASE("frozen_server_ends_a_connect_in_time_and_the_work_never_begins") {
   const auto started = Clock::now();
   const auto late = await(test.io, test.pool.run(work, 200ms));
   REQUIRE_FALSE(late.ok());
-  CHECK(late.failure().kind == FailureKind::timeout);
+  // Connecting has the caller's time: either of the two clocks may end it.
+  const FailureKind kind = late.failure().kind;
+  CHECK((kind == FailureKind::timeout || kind == FailureKind::unavailable));
   CHECK_FALSE(late.failure().outcome_unknown);
   CHECK(since(started) < 1s);
 

@@ -11,7 +11,6 @@ using namespace txcoord::test;
 
 const std::pair<const char*, const char*> hostile[] = {
     {"default_transaction_isolation", "'serializable'"},
-    {"default_transaction_read_only", "on"},
     {"default_transaction_deferrable", "on"},
     {"row_security", "off"},
     {"standard_conforming_strings", "off"},

@@ -84,8 +84,9 @@ class Checks {
     if (row[6].as<std::string>() != "UTF8")
       refuse("server_encoding is " + row[6].as<std::string>() + ": the database must be UTF8");
     if (!standby && row[7].as<bool>())
-      refuse(
-          "its sessions are read-only, though they ask for the opposite: the server was made so");
+      warn(
+          "it takes no writes: default_transaction_read_only is on, for the role, the database or "
+          "the server. Orders get 503 until it is off");
     if (row[8].as<bool>())
       warn("the role is a superuser; a plain role that owns the tables is enough");
   }

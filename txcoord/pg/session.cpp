@@ -76,7 +76,6 @@ std::vector<std::pair<std::string, std::string>> session_parameters(
       {"synchronous_commit", "on"},
       // The same of what else they may carry and would change what our statements mean.
       {"default_transaction_isolation", "read committed"},
-      {"default_transaction_read_only", "off"},
       {"default_transaction_deferrable", "off"},
       {"row_security", "on"},
       {"idle_session_timeout", "0"},
