@@ -84,14 +84,15 @@ class Surroundings(unittest.TestCase):
     def say_much(self, port, requests):
         """Requests, each with a log line of its own, as fast as one connection takes them."""
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            answered = b""
+            request = f"GET /livez HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
             for _ in range(0, requests, 100):
-                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: t\r\n\r\n" * 100)
-                while answered.count(b"HTTP/1.1 200") < 100:
+                connection.sendall(request * 100)
+                answered = b""
+                while answered.count(b"HTTP/1.1 ") < 100:
                     part = connection.recv(1 << 20)
                     self.assertTrue(part, "the connection is kept")
                     answered += part
-                answered = b""
+                self.assertEqual(100, answered.count(b"HTTP/1.1 200"), answered[:300])
 
     def stops(self, process):
         began = time.monotonic()

@@ -24,8 +24,9 @@ class LineWriter {
   // The line that tells of `lines` dropped ones.
   using Notice = std::function<std::string(std::uint64_t lines)>;
 
-  // The descriptor stays the caller's, and stays open. Throws std::system_error if there is no
-  // thread to be had.
+  // The descriptor stays the caller's, and stays open until finish() has said that all is written:
+  // the thread goes on with its number, whoever that belongs to by then. Throws std::system_error
+  // if there is no thread to be had.
   explicit LineWriter(int descriptor) : LineWriter(descriptor, Limits(), {}) {}
   LineWriter(int descriptor, Limits limits, Notice notice);
   // Waits for nothing: the thread writes what is queued if it can, and then ends.
