@@ -187,9 +187,11 @@ class Checks(unittest.TestCase):
                 wait_until("it listens", self.listens, 10)
                 client, memory = Client(self.coordinator.port), Memory()
                 wait_until("it is shown", lambda: inventory()["reachable"] and not inventory()["writable"], 10)
-                self.assertEqual(503, place_one())
+                self.assertEqual(503, client.request("GET", "/readyz").status)
+                self.assertEqual(503, client.request("PUT", "/v1/inventory/a", {"available": 1}).status)
             wait_until("it takes writes again", lambda: inventory()["writable"], 10)
             self.assertEqual(201, place_one())
+            client.close()
         finally:
             self.coordinator.kill()
 
