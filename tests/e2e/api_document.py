@@ -61,7 +61,9 @@ class Document(unittest.TestCase):
             cwd=self.stack.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS_MAX,
             check=False)
         self.assertEqual(0, done.returncode, done.stdout[-20_000:] + done.stderr[-2000:])
-        print(done.stdout[-1200:], file=sys.stderr)  # how much was asked
+        # That nothing was found means something only if something was asked.
+        self.assertRegex(done.stdout, r"\b\d{2,} generated, \d+ passed")
+        print(done.stdout[-1200:], file=sys.stderr)
 
     def test_rest(self):
         self.holds(self.coordinator.port)
