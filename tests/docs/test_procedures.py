@@ -68,10 +68,6 @@ class BesideARunningCoordinator(unittest.TestCase):
         self.assertEqual("abort", self.sql("log", block, text_of(block).replace("txc_…", nobodys)).splitlines()[-1])
         self.stack.databases["log"].query("DELETE FROM decisions WHERE gid = %s", nobodys)
 
-    @runs(f"{OPERATING}#a-database-is-full/1")
-    def test_who_fills_the_slots_is_found(self):
-        self.assertEqual("", self.sql("inventory", f"{OPERATING}#a-database-is-full/1"))
-
     @runs(f"{OPERATING}#a-heuristic-outcome/1")
     def test_heuristic_outcomes_are_listed(self):
         self.assertEqual("", self.sql("log", f"{OPERATING}#a-heuristic-outcome/1"))
