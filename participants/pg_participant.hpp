@@ -81,7 +81,7 @@ class PgParticipant final : public Participant {
   // list_prepared, with ages.
   asio::awaitable<Result<std::vector<PreparedBranch>>> prepared_ages(std::string installation);
   asio::awaitable<Result<Done>> finish(const char* verb, protocol::Gid gid, std::string_view phase);
-  asio::awaitable<Result<Done>> run_fenced(std::optional<FenceOwner> owner,
+  asio::awaitable<Result<Done>> run_fenced(pg::Pool& pool, std::optional<FenceOwner> owner,
                                            std::function<void(pg::Session&)> change);
   Failure fenced_out(const FenceOwner& owner) const;
   void observe(std::string_view phase, std::chrono::steady_clock::time_point start) const;

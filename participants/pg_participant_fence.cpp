@@ -74,7 +74,8 @@ asio::awaitable<Result<std::vector<FenceOwner>>> PgParticipant::fences(std::stri
 }
 
 // What may be lost in a crash, since it is done again; but never after its owner was fenced.
-asio::awaitable<Result<Done>> PgParticipant::run_fenced(std::optional<FenceOwner> owner,
+asio::awaitable<Result<Done>> PgParticipant::run_fenced(pg::Pool& pool,
+                                                        std::optional<FenceOwner> owner,
                                                         std::function<void(pg::Session&)> change) {
   auto work = [owner, change = std::move(change)](pg::Session& session) -> std::optional<Done> {
     const auto careless = [&] {
@@ -85,7 +86,7 @@ asio::awaitable<Result<Done>> PgParticipant::run_fenced(std::optional<FenceOwner
     if (!owner) return in_local_transaction(session, careless);
     return fence_sql::transaction(session, *owner, careless);
   };
-  auto running = pools_.finish->run(std::move(work), deadlines_.finish);
+  auto running = pool.run(std::move(work), deadlines_.finish);
   const auto done = co_await std::move(running);
   if (!done) co_return done.failure();
   if (!done.value()) co_return fenced_out(*owner);

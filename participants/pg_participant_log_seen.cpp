@@ -32,10 +32,13 @@ asio::awaitable<Result<protocol::LogPoint>> PgParticipant::log_seen(std::string 
 asio::awaitable<Result<Done>> PgParticipant::note_log_seen(std::string installation,
                                                            protocol::LogPoint point,
                                                            std::optional<FenceOwner> owner) {
-  return run_fenced(std::move(owner), [installation = std::move(installation),
-                                       point = std::move(point)](pg::Session& session) {
-    session.exec(write_log_seen, installation, point.system_identifier, point.timeline, point.lsn);
-  });
+  // Where branches work: it is a probe of what they need, a session of theirs among it.
+  return run_fenced(
+      *pools_.branch, std::move(owner),
+      [installation = std::move(installation), point = std::move(point)](pg::Session& session) {
+        session.exec(write_log_seen, installation, point.system_identifier, point.timeline,
+                     point.lsn);
+      });
 }
 
 }  // namespace txcoord

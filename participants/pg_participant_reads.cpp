@@ -81,9 +81,9 @@ asio::awaitable<Result<Done>> PgParticipant::trim_witnesses(std::vector<protocol
   texts.reserve(gids.size());
   for (const auto& gid : gids) texts.push_back(format(gid));
   // A witness that comes back after a crash is trimmed again.
-  return run_fenced(std::move(owner), [texts = std::move(texts)](pg::Session& session) {
-    session.exec(trim_branches, texts);
-  });
+  return run_fenced(
+      *pools_.finish, std::move(owner),
+      [texts = std::move(texts)](pg::Session& session) { session.exec(trim_branches, texts); });
 }
 
 asio::awaitable<Result<ParticipantGauges>> PgParticipant::gauges(std::string installation) {

@@ -304,9 +304,9 @@ asio::awaitable<Result<std::vector<StepReply>>> PgParticipant::run_step(protocol
 asio::awaitable<Result<Done>> PgParticipant::trim_steps(std::vector<std::string> saga_ids,
                                                         std::optional<FenceOwner> owner) {
   // A row that comes back after a crash is trimmed again: its saga's barriers still stand.
-  return run_fenced(std::move(owner), [ids = std::move(saga_ids)](pg::Session& session) {
-    session.exec(trim_barriers, ids);
-  });
+  return run_fenced(
+      *pools_.finish, std::move(owner),
+      [ids = std::move(saga_ids)](pg::Session& session) { session.exec(trim_barriers, ids); });
 }
 
 }  // namespace txcoord

@@ -61,6 +61,12 @@ TEST_CASE("work that fails alone takes no database down, and asks for few probes
   CHECK(rig.changes.empty());
   CHECK(rig.health.usable("order"));
   CHECK(rig.doubts <= 6);
+  // That writes are refused is shown, until it is long ago.
+  rig.health.reached("order");
+  CHECK_FALSE(rig.health.all().at("order").writable);
+  rig.now += 1min;
+  rig.health.reached("order");
+  CHECK(rig.health.all().at("order").writable);
 }
 
 TEST_CASE("silence takes a database down at once, and one probe that writes brings it back") {

@@ -74,6 +74,8 @@ int run_config(const Settings& settings, bool with_checks, std::ostream& out, st
   if (checks.unseen > 0)
     out << "nothing is wrong as far as could be seen; " << checks.unseen
         << " could not be looked at: see the warnings\n";
+  else if (!checks.warnings.empty())
+    out << "nothing stands against a start; see the warnings\n";
   else
     out << "settings and databases are as they must be\n";
   return exit_ok;

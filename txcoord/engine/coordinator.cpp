@@ -73,7 +73,7 @@ Coordinator::Coordinator(asio::any_io_executor io, const Settings& settings,
       trim_ticker_(io),
       gauge_ticker_(io),
       idle_(io) {
-  for (const auto& [name, health] : health_.all()) metrics_.database_up(name, health.writable);
+  for (const auto& [name, health] : health_.all()) metrics_.database_up(name, health.usable);
   health_.on_errors = [this](std::string_view name, std::size_t operations) {
     metrics_.participant_errors(name, operations);
   };

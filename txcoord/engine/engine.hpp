@@ -74,7 +74,8 @@ inline constexpr std::string_view expired_reason = "RESERVATION_EXPIRED";
 
 struct ParticipantHealth {
   bool reachable = false;   // it answers reads
-  bool writable = false;    // and takes writes: orders that need it are served
+  bool usable = false;      // and its probe writes: orders that need it are served
+  bool writable = false;    // usable, and no write of work was refused lately
   bool slots_full = false;  // its server has no slot left for a prepared transaction
   bool recovered = false;   // its first recovery has run since start
   std::optional<std::size_t> in_doubt_branches;  // prepared, ours; nothing: it cannot be seen now

@@ -13,6 +13,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds probe_pause{200};
 // Who was up for so long has not relapsed, but failed anew.
 constexpr milliseconds calm{10000};
+// A refused write is shown so long: work that meets it pauses longer and longer between its tries.
+constexpr milliseconds refusal_shown{30000};
 // All probes of this time must come through after the first relapse; doubled by each further one.
 constexpr milliseconds settle_min{500};
 constexpr std::uint32_t settle_doublings_max = 2;
@@ -30,6 +32,11 @@ bool no_answer_or_lack(const Failure& failure) {
 bool answered(const Failure& failure) {
   return !failure.sqlstate.empty() && !failure.sqlstate.starts_with("08") &&
          !failure.sqlstate.starts_with("57P");
+}
+
+// It may lie with one table, or with one statement: others may still be written.
+bool refuses_writes(const Failure& failure) {
+  return failure.sqlstate.starts_with("53") || failure.sqlstate == "25006";
 }
 
 bool no_slot_left(const Failure& failure) { return failure.sqlstate == "53200"; }
@@ -75,6 +82,10 @@ void Health::doubt(std::string_view name, const Failure& failure) {
   if (no_slot_left(failure)) state.prepare_refused = true;
   state.doubted = true;
   const Time now = now_();
+  if (refuses_writes(failure)) {
+    state.write_refused_at = now;
+    health_[std::string(name)].writable = false;
+  }
   if (state.asked_at && now - *state.asked_at < probe_pause) return;
   state.asked_at = now;
   if (on_doubt) on_doubt(name);
@@ -93,8 +104,9 @@ void Health::down(std::string_view name, const Failure& failure) {
     entry.last_error = words_for_anybody(failure);
     entry.sqlstate = failure.sqlstate;
   }
-  if (!entry.writable) return;
   entry.writable = false;
+  if (!entry.usable) return;
+  entry.usable = false;
   const bool relapse = state.back_at && now_() - *state.back_at < calm;
   state.relapses = relapse ? state.relapses + 1 : 0;
   logging::warn(silent ? "database is away" : "database cannot be written",
@@ -104,14 +116,21 @@ void Health::down(std::string_view name, const Failure& failure) {
   if (on_down) on_down(name);
 }
 
-void Health::reached(std::string_view name) { health_[std::string(name)].reachable = true; }
+void Health::reached(std::string_view name) {
+  ParticipantHealth& entry = health_[std::string(name)];
+  const State& state = states_[std::string(name)];
+  entry.reachable = true;
+  const bool refused_lately =
+      state.write_refused_at && now_() - *state.write_refused_at < refusal_shown;
+  entry.writable = entry.usable && !refused_lately;
+}
 
 void Health::wrote(std::string_view name) {
   ParticipantHealth& entry = health_[std::string(name)];
   State& state = states_[std::string(name)];
   entry.reachable = true;
   state.doubted = false;
-  if (entry.writable) return;
+  if (entry.usable) return;
   const Time now = now_();
   if (!state.coming) {
     state.coming = true;
@@ -121,7 +140,7 @@ void Health::wrote(std::string_view name) {
   // The first time is the start, and not the end of an outage.
   if (state.was_up) state.back_at = now;
   state.was_up = true;
-  entry.writable = true;
+  entry.usable = entry.writable = true;
   entry.last_error.clear();
   entry.sqlstate.clear();
   logging::info("database is reachable", {{"participant", name}});
@@ -165,7 +184,7 @@ void Health::slots(std::string_view name, std::size_t used, std::size_t max) {
 
 bool Health::all_usable(const DegradedModes& spared) const {
   return std::ranges::all_of(health_, [&](const auto& entry) {
-    return entry.second.writable || spared.spares(entry.first);
+    return entry.second.usable || spared.spares(entry.first);
   });
 }
 
@@ -185,7 +204,7 @@ std::string Health::trouble(const DegradedModes& spared) const {
     if (spared.spares(name)) continue;
     if (!entry.reachable) {
       add_to(list, "away", name);
-    } else if (!entry.writable) {
+    } else if (!entry.usable) {
       add_to(list, "cannot be written", name);
     } else if (entry.slots_full) {
       add_to(list, "no prepared slots left", name);
@@ -201,7 +220,7 @@ bool Health::reachable(std::string_view name) const {
 
 bool Health::usable(std::string_view name) const {
   const auto entry = health_.find(std::string(name));
-  return entry != health_.end() && entry->second.writable;
+  return entry != health_.end() && entry->second.usable;
 }
 
 }  // namespace txcoord::engine

@@ -13,6 +13,8 @@
 //      probes of a while came through. That while doubles with each relapse. So a database that
 //      comes and goes changes its state every few seconds, and not hundreds of times in one.
 //   4. The first failure of an outage stays visible until its end: what follows is its consequence.
+//   5. A write of work that is refused while the probe's come through takes nothing down, and is
+//      shown for half a minute.
 //
 // Single-threaded.
 #pragma once
@@ -45,7 +47,7 @@ class Health {
   void failed(std::string_view name, const Failure& failure, std::size_t operations = 0);
   // The probe failed: what the database answers counts like silence.
   void probe_failed(std::string_view name, const Failure& failure);
-  // It answered a read.
+  // It answered a read, as in every pass of recovery.
   void reached(std::string_view name);
   // It took a write.
   void wrote(std::string_view name);
@@ -79,9 +81,10 @@ class Health {
 
  private:
   struct State {
-    bool doubted = false;          // work failed since the last probe
-    std::optional<Time> asked_at;  // when a probe was last asked for
-    bool coming = false;           // down, and every probe since came_at has come through
+    bool doubted = false;                  // work failed since the last probe
+    std::optional<Time> asked_at;          // when a probe was last asked for
+    std::optional<Time> write_refused_at;  // of work
+    bool coming = false;                   // down, and every probe since came_at has come through
     Time came_at{};
     bool was_up = false;
     std::optional<Time> back_at;  // the end of its last outage

@@ -194,7 +194,7 @@ void Coordinator::count_refusal(const Operation& operation, const SubmitResult& 
   if (result.status == SubmitStatus::overloaded) metrics_.admission_refused();
   const bool one_is_away = started_ && result.status == SubmitStatus::unavailable;
   for (const auto& [name, health] : health_.all())
-    if (one_is_away && !health.writable) metrics_.participant_errors(name, 1);
+    if (one_is_away && !health.usable) metrics_.participant_errors(name, 1);
   const auto outcome = outcome_name(result, operation.kind);
   metrics_.order(operation.mode, outcome, result.reason);
   metrics_.order_duration(operation.mode, outcome, 0);
