@@ -151,7 +151,8 @@ stack_start_coordinator() {
     cp "$STACK_CONFIG" "$STACK_CONFIG.running"
     (
         exec 9>&- </dev/null >>"$TXC_STATE/log/txcoord.log" 2>&1
-        exec env -u TXCOORD_CRASH_AT ${crash_at:+"TXCOORD_CRASH_AT=$crash_at"} \
+        # The file has the ports, also those that were free; the environment would come before it.
+        exec env -u TXCOORD_CRASH_AT -u TXCOORD_PORT -u TXCOORD_ADMIN_PORT ${crash_at:+"TXCOORD_CRASH_AT=$crash_at"} \
             setsid "$TXC_BIN" serve --config "$STACK_CONFIG"
     ) &
     STACK_PID=$!
