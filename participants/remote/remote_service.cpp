@@ -10,7 +10,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How often a service that is not understood is complained of.
+// How often a service that is not understood, or that refuses us, is complained of.
 constexpr std::chrono::seconds complaint_pause{5};
 
 }  // namespace
@@ -70,6 +70,27 @@ void RemoteService::note(const Heard& heard, const Question& question) {
                  {"error", std::string_view(heard.failure.message)}});
 }
 
+// It answers, so its breaker is closed: it refuses us, whatever is asked, and only a person can
+// mend that. The reason stays in the failure, for the log here and for /readyz: nobody should have
+// to find it in the other process's log.
+void RemoteService::explain_refusal(Heard& heard) {
+  std::string_view mend;
+  if (heard.status == 401)
+    mend = "internal_token is not the same there and here. Set one token in both, and restart";
+  if (heard.status == 421)
+    mend = "it does not know itself by this name. Set http.hosts_allowed there, and restart it";
+  if (heard.kind != Heard::Kind::failure || mend.empty()) return;
+  const std::string where = link_.url().authority();
+  heard.failure.message = "the service at " + where + " refuses this coordinator with status " +
+                          std::to_string(heard.status) + ", nothing was done: " + std::string(mend);
+  heard.failure.message_is_ours = true;
+  if (Clock::now() - refusal_told_ < complaint_pause) return;
+  refusal_told_ = Clock::now();
+  logging::warn(
+      "a service refuses this coordinator: orders that need it get 503",
+      {{"service", std::string_view(where)}, {"error", std::string_view(heard.failure.message)}});
+}
+
 // An answer is believed when all of it is as the protocol says: the status, the media type, the
 // form, and that it repeats the question. Whoever stands in between says none of that together.
 RemoteService::Heard RemoteService::hear(const Exchange& exchange, const Identity& identity) {
@@ -123,6 +144,7 @@ asio::awaitable<RemoteService::Heard> RemoteService::ask(const Question& questio
                             std::move(headers), rules.time_max + answer_margin);
   const Exchange made = co_await std::move(posting);
   Heard heard = hear(made, identity);
+  explain_refusal(heard);
   note(heard, question);
   co_return heard;
 }

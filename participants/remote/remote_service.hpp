@@ -75,12 +75,13 @@ class RemoteService {
   bool allowed();
   void note(const Heard& heard, const Question& question);
   void tell(BreakerState before);
+  void explain_refusal(Heard& heard);
 
   HttpLink link_;
   std::string token_;
   Breaker breaker_;
   std::string last_silence_;  // why the breaker opened, or will
-  std::chrono::steady_clock::time_point complained_{};
+  std::chrono::steady_clock::time_point complained_{}, refusal_told_{};
   std::vector<OnBreaker> on_breaker_;
 };
 

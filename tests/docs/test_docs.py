@@ -9,7 +9,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from check_docs import Checker  # noqa: E402 (the path is set above)
+from check_docs import Checker, anchors  # noqa: E402 (the path is set above)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TREE = {
@@ -29,6 +29,25 @@ class TheDocuments(unittest.TestCase):
         checker = Checker(ROOT)
         self.assertGreater(len(checker.documents()), 5)
         self.assertEqual([], checker.check())
+
+
+class NextSteps(unittest.TestCase):
+    """What `txcoord audit` says after a violation leads to a page, and is written for a check that exists."""
+
+    def test_lead_to_pages(self):
+        text = (ROOT / "txcoord/audit/next_steps.cpp").read_text(encoding="utf-8")
+        pages = re.findall(r"docs/operating\.md#([a-z0-9-]+): ", text)
+        self.assertGreater(len(pages), 5)
+        self.assertEqual([], [page for page in pages if page not in anchors(self.page())])
+        sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "txcoord/audit").glob("*.cpp")
+                          if path.name != "next_steps.cpp")
+        checks = re.findall(r'^    \{"(\w+)", \w+\},$', text, re.MULTILINE)
+        self.assertGreater(len(checks), 20)
+        self.assertEqual([], [check for check in checks if f'"{check}"' not in sources])
+
+    @staticmethod
+    def page():
+        return (ROOT / "docs/operating.md").read_text(encoding="utf-8")
 
 
 class ExitCodes(unittest.TestCase):

@@ -72,6 +72,11 @@ class BesideARunningCoordinator(unittest.TestCase):
     def test_heuristic_outcomes_are_listed(self):
         self.assertEqual("", self.sql("log", f"{OPERATING}#a-heuristic-outcome/1"))
 
+    @runs(f"{OPERATING}#too-many-connections/1")
+    def test_who_has_the_connections(self):
+        for name in harness.DATABASES:
+            self.assertRegex(self.sql(name, f"{OPERATING}#too-many-connections/1"), r"(?m)^txcoord\|")
+
     @runs(f"{OPERATING}#the-log-was-restored-or-failed-over/1", f"{OPERATING}#the-log-was-restored-or-failed-over/2")
     def test_witnesses_are_asked_for_and_epochs_raised(self):
         block = f"{OPERATING}#the-log-was-restored-or-failed-over/1"

@@ -146,7 +146,7 @@ class TheStackOfRun(unittest.TestCase):
 
 
 class AHeuristicOutcome(unittest.TestCase):
-    @runs(f"{OPERATING}#a-heuristic-outcome/2")
+    @runs(f"{OPERATING}#a-heuristic-outcome/2", f"{OPERATING}#a-heuristic-outcome/3")
     def test_the_lost_branch_is_written_again(self):
         stack = harness.Stack()
         self.addCleanup(stack.close)
@@ -161,19 +161,72 @@ class AHeuristicOutcome(unittest.TestCase):
         coordinator.start()
         log = stack.databases["log"]
         wait_until("it is shown", lambda: log.query("SELECT 1 FROM heuristic_outcomes WHERE participant = 'inventory'"), 10)
+        # What is open is the log's: a coordinator that starts now says so too.
+        coordinator.signal(signal.SIGTERM)
+        coordinator.wait_exit(15)
+        coordinator.start()
+        wait_until("the gauge says so", lambda: self.open_at(coordinator).get("inventory") == 1, 10)
         reader = Reader({name: database.dsn for name, database in stack.databases.items()})
         self.addCleanup(reader.close)
         listed = reader.sql(log.dsn, text_of(f"{OPERATING}#a-heuristic-outcome/1"))
         self.assertIn(f"{gid}|inventory|", listed)
         printed = reader.shell(text_of(f"{OPERATING}#a-heuristic-outcome/2").replace("txc_…", gid), folder=ROOT)
         self.assertRegex(printed, r"place *\| *1")
-        coordinator.signal(signal.SIGTERM)
-        coordinator.wait_exit(15)
-        coordinator.start()
         wait_until("the decision is complete", lambda: log.query(
             "SELECT 1 FROM decisions WHERE gid = %s AND completed_at IS NOT NULL", gid), 10)
+        reader.port, reader.admin_port = coordinator.port, coordinator.admin_port
+        printed = reader.shell(text_of(f"{OPERATING}#a-heuristic-outcome/3"), GID=gid)
+        self.assertEqual([200], statuses(printed), printed)
+        self.assertIn('"open":false', printed)
+        wait_until("the gauge says so", lambda: self.open_at(coordinator) == {
+            "order": 0, "inventory": 0, "payment": 0, "shipping": 0}, 10)
         self.assertEqual(0, stack.run("audit", coordinator).returncode)
         self.assertEqual("", reader.sql(log.dsn, text_of(f"{OPERATING}#a-heuristic-outcome/1")), "nothing is open")
+
+
+    @staticmethod
+    def open_at(coordinator):
+        with urllib.request.urlopen(f"http://127.0.0.1:{coordinator.port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        return {name: int(value) for name, value in
+                re.findall(r'^txcoord_heuristic_open{participant="(\w+)"} (\d+)$', text, re.MULTILINE)}
+
+
+class RowsChangedByHand(unittest.TestCase):
+    """A saga that is undone, while somebody has set statuses without what they count."""
+
+    @runs(f"{OPERATING}#rows-that-were-changed-by-hand/1")
+    def test_the_scripts_move_status_and_counters_together(self):
+        stack = harness.Stack()
+        self.addCleanup(stack.close)
+        coordinator = stack.coordinator("c1").start(crash_at="saga.payment.charge.after")
+        shop, client = Shop(coordinator.port), Client(coordinator.port)
+        sku = sorted(shop.products)[0]
+        body = shop.order([sku])
+        body["shipping_address"] = {**body["shipping_address"], "postal_code": "nowhere"}
+        with self.assertRaises(ConnectionLost):
+            send(client, Memory(), place(body, mode="saga"))
+        wait_until("it died", coordinator.died_at_crash_point, 10)
+        stack.sessions_ended()
+        inventory, payment, log = (stack.databases[name] for name in ("inventory", "payment", "log"))
+        (order_id,), = log.query("SELECT order_id::text FROM saga_instances")
+        inventory.query("UPDATE reservations SET status = 'SHIPPED' WHERE order_id = %s", order_id)
+        payment.query("UPDATE payments SET status = 'REFUNDED' WHERE order_id = %s", order_id)
+        coordinator.start()
+        wait_until("it is stuck", lambda: log.query("SELECT 1 FROM saga_instances WHERE stuck_since IS NOT NULL"), 20)
+        found = stack.run("audit", coordinator)
+        self.assertEqual(1, found.returncode)
+        self.assertRegex(found.stdout, r"wallet_not_conserved: .*expected \d+.*: \d+ too little")
+        self.assertIn("next: docs/operating.md#a-violation-is-found", found.stdout)
+        reader = Reader({name: database.dsn for name, database in stack.databases.items()})
+        self.addCleanup(reader.close)
+        for _ in range(2):  # they may be repeated
+            reader.shell(text_of(f"{OPERATING}#rows-that-were-changed-by-hand/1"), folder=ROOT, ORDER_ID=order_id)
+        stack.sagas_ended()
+        self.assertEqual([("FAILED",)], stack.databases["order"].query(
+            "SELECT status FROM orders WHERE order_id = %s", order_id))
+        audit = stack.run("audit", coordinator)
+        self.assertEqual(0, audit.returncode, audit.stdout)
 
 
 class ALostSaga(LostSaga):

@@ -46,6 +46,7 @@ struct FakeWorld {
   std::set<std::string> silent;  // services that never answer
   std::vector<StoredOutcome> unapplied;
   std::vector<Decision> decisions;
+  std::vector<HeuristicOutcome> heuristics;
   std::map<std::string, StoredOutcome> outcomes;  // by scope and key
   FakeSagaLog saga_log;
   FakeLostSagaLog lost_log;
@@ -303,6 +304,34 @@ class FakeLog final : public TransactionLog {
       }
       return found;
     });
+  }
+
+  asio::awaitable<Result<std::vector<HeuristicOutcome>>> heuristic_outcomes(
+      std::vector<protocol::Gid> gids) override {
+    return served(w_, "log", [this, gids] {
+      std::vector<HeuristicOutcome> found;
+      for (const HeuristicOutcome& outcome : w_.heuristics)
+        if (std::ranges::find(gids, outcome.gid) != gids.end()) found.push_back(outcome);
+      return found;
+    });
+  }
+  asio::awaitable<Result<Done>> resolve_heuristic(protocol::Gid gid,
+                                                  std::vector<std::string> participants,
+                                                  std::string note) override {
+    return served(w_, "log", [this, gid, participants, note] {
+      for (HeuristicOutcome& outcome : w_.heuristics) {
+        const bool named =
+            std::ranges::find(participants, outcome.participant) != participants.end();
+        if (outcome.gid != gid || !named || outcome.resolved_at) continue;
+        outcome.resolved_at = now_utc();
+        outcome.by_person = true;
+        outcome.note = note;
+      }
+      return Done{};
+    });
+  }
+  asio::awaitable<Result<std::map<std::string, std::size_t>>> open_heuristics() override {
+    unexpected();
   }
 
   asio::awaitable<Result<ClaimReply>> claim(protocol::Gid, Operations) override { unexpected(); }

@@ -389,6 +389,22 @@ TEST_CASE("whoever lacks the token is refused, and no branch begins") {
   CHECK(trusted.wait(trusted.participant->vote(gid_number(1), {cancel()})).ok());
 }
 
+TEST_CASE("a wrong token is named to whoever looks here, however often it is tried") {
+  Rig rig("s3cret", "other");
+  for (int i = 0; i < 8; ++i) {
+    const auto refused = rig.wait(rig.participant->has_witness(gid_number(1)));
+    REQUIRE_FALSE(refused.ok());
+    // What /readyz?verbose shows as last_error.
+    const std::string shown = words_for_anybody(refused.failure());
+    CHECK(shown.find("status 401") != std::string::npos);
+    CHECK(shown.find("internal_token") != std::string::npos);
+    CHECK(shown.find("s3cret") == std::string::npos);
+    CHECK(shown.find("circuit breaker") == std::string::npos);
+    // The service answers: that is the truth of the breaker.
+    CHECK(rig.service->breaker() == BreakerState::closed);
+  }
+}
+
 TEST_CASE("an answer for another number of operations is no answer") {
   Rig rig;
   const auto gid = gid_number(1);

@@ -120,7 +120,8 @@ TestServer::TestServer(std::function<void(Settings&)> adjust) {
   if (adjust) adjust(settings_);
   std::map<std::string, FaultyParticipant*> faults;
   for (const char* name : {"order", "inventory", "payment", "shipping"}) {
-    faults_[name] = std::make_unique<FaultyParticipant>(nobody_, 1);
+    participants_[name] = std::make_unique<FakeParticipant>(name, script_);
+    faults_[name] = std::make_unique<FaultyParticipant>(*participants_[name], 1);
     faults[name] = faults_[name].get();
   }
   dispatcher_ = std::make_unique<http::Dispatcher>(io_.get_executor(),

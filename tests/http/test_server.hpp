@@ -81,6 +81,8 @@ class TestServer {
   FakeEngine engine{world};
   FakeLostSagaDesk lost_sagas;
   Metrics metrics;
+  // Behind the faults, for what the REST layer asks the participants: witnesses.
+  FakeParticipant& participant(const std::string& name) { return *participants_.at(name); }
   FaultyParticipant& fault(const std::string& participant) { return *faults_.at(participant); }
   http::Server& server() { return *server_; }
 
@@ -96,9 +98,8 @@ class TestServer {
   FakeShipping shipping_{world};
   FakeLog log_{world};
   boost::asio::io_context io_{1};
-  // Nobody calls these participants here: the REST layer only sets their faults.
   Script script_{io_.get_executor()};
-  FakeParticipant nobody_{"nobody", script_};
+  std::map<std::string, std::unique_ptr<FakeParticipant>> participants_;
   std::map<std::string, std::unique_ptr<FaultyParticipant>> faults_;
   // The thread stays for on_io() when the server has nothing left to do.
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{

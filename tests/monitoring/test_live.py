@@ -111,7 +111,8 @@ class Live(unittest.TestCase):
                 ("participant:txcoord_xmin_age_transactions:max", "a_dead_coordinator", 10),
                 ('txcoord_recovery_actions_total{action="takeover"}', "a_dead_coordinator", 0),
                 ('txcoord_recovery_actions_total{action="rollback"}', "a_dead_coordinator", 0),
-                ("txcoord_heuristic_outcomes_total", "a_lost_branch", 0)):
+                ("txcoord_heuristic_outcomes_total", "a_lost_branch", 0),
+                ("max(txcoord_heuristic_open)", "a_lost_branch", 0)):
             with self.subTest(query):
                 self.assertGreater(self.highest(query, part), above)
 

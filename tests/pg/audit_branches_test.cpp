@@ -140,6 +140,10 @@ TEST_CASE("audit: an order decided and not applied yet is not judged, but its de
   CHECK(young.clean());
   CHECK(young.looked_again == 1);
   CHECK(young.unsettled == 1);
+  CHECK(young.unsettled_orders == std::vector<std::string>{id});
+  CHECK(to_text(young).find("1 orders did not come to rest and were not judged; run it again when "
+                            "these rest: " +
+                            id + "\n") != std::string::npos);
   targets.orphan_age_max = 1ms;
   const AuditReport old = audit(targets);
   REQUIRE(old.violations.size() == 1);

@@ -270,6 +270,51 @@ TEST_CASE("completion_under_a_tombstone_is_told_and_never_taken_for_done") {
   CHECK(shown[0].outcome == DecisionOutcome::abort);
 }
 
+TEST_CASE("open_heuristic_outcomes_are_counted_by_participant_until_somebody_mends_them") {
+  LogTest test;
+  auto log = test.make_log();
+  const Gid gid = test.first_gid(*log, "c1");
+  const Gid other = next(gid);
+  test.decide_all(*log, gid, group_of({"a"}));
+  test.decide_all(*log, other, group_of({"b"}));
+  const auto record = [&](const Gid& which, const char* participant) {
+    REQUIRE(await(test.io, log->record_heuristic(owner_of(gid), which, participant, "lost")).ok());
+  };
+  record(gid, "payment");
+  record(other, "payment");
+  record(other, "shipping");
+  using Open = std::map<std::string, std::size_t>;
+  // Another process, or this one after a restart: the log says the same.
+  auto after_a_restart = test.make_log();
+  const auto open = [&] { return await(test.io, after_a_restart->open_heuristics()).value(); };
+  CHECK(open() == Open{{"payment", 2}, {"shipping", 1}});
+
+  // A person: kept with the first note; what is found lost again is open again.
+  REQUIRE(await(test.io, log->resolve_heuristic(other, {"payment"}, "written again")).ok());
+  REQUIRE(await(test.io, log->resolve_heuristic(other, {"payment"}, "said twice")).ok());
+  CHECK(open() == Open{{"payment", 1}, {"shipping", 1}});
+  const auto known = await(test.io, log->heuristic_outcomes({other})).value();
+  REQUIRE(known.size() == 2);
+  CHECK(known[0].participant == "payment");
+  CHECK(known[0].resolved_at);
+  CHECK(known[0].by_person);
+  CHECK(known[0].note == "written again");
+  CHECK_FALSE(known[1].resolved_at);
+  record(other, "payment");
+  CHECK(open() == Open{{"payment", 2}, {"shipping", 1}});
+
+  // Recovery: it found every branch, so nobody has to say so.
+  REQUIRE(await(test.io, log->complete(owner_of(gid), {gid})).ok());
+  CHECK(open() == Open{{"payment", 1}, {"shipping", 1}});
+  const auto by_itself = await(test.io, log->heuristic_outcomes({gid})).value();
+  REQUIRE(by_itself.size() == 1);
+  CHECK(by_itself[0].resolved_at);
+  CHECK_FALSE(by_itself[0].by_person);
+  const auto listed = await(test.io, log->list_decisions("heuristic_open", 10)).value();
+  REQUIRE(listed.size() == 1);
+  CHECK(listed[0].gid == other);
+}
+
 TEST_CASE("identity_of_the_log_moves_forward_and_stays_the_same_server") {
   LogTest test;
   auto log = test.make_log();

@@ -243,6 +243,10 @@ TEST_CASE("trouble_is_shown_until_the_saga_moves_on_and_never_on_one_that_ended_
   note({{id, 11, std::nullopt, "payment: timeout", true}});
   CHECK(test.find(id).stuck_since == since);
   CHECK_FALSE(test.find(id).next_retry_at.has_value());
+  // A process that was started again counts from one: that helps nobody, and the log still says so.
+  note({{id, 1, std::nullopt, "payment: timeout", false}});
+  CHECK(test.find(id).stuck_since == since);
+  CHECK(await(test.io, test.sagas->count_stuck()).value() == 1);
   CHECK(test.find(id).status == "STARTED");
   CHECK(test.history(id) == just_started);
 
@@ -250,6 +254,7 @@ TEST_CASE("trouble_is_shown_until_the_saga_moves_on_and_never_on_one_that_ended_
   CHECK(test.find(id).attempts == 0);
   CHECK(test.find(id).last_error.empty());
   CHECK_FALSE(test.find(id).stuck_since.has_value());
+  CHECK(await(test.io, test.sagas->count_stuck()).value() == 0);
   test.record(owner, completed(id));
   note({{id, 3, retry, "late", true}});
   CHECK_FALSE(test.find(id).stuck_since.has_value());

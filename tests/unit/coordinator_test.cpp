@@ -240,6 +240,24 @@ TEST_CASE(
   CHECK(count(rig.script.trace, "log.complete") == 0);
 }
 
+TEST_CASE("a lost branch is shown by the log's count, and a repair by hand needs no restart") {
+  Rig rig;
+  rig.script.hold("payment.commit");
+  CHECK(rig.submit(rig.operation("a")).status == SubmitStatus::confirmed);
+  REQUIRE(rig.run_until([&] { return count(rig.script.trace, "payment.commit") == 1; }));
+  const protocol::Gid gid = *rig.payment.prepared.begin();
+  rig.payment.prepared.clear();
+  rig.script.let_go("payment.commit");
+  REQUIRE(rig.run_until([&] { return rig.idle(); }));
+  CHECK(rig.run_until([&] {
+    return rig.metrics.serialize().find("txcoord_heuristic_open{participant=\"payment\"} 1\n") !=
+           std::string::npos;
+  }));
+  CHECK_FALSE(rig.log.decided.at(gid).complete);
+  rig.payment.witnesses.insert(gid);
+  CHECK(rig.run_until([&] { return rig.log.decided.at(gid).complete; }));
+}
+
 TEST_CASE("I11: a coordinator that finds its epoch raised stops, and confirms nothing") {
   Rig rig;
   ++rig.log.epochs["c1"].epoch;

@@ -134,6 +134,19 @@ class FakeLog final : public TransactionLog {
     heuristics.insert(participant);
     co_return Done{};
   }
+  asio::awaitable<Result<std::vector<HeuristicOutcome>>> heuristic_outcomes(
+      std::vector<protocol::Gid>) override {
+    co_return std::vector<HeuristicOutcome>{};
+  }
+  asio::awaitable<Result<std::map<std::string, std::size_t>>> open_heuristics() override {
+    std::map<std::string, std::size_t> open;
+    for (const std::string& participant : heuristics) ++open[participant];
+    co_return open;
+  }
+  asio::awaitable<Result<Done>> resolve_heuristic(protocol::Gid, std::vector<std::string>,
+                                                  std::string) override {
+    co_return Done{};
+  }
   asio::awaitable<Result<DecisionOutcome>> write_decision_again(
       LogOwner owner, protocol::Gid gid, std::vector<std::string> participants,
       std::vector<std::string> order_ids) override {

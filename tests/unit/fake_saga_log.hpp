@@ -86,8 +86,7 @@ class FakeSagaLog final : public SagaLog {
       instance.attempts = trouble.attempts;
       instance.next_retry_at = trouble.next_retry_at;
       instance.last_error = trouble.last_error;
-      instance.stuck_since.reset();
-      if (trouble.stuck) instance.stuck_since = now_utc();
+      if (trouble.stuck && !instance.stuck_since) instance.stuck_since = now_utc();
     }
     co_return Done{};
   }
@@ -196,6 +195,11 @@ class FakeSagaLog final : public SagaLog {
       if (wanted && (before.empty() || saga.saga_id < before)) found.push_back(saga);
     }
     co_return found;
+  }
+  asio::awaitable<Result<std::size_t>> count_stuck() override {
+    std::size_t stuck = 0;
+    for (const auto& [id, row] : rows) stuck += row.instance.stuck_since ? 1 : 0;
+    co_return stuck;
   }
   asio::awaitable<Result<std::vector<SagaHistoryEntry>>> history(std::string saga_id) override {
     if (away) co_return unavailable();

@@ -38,6 +38,7 @@ void touch_everything(Metrics& metrics) {
   metrics.recovery_action("commit");
   metrics.recovery_duration(0.1);
   metrics.heuristic_outcome();
+  metrics.heuristics_open({{"payment", 1}});
   metrics.decisions_retained(5);
   metrics.saga_step("order.create", 0.01);
   metrics.saga_compensation("payment.refund");

@@ -47,7 +47,7 @@ struct Violation {
   std::string invariant;  // "I1" … "I11"
   std::string check;      // a stable name: payment_missing, stock_not_conserved, …
   std::string subject;    // order_id, gid, saga_id, SKU, customer id, or scope of a key
-  std::string found;      // for people: what was found where
+  std::string found;      // for people: what was found where, and what was expected
 };
 
 struct LostSagaSeen {
@@ -58,13 +58,16 @@ struct LostSagaSeen {
 struct AuditReport {
   std::vector<Violation> violations;
   std::uint64_t violations_total = 0;
-  std::uint64_t orders = 0;        // orders seen in any of the databases
-  std::uint64_t operations = 0;    // outcomes in the log
-  std::uint64_t gids = 0;          // decisions, tombstones, witnesses
-  std::uint64_t prepared = 0;      // branches of ours found prepared, of any age
-  std::uint64_t heuristics = 0;    // branches shown as needing a person: what they broke is above
-  std::uint64_t looked_again = 0;  // orders that may have moved while they were read
-  std::uint64_t unsettled = 0;     // … and never came to rest: not judged
+  std::uint64_t orders = 0;      // orders seen in any of the databases
+  std::uint64_t operations = 0;  // outcomes in the log
+  std::uint64_t gids = 0;        // decisions, tombstones, witnesses
+  std::uint64_t prepared = 0;    // branches of ours found prepared, of any age
+  // Branches shown as needing a person, and those that nobody has repaired: what they broke is
+  // above.
+  std::uint64_t heuristics = 0, heuristics_open = 0;
+  std::uint64_t looked_again = 0;             // orders that may have moved while they were read
+  std::uint64_t unsettled = 0;                // … and never came to rest: not judged
+  std::vector<std::string> unsettled_orders;  // of these, at most violations_max
   std::uint64_t sagas = 0;
   // Not ended: somebody is at work on it, or it is shown as needing a person. At most
   // violations_max are named.
@@ -79,6 +82,10 @@ struct AuditReport {
 // Blocks; reads each database in REPEATABLE READ READ ONLY transactions of its own. Throws
 // std::exception, whose text names the database, when one cannot be read.
 AuditReport audit(const AuditTargets& targets);
+
+// What to do about a violation of this check: a page of docs/operating.md, and the first thing
+// there.
+std::string_view next_step(std::string_view check);
 
 std::string to_json(const AuditReport& report);
 std::string to_text(const AuditReport& report);

@@ -28,8 +28,12 @@ constexpr pg::Statement decision_rows{"audit_decisions", R"(
 constexpr pg::Statement witness_rows{"audit_witnesses", R"(
   SELECT gid FROM txc_branch WHERE starts_with(gid, {prefix}) ORDER BY gid COLLATE "C")"};
 
-constexpr pg::Statement heuristic_rows{"audit_heuristics",
-                                       "SELECT gid, participant FROM heuristic_outcomes"};
+// The last column: nobody has repaired it. A commit decision is complete when recovery has found
+// every branch.
+constexpr pg::Statement heuristic_rows{"audit_heuristics", R"(
+  SELECT h.gid, h.participant,
+         h.resolved_at IS NULL AND (d.outcome = 'commit' AND d.completed_at IS NOT NULL) IS NOT TRUE
+    FROM heuristic_outcomes h LEFT JOIN decisions d ON d.gid = h.gid)"};
 
 // now() is the snapshot's time: what was incomplete then, and for how long it had been.
 constexpr pg::Statement incomplete_rows{"audit_incomplete", R"(
@@ -234,6 +238,7 @@ void check_branches(Look& look, const AuditTargets& targets, AuditReport& counts
   Heuristics heuristics;
   for (const pqxx::row& row : look.log_after.read(heuristic_rows.name, heuristic_rows.sql)) {
     heuristics.emplace(row[0].as<std::string>(), row[1].as<std::string>());
+    counts.heuristics_open += row[2].as<bool>() ? 1 : 0;
   }
   counts.heuristics = heuristics.size();
 

@@ -16,14 +16,17 @@ struct RowCheck {
 constexpr RowCheck stock_checks[] = {
     {"I6", "stock_not_conserved", R"(
   SELECT coalesce(i.sku, l.sku),
-         format('available %s + reserved %s + shipped %s, ledger %s', i.available, i.reserved, i.shipped,
-                coalesce(l.total, 0))
+         format('available %s + reserved %s + shipped %s; expected together %s, as the ledger says: %s too %s',
+                i.available, i.reserved, i.shipped, coalesce(l.total, 0),
+                abs(d.difference), CASE WHEN d.difference > 0 THEN 'many' ELSE 'few' END)
     FROM inventory i
     FULL JOIN (SELECT sku, sum(delta) AS total FROM stock_ledger GROUP BY sku) l ON l.sku = i.sku
+   CROSS JOIN LATERAL (SELECT coalesce(i.available::numeric + i.reserved + i.shipped, 0)
+                              - coalesce(l.total, 0) AS difference) d
    WHERE i.available::numeric + i.reserved + i.shipped IS DISTINCT FROM coalesce(l.total, 0))"},
     {"I6", "reserved_differs", R"(
   SELECT coalesce(i.sku, r.sku),
-         format('reserved %s, reservations RESERVED %s; shipped %s, reservations SHIPPED %s', i.reserved,
+         format('reserved %s, expected %s (reservations RESERVED); shipped %s, expected %s (SHIPPED)', i.reserved,
                 coalesce(r.reserved, 0), i.shipped, coalesce(r.shipped, 0))
     FROM inventory i
     FULL JOIN (SELECT sku, coalesce(sum(quantity) FILTER (WHERE status = 'RESERVED'), 0) AS reserved,
@@ -33,7 +36,7 @@ constexpr RowCheck stock_checks[] = {
    WHERE i.reserved IS DISTINCT FROM coalesce(r.reserved, 0)
       OR i.shipped IS DISTINCT FROM coalesce(r.shipped, 0))"},
     {"I6", "stock_negative", R"(
-  SELECT sku, format('available %s, reserved %s, shipped %s', available, reserved, shipped)
+  SELECT sku, format('available %s, reserved %s, shipped %s; expected none below 0', available, reserved, shipped)
     FROM inventory
    WHERE least(available, reserved, shipped) < 0)"},
 };
@@ -41,8 +44,10 @@ constexpr RowCheck stock_checks[] = {
 constexpr RowCheck wallet_checks[] = {
     {"I6", "wallet_not_conserved", R"(
   SELECT coalesce(w.customer_id, m.customer_id),
-         format('balance %s, ledger %s, captured wallet payments %s', w.balance, coalesce(m.given, 0),
-                coalesce(m.spent, 0))
+         format('balance %s; expected %s, that is ledger %s less captured wallet payments %s: %s too %s',
+                w.balance, coalesce(m.given, 0) - coalesce(m.spent, 0), coalesce(m.given, 0),
+                coalesce(m.spent, 0), abs(d.difference),
+                CASE WHEN d.difference > 0 THEN 'much' ELSE 'little' END)
     FROM wallets w
     FULL JOIN (SELECT customer_id, sum(given) AS given, sum(spent) AS spent
                  FROM (SELECT customer_id, delta AS given, 0 AS spent FROM wallet_ledger
@@ -50,9 +55,11 @@ constexpr RowCheck wallet_checks[] = {
                        SELECT customer_id, 0, amount FROM payments
                         WHERE payment_method = 'wallet' AND status = 'CAPTURED') entries
                 GROUP BY customer_id) m ON m.customer_id = w.customer_id
+   CROSS JOIN LATERAL (SELECT coalesce(w.balance, 0)::numeric
+                              - (coalesce(m.given, 0) - coalesce(m.spent, 0)) AS difference) d
    WHERE w.balance::numeric IS DISTINCT FROM coalesce(m.given, 0) - coalesce(m.spent, 0))"},
     {"I6", "wallet_negative", R"(
-  SELECT customer_id, format('balance %s', balance) FROM wallets WHERE balance < 0)"},
+  SELECT customer_id, format('balance %s; expected none below 0', balance) FROM wallets WHERE balance < 0)"},
     // The branch writes both in one transaction, the settlement ends both in one.
     {"I1", "capture_forgotten", R"(
   SELECT p.order_id::text, 'payment ' || p.payment_id || ' is AUTHORIZED, and nothing is to capture it'

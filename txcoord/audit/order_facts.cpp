@@ -212,7 +212,12 @@ class Judge {
         (!facts_.payment ||
          std::ranges::find(row->payment, facts_.payment->status) != row->payment.end()) &&
         (!facts_.shipment || *facts_.shipment == row->shipment);
-    if (!agreed) violation("I1", "statuses_disagree", where());
+    if (agreed) return;
+    violation("I1", "statuses_disagree",
+              where() + "; expected beside that order: reservations " +
+                  std::string(row->reservations) + ", payment " + std::string(row->payment[0]) +
+                  " or " + std::string(row->payment[1]) + ", shipment " +
+                  std::string(row->shipment));
   }
 
   // The answers in the log against each other and against the order. Old keys are dropped, oldest

@@ -335,6 +335,10 @@ void settle_suspects(Suspects suspects, const AuditTargets& targets, AuditReport
     suspects = std::move(left);
   }
   counts.unsettled += suspects.size();
+  for (const auto& [order_id, suspect] : suspects) {
+    if (counts.unsettled_orders.size() >= targets.violations_max) break;
+    counts.unsettled_orders.push_back(order_id);
+  }
 }
 
 }  // namespace txcoord::audit

@@ -1,4 +1,5 @@
 // The report for people and for programs.
+#include <algorithm>
 #include <boost/json.hpp>
 #include <string>
 #include <tuple>
@@ -8,7 +9,7 @@
 namespace txcoord::audit {
 namespace {
 
-constexpr std::size_t sagas_named_max = 20;  // the JSON names more
+constexpr std::size_t named_max = 20;  // the JSON names more
 
 }  // namespace
 
@@ -26,7 +27,8 @@ std::string to_json(const AuditReport& report) {
     violations.push_back(json::object{{"invariant", violation.invariant},
                                       {"check", violation.check},
                                       {"subject", violation.subject},
-                                      {"found", violation.found}});
+                                      {"found", violation.found},
+                                      {"next", next_step(violation.check)}});
   }
   const json::object object{{"clean", report.clean()},
                             {"violations_total", report.violations_total},
@@ -36,8 +38,10 @@ std::string to_json(const AuditReport& report) {
                             {"gids", report.gids},
                             {"prepared", report.prepared},
                             {"heuristics", report.heuristics},
+                            {"heuristics_open", report.heuristics_open},
                             {"looked_again", report.looked_again},
                             {"unsettled", report.unsettled},
+                            {"unsettled_orders", names(report.unsettled_orders)},
                             {"sagas", report.sagas},
                             {"sagas_running_total", report.sagas_running_total},
                             {"sagas_running", names(report.sagas_running)},
@@ -56,36 +60,45 @@ std::string to_text(const AuditReport& report) {
                      " branches prepared at the moment\n";
   for (const Violation& violation : report.violations) {
     text += violation.invariant + " " + violation.check + ": " + violation.subject + ": " +
-            violation.found + "\n";
+            violation.found + "\n  next: " + std::string(next_step(violation.check)) + "\n";
   }
   if (report.violations_total > report.violations.size()) {
     text +=
         "… and " + std::to_string(report.violations_total - report.violations.size()) + " more\n";
   }
   if (report.heuristics > 0) {
-    text += "audit: " + std::to_string(report.heuristics) +
-            " heuristic outcomes are recorded: see the transactions\n";
+    text += "audit: " + std::to_string(report.heuristics) + " heuristic outcomes are recorded, " +
+            std::to_string(report.heuristics_open) +
+            " of them open (GET /v1/transactions?state=heuristic_open; "
+            "docs/operating.md#a-heuristic-outcome)\n";
   }
   for (const auto& [what, total, ids] :
        {std::tuple{"running", report.sagas_running_total, &report.sagas_running},
         {"stuck, and need a person", report.sagas_stuck_total, &report.sagas_stuck}}) {
     if (total == 0) continue;
     text += "audit: " + std::to_string(total) + " sagas are " + what + ":";
-    for (std::size_t i = 0; i < ids->size() && i < sagas_named_max; ++i) text += " " + (*ids)[i];
-    text += total > sagas_named_max ? " …\n" : "\n";
+    for (std::size_t i = 0; i < ids->size() && i < named_max; ++i) text += " " + (*ids)[i];
+    text += total > named_max ? " …\n" : "\n";
   }
   if (report.sagas_lost_total > 0) {
     text += "audit: " + std::to_string(report.sagas_lost_total) +
-            " sagas are lost with the log, and need a person (runbook: the log was restored):\n";
-    for (std::size_t i = 0; i < report.sagas_lost.size() && i < sagas_named_max; ++i) {
+            " sagas are lost with the log, and need a person "
+            "(docs/operating.md#sagas-that-the-log-has-lost):\n";
+    for (std::size_t i = 0; i < report.sagas_lost.size() && i < named_max; ++i) {
       const LostSagaSeen& saga = report.sagas_lost[i];
       text += "  " + saga.saga_id + ": order " + saga.order_id + ": " + saga.at_risk + "\n";
     }
-    if (report.sagas_lost_total > sagas_named_max) text += "  …\n";
+    if (report.sagas_lost_total > named_max) text += "  …\n";
   }
   if (report.unsettled > 0) {
     text += "audit: " + std::to_string(report.unsettled) +
-            " orders did not come to rest and were not judged\n";
+            " orders did not come to rest and were not judged; run it again when these rest:";
+    for (std::size_t i = 0; i < report.unsettled_orders.size() && i < named_max; ++i)
+      text += " " + report.unsettled_orders[i];
+    const std::uint64_t named = std::min<std::uint64_t>(report.unsettled_orders.size(), named_max);
+    text += report.unsettled > named
+                ? " and " + std::to_string(report.unsettled - named) + " more\n"
+                : "\n";
   }
   text += report.clean() ? "audit: no violation of I1-I11\n"
                          : "audit: " + std::to_string(report.violations_total) + " violations\n";

@@ -126,6 +126,7 @@ class Coordinator final : public Engine {
   asio::awaitable<void> run_trim();
   asio::awaitable<void> run_gauges();
   asio::awaitable<void> look_into(Participant& participant);
+  asio::awaitable<void> look_into_log();
   std::set<protocol::Gid> active_gids() const;
   void spawn(asio::awaitable<void> work);
 

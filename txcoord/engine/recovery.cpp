@@ -200,7 +200,10 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
                                            : protocol::Outcome::abort;
   for (const auto& decision : incomplete.value()) {
     if (pass.view.active.contains(decision.gid)) continue;
-    if (protocol::may_finish(decision.gid, pass.view)) {
+    // Of this very epoch too, if it is heuristic: its driver has left it to a person.
+    const bool ours = decision.gid.coordinator == pass.view.own_coordinator &&
+                      decision.gid.epoch == pass.view.own_epoch;
+    if (protocol::may_finish(decision.gid, pass.view) || (ours && decision.heuristic)) {
       pass.incomplete.push_back(decision);
     } else {
       pass.unfinished_elsewhere.insert(decision.gid.coordinator);
@@ -404,7 +407,7 @@ asio::awaitable<bool> Recovery::show_heuristic(protocol::Gid gid, std::string pa
 asio::awaitable<void> Recovery::finish_decision(Pass& pass, Decision decision) {
   std::string name(pass.participant.name());
   if (std::ranges::find(decision.participants, name) == decision.participants.end()) co_return;
-  if (done_[decision.gid].contains(name) || heuristic_.contains({decision.gid, name})) co_return;
+  if (done_[decision.gid].contains(name)) co_return;
   // It may have become active and been applied here since A was read.
   if (active_().contains(decision.gid) || forgetter_.completing(decision.gid)) co_return;
 
@@ -415,6 +418,8 @@ asio::awaitable<void> Recovery::finish_decision(Pass& pass, Decision decision) {
     branch_done(decision, name);
     co_return;
   }
+  // Shown already. Each pass looks for the witness, so that a repair by hand needs no restart.
+  if (heuristic_.contains({decision.gid, name})) co_return;
   auto list = pass.participant.list_prepared(pass.identity.installation);
   const auto prepared = co_await std::move(list);
   if (!prepared || std::ranges::find(prepared.value(), decision.gid) != prepared.value().end())

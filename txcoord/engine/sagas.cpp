@@ -231,7 +231,16 @@ std::vector<std::string> Sagas::stuck() const {
   return ids;
 }
 
-void Sagas::count_stuck() { metrics_.sagas_stuck(stuck().size()); }
+// The log remembers over a restart; only this process knows what the log would not take.
+void Sagas::count_stuck() { metrics_.sagas_stuck(std::max(stuck().size(), stuck_in_log_)); }
+
+asio::awaitable<void> Sagas::look_for_stuck() {
+  auto counting = log_.count_stuck();
+  const auto counted = co_await std::move(counting);
+  if (!counted) co_return;
+  stuck_in_log_ = counted.value();
+  count_stuck();
+}
 
 // Doubling from retry_ms_min to retry_ms_max, and up to a quarter more, so that what failed
 // together does not come back together.

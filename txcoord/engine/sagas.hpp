@@ -118,6 +118,8 @@ class Sagas {
   asio::awaitable<Result<bool>> something_due(std::string order_id);
   // Shows how many orders wait for what, of those at work here.
   void show_due();
+  // What the log knows of stuck sagas, whoever ran them last.
+  asio::awaitable<void> look_for_stuck();
 
   // Before barriers are deleted: whoever could still send a step is fenced. False: not now.
   asio::awaitable<bool> raise_for_trim();
@@ -158,6 +160,7 @@ class Sagas {
   std::chrono::milliseconds pause_of(std::uint32_t attempt);
   std::chrono::milliseconds with_a_quarter(std::chrono::milliseconds pause);
   void count_stuck();
+  std::size_t stuck_in_log_ = 0;  // at the last look
 
   // saga_writes.cpp: what is written to the log
   asio::awaitable<void> start_batch(std::vector<RunningSagaPtr> batch);

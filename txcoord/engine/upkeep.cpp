@@ -219,11 +219,27 @@ asio::awaitable<void> Coordinator::run_gauges() {
     const bool go_on = co_await std::move(pause);
     if (!go_on) co_return;
     sagas_.show_due();
+    auto log_gauges = look_into_log();
+    co_await std::move(log_gauges);
     for (Participant* participant : participants_) {
       auto look = look_into(*participant);
       co_await std::move(look);
     }
   }
+}
+
+// What needs a person is read from the log: all coordinators say the same, also after a restart.
+asio::awaitable<void> Coordinator::look_into_log() {
+  if (!health_.reachable(log_name)) co_return;
+  auto count = log_.open_heuristics();
+  const auto open = co_await std::move(count);
+  if (!open || !health_.reachable(log_name)) {
+    metrics_.database_not_seen(log_name);
+    co_return;
+  }
+  metrics_.heuristics_open(open.value());
+  auto looking = sagas_.look_for_stuck();
+  co_await std::move(looking);
 }
 
 // What cannot be seen now is shown as unknown: the last value would look like a fresh one.

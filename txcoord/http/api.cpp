@@ -43,6 +43,7 @@ asio::awaitable<Reply> Api::handle(Call& call) {
     case Endpoint::patch_shipment: return patch_shipment(call);
     case Endpoint::list_transactions: return list_transactions(call);
     case Endpoint::get_transaction: return get_transaction(call);
+    case Endpoint::resolve_transaction: return resolve_transaction(call);
     case Endpoint::list_sagas: return list_sagas(call);
     case Endpoint::get_saga: return get_saga(call);
     case Endpoint::resolve_saga: return resolve_saga(call);

@@ -36,9 +36,16 @@ class Api {
   Answer patch_shipment(Call& call);
   Answer get_order(Call& call);
   Answer list_orders(Call& call);
-  // Transactions and the process itself (api_system.cpp, api.cpp).
+  // Transactions (api_transactions.cpp).
+  struct KnownDecision;
   Answer list_transactions(Call& call);
   Answer get_transaction(Call& call);
+  Answer resolve_transaction(Call& call);
+  Answer show_decision(protocol::Gid gid);
+  asio::awaitable<Result<std::vector<KnownDecision>>> know(std::vector<Decision> decisions);
+  asio::awaitable<void> ask_witnesses(std::vector<KnownDecision>& list);
+  static void write_known(JsonWriter& out, const KnownDecision& known);
+  // The process itself (api_system.cpp, api.cpp).
   Answer immediate(Call& call);
   Reply ready(const Call& call) const;
 

@@ -68,6 +68,8 @@ constexpr Success shipment_list[] = {
     {200, &s::shipment_list, json_media, "The order's shipments."}};
 constexpr Success transaction_found[] = {
     {200, &s::transaction, json_media, "The global transaction."}};
+constexpr Success transaction_resolved[] = {
+    {200, &s::transaction, json_media, "It is kept that a person has repaired it."}};
 constexpr Success transaction_list[] = {
     {200, &s::transaction_list, json_media, "Active ones, then newest first."}};
 constexpr Success saga_found[] = {{200, &s::saga, json_media, "The saga."}};
@@ -97,6 +99,7 @@ constexpr int changes[] = {404, 409, 422, 504};
 constexpr int places[] = {409, 422, 504};
 constexpr int puts[] = {404, 422};
 constexpr int reads[] = {404};
+constexpr int resolves[] = {404, 409, 422};
 constexpr int admin_changes[] = {404, 422};
 
 // The order is the order of /openapi.json; the hottest route comes first.
@@ -187,6 +190,10 @@ constexpr Route table[] = {
     {.method = "GET", .path = "/admin/v1/transactions/{transaction_id}", .endpoint = Endpoint::get_transaction,
      .operation_id = "adminGetTransaction", .summary = "One global transaction", .ports = Ports::admin,
      .path_schema = &s::gid, .successes = transaction_found, .problems = reads},
+    {.method = "POST", .path = "/admin/v1/transactions/{transaction_id}/resolve",
+     .endpoint = Endpoint::resolve_transaction, .operation_id = "resolveTransaction",
+     .summary = "Say that a heuristic outcome is repaired", .ports = Ports::admin, .path_schema = &s::gid,
+     .request = &s::resolve_transaction, .successes = transaction_resolved, .problems = resolves},
     {.method = "POST", .path = "/admin/v1/sagas/search", .endpoint = Endpoint::search_lost_sagas,
      .operation_id = "searchLostSagas", .summary = "Look for sagas that the log has lost", .ports = Ports::admin,
      .successes = search_begun},

@@ -34,6 +34,7 @@ enum class Endpoint : std::uint8_t {
   patch_shipment,
   list_transactions,
   get_transaction,
+  resolve_transaction,
   list_sagas,
   get_saga,
   search_lost_sagas,

@@ -302,17 +302,52 @@ inline constexpr Schema accepted{
     .kind = SchemaKind::object, .name = "Accepted", .fields = accepted_fields};
 
 inline constexpr std::string_view transaction_state_names[] = {
-    "voting",   "judging", "preparing", "deciding",  "settling", "committing",
-    "aborting", "burying", "releasing", "completed", "aborted",  "heuristic"};
+    "voting",  "judging",   "preparing", "deciding", "settling",  "committing",    "aborting",
+    "burying", "releasing", "completed", "aborted",  "heuristic", "heuristic_open"};
 inline constexpr Schema transaction_state{.kind = SchemaKind::text, .least = 1, .most = 32};
 inline constexpr Schema transaction_filter{.kind = SchemaKind::text,
                                            .choices = transaction_state_names};
-inline constexpr Field transaction_fields[] = {
-    {"transaction_id", &gid},     {"state", &transaction_state}, {"operations", &count},
-    {"order_ids", &order_ids},    {"participants", &services},   {"waiting_for", &services},
-    {"started_at", &time, false}, {"decided_at", &time, false}};
+inline constexpr Schema note{.kind = SchemaKind::text, .least = 1, .most = 500};
+inline constexpr std::string_view resolver_names[] = {"person", "recovery"};
+inline constexpr Schema resolver{.kind = SchemaKind::text, .choices = resolver_names};
+inline constexpr Field heuristic_fields[] = {
+    {"participant", &service},     {"open", &flag},
+    {"detail", &message},          {"found_at", &time},
+    {"resolved_at", &time, false}, {"resolved_by", &resolver, false},
+    {"note", &note, false}};
+inline constexpr Schema heuristic{
+    .kind = SchemaKind::object, .name = "HeuristicOutcome", .fields = heuristic_fields};
+inline constexpr Schema heuristics{.kind = SchemaKind::array, .most = 5, .items = &heuristic};
+inline constexpr Schema unknown_at{
+    .kind = SchemaKind::array,
+    .description = "Of waiting_for: these could not be asked whether their branch is committed.",
+    .most = 5,
+    .items = &service};
+inline constexpr Field transaction_fields[] = {{"transaction_id", &gid},
+                                               {"state", &transaction_state},
+                                               {"operations", &count},
+                                               {"order_ids", &order_ids},
+                                               {"participants", &services},
+                                               {"waiting_for", &services},
+                                               {"unknown_at", &unknown_at, false},
+                                               {"heuristics", &heuristics, false},
+                                               {"started_at", &time, false},
+                                               {"decided_at", &time, false}};
 inline constexpr Schema transaction{
     .kind = SchemaKind::object, .name = "Transaction", .fields = transaction_fields};
+inline constexpr Schema resolve_note{
+    .kind = SchemaKind::text,
+    .description = "What was done, for whoever reads it later. No personal data.",
+    .least = 1,
+    .most = 500};
+inline constexpr Field resolve_transaction_fields[] = {{"participant", &participant, false},
+                                                       {"note", &resolve_note}};
+inline constexpr Schema resolve_transaction{
+    .kind = SchemaKind::object,
+    .name = "ResolveTransaction",
+    .description = "Without `participant`: every part of it that was lost.",
+    .fields = resolve_transaction_fields,
+    .example = R"({"participant":"payment","note":"written again with place_payment.sql"})"};
 inline constexpr Schema transactions{
     .kind = SchemaKind::array, .most = 10'000, .items = &transaction};
 inline constexpr Field transaction_list_fields[] = {{"transactions", &transactions}};

@@ -110,6 +110,7 @@ class PgSagaLog final : public SagaLog {
           return saga_sql::list(session, state, limit, before);
         });
   }
+  Reply<std::size_t> count_stuck() override { return side(&saga_sql::count_stuck); }
   Reply<std::vector<SagaHistoryEntry>> history(std::string saga_id) override {
     return side([saga_id = std::move(saga_id)](pg::Session& session) {
       return saga_sql::history(session, saga_id);

@@ -48,6 +48,8 @@ FROM saga_instances s WHERE s.order_id = $1::uuid ORDER BY s.created_at, s.saga_
 constexpr Statement list_all{"saga_list_all", TXC_LIST_SAGAS("true")};
 constexpr Statement list_running{"saga_list_running", TXC_LIST_SAGAS("s.ended_at IS NULL")};
 constexpr Statement list_stuck{"saga_list_stuck", TXC_LIST_SAGAS("s.stuck_since IS NOT NULL")};
+constexpr Statement stuck_number{
+    "saga_count_stuck", "SELECT count(*) FROM saga_instances s WHERE s.stuck_since IS NOT NULL"};
 constexpr Statement list_completed{"saga_list_completed", TXC_LIST_SAGAS("s.status = $3")};
 constexpr Statement list_refused{"saga_list_refused",
                                  TXC_LIST_SAGAS("s.reason <> '' AND s.status = $3")};
@@ -175,6 +177,10 @@ std::vector<SagaInstance> list(Session& session, const std::string& state, std::
   if (state == protocol::saga_failed || state == protocol::saga_compensating)
     of_status = &list_refused;
   return read_instances(session.exec(*of_status, before, limit, state));
+}
+
+std::size_t count_stuck(Session& session) {
+  return session.exec(stuck_number).at(0).at(0).as<std::size_t>();
 }
 
 std::vector<SagaHistoryEntry> history(Session& session, const std::string& saga_id) {

@@ -102,7 +102,8 @@ WHERE held.one = 1 AND NOT EXISTS (SELECT FROM saga_instances s WHERE s.saga_id 
                                    AND s.coordinator = $1 AND s.epoch = $2))"};
 
 // SKIP LOCKED: a row that is locked is being moved on, which ends its trouble; and what waits for
-// nothing takes part in no deadlock with record_states.
+// nothing takes part in no deadlock with record_states. Only a state that moves on ends
+// stuck_since: whoever adopts the saga counts its failures anew, and that helps nobody.
 constexpr Statement note_troubles{"saga_note_trouble", "WITH " TXC_HELD R"(,
 told AS MATERIALIZED (
   SELECT * FROM unnest($3::uuid[], $4::integer[], $5::text[], $6::text[], $7::boolean[])
@@ -114,7 +115,7 @@ free AS (
 UPDATE saga_instances s
 SET attempts = t.attempts, next_retry_at = nullif(t.next_retry_at, '')::timestamptz,
     last_error = t.last_error,
-    stuck_since = CASE WHEN t.stuck THEN coalesce(s.stuck_since, now()) END
+    stuck_since = CASE WHEN t.stuck THEN coalesce(s.stuck_since, now()) ELSE s.stuck_since END
 FROM told t, free, held
 WHERE held.one = 1 AND held.flushed = 'on' AND s.saga_id = t.saga_id AND s.saga_id = free.saga_id)"};
 

@@ -47,6 +47,7 @@ std::optional<SagaInstance> find(pg::Session& session, const std::string& saga_i
 std::vector<SagaInstance> of_order(pg::Session& session, const std::string& order_id);
 std::vector<SagaInstance> list(pg::Session& session, const std::string& state, std::size_t limit,
                                const std::string& before);
+std::size_t count_stuck(pg::Session& session);
 std::vector<SagaHistoryEntry> history(pg::Session& session, const std::string& saga_id);
 std::vector<std::string> orders_of_correlation(pg::Session& session,
                                                const std::string& correlation_id);

@@ -99,6 +99,22 @@ class PgTransactionLog final : public TransactionLog {
       return log_sql::record_heuristic(session, owner, gid, participant, detail);
     });
   }
+  Reply<std::vector<HeuristicOutcome>> heuristic_outcomes(
+      std::vector<protocol::Gid> gids) override {
+    return side([gids = std::move(gids)](pg::Session& session) {
+      return log_sql::heuristic_outcomes(session, gids);
+    });
+  }
+  Reply<std::map<std::string, std::size_t>> open_heuristics() override {
+    return side(&log_sql::open_heuristics);
+  }
+  Reply<Done> resolve_heuristic(protocol::Gid gid, std::vector<std::string> participants,
+                                std::string note) override {
+    return side([gid, participants = std::move(participants),
+                 note = std::move(note)](pg::Session& session) {
+      return log_sql::resolve_heuristic(session, gid, participants, note);
+    });
+  }
   Reply<DecisionOutcome> write_decision_again(LogOwner owner, protocol::Gid gid,
                                               std::vector<std::string> participants,
                                               std::vector<std::string> order_ids) override {

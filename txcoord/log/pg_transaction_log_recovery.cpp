@@ -36,10 +36,12 @@ DELETE FROM decisions WHERE gid IN (
   WHERE gid = ANY ($1::text[]) AND outcome = 'commit' AND NOT heuristic AND completed_at IS NOT NULL
   FOR UPDATE SKIP LOCKED))"};
 
-constexpr Statement list{"log_list_decisions", "SELECT " TXC_DECISION_COLUMNS R"( FROM decisions
+constexpr Statement list{"log_list_decisions", "SELECT " TXC_DECISION_COLUMNS R"( FROM decisions d
 WHERE CASE $1::text
         WHEN '' THEN true
         WHEN 'heuristic' THEN heuristic
+        WHEN 'heuristic_open' THEN heuristic AND EXISTS (
+          SELECT FROM heuristic_outcomes h WHERE h.gid = d.gid AND )" TXC_HEURISTIC_OPEN R"()
         WHEN 'aborted' THEN outcome = 'abort'
         WHEN 'committing' THEN outcome = 'commit' AND NOT heuristic AND completed_at IS NULL
         WHEN 'completed' THEN outcome = 'commit' AND NOT heuristic AND completed_at IS NOT NULL
@@ -67,13 +69,6 @@ done AS (
   WHERE held.one = 1 AND held.flushed = 'on' AND d.gid = open.gid)
 SELECT gid FROM decisions, held
 WHERE held.one = 1 AND gid = ANY ($3::text[]) AND outcome = 'abort')"};
-
-constexpr Statement note_heuristic{"log_note_heuristic", "WITH " TXC_HELD R"(,
-note AS (
-  INSERT INTO heuristic_outcomes (gid, participant, detail)
-  SELECT $3::text, $4::text, $5::text FROM held WHERE held.one = 1 AND held.flushed = 'on'
-  ON CONFLICT (gid, participant) DO UPDATE SET detail = EXCLUDED.detail)
-UPDATE decisions SET heuristic = true FROM held WHERE held.one = 1 AND gid = $3::text)"};
 
 constexpr Statement read_installation{"log_read_installation",
                                       "SELECT installation FROM txc_installation"};
@@ -175,13 +170,6 @@ std::vector<protocol::Gid> complete(Session& session, const LogOwner& owner,
        session.exec(complete_decisions, owner.coordinator, owner.epoch, texts(gids)))
     aborted.push_back(gid_of(row.at(0)));
   return aborted;
-}
-
-Done record_heuristic(Session& session, const LogOwner& owner, const protocol::Gid& gid,
-                      const std::string& participant, const std::string& detail) {
-  session.exec(note_heuristic, owner.coordinator, owner.epoch, protocol::format(gid), participant,
-               detail);
-  return {};
 }
 
 std::string installation(Session& session) {

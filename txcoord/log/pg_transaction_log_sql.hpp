@@ -50,8 +50,6 @@ std::vector<Decision> list_decisions(pg::Session& session, const std::string& st
 std::vector<protocol::Gid> unapplied(pg::Session& session, const std::string& order_id);
 std::vector<protocol::Gid> complete(pg::Session& session, const LogOwner& owner,
                                     const std::vector<protocol::Gid>& gids);
-Done record_heuristic(pg::Session& session, const LogOwner& owner, const protocol::Gid& gid,
-                      const std::string& participant, const std::string& detail);
 
 std::string installation(pg::Session& session);
 LogIdentity identity(pg::Session& session);
@@ -59,6 +57,21 @@ LogIdentity identity(pg::Session& session);
 DegradedModes degraded_modes(pg::Session& session);
 Done set_degraded_mode(pg::Session& session, const std::string& participant,
                        const std::string& mode);
+
+// --- heuristic outcomes (pg_heuristics.cpp) ------------------------------------------------------
+
+// Of an outcome `h` under the decision `d` (or none): nobody has repaired it. A commit decision is
+// complete when every branch is committed.
+#define TXC_HEURISTIC_OPEN                                                                  \
+  "h.resolved_at IS NULL AND (d.outcome = 'commit' AND d.completed_at IS NOT NULL) IS NOT " \
+  "TRUE"
+Done record_heuristic(pg::Session& session, const LogOwner& owner, const protocol::Gid& gid,
+                      const std::string& participant, const std::string& detail);
+std::vector<HeuristicOutcome> heuristic_outcomes(pg::Session& session,
+                                                 const std::vector<protocol::Gid>& gids);
+std::map<std::string, std::size_t> open_heuristics(pg::Session& session);
+Done resolve_heuristic(pg::Session& session, const protocol::Gid& gid,
+                       const std::vector<std::string>& participants, const std::string& note);
 
 // --- coordinators and their leases (pg_leases.cpp) -----------------------------------------------
 

@@ -127,6 +127,8 @@ class SagaLog {
   virtual asio::awaitable<Result<std::vector<SagaInstance>>> list(std::string state,
                                                                   std::size_t limit,
                                                                   std::string before) = 0;
+  // How many need a person, whoever runs them.
+  virtual asio::awaitable<Result<std::size_t>> count_stuck() = 0;
   virtual asio::awaitable<Result<std::vector<SagaHistoryEntry>>> history(std::string saga_id) = 0;
   // The order ids of the sagas with this correlation id, newest first, at most 50.
   virtual asio::awaitable<Result<std::vector<std::string>>> orders_of_correlation(

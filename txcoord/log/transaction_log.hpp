@@ -73,6 +73,17 @@ struct Decision {
   std::chrono::sys_time<std::chrono::microseconds> decided_at{};
 };
 
+// One participant's part of a decided transaction that a person must look at, or had to.
+struct HeuristicOutcome {
+  protocol::Gid gid;
+  std::string participant, detail;
+  std::chrono::sys_time<std::chrono::microseconds> found_at{};
+  // Nothing: it is open. Else a person said so, or recovery completed the decision by itself.
+  std::optional<std::chrono::sys_time<std::chrono::microseconds>> resolved_at;
+  bool by_person = false;
+  std::string note;  // the person's
+};
+
 // A coordinator as it stands in the log. No field says whether it lives: two readings do, some time
 // apart (engine/leases.hpp).
 struct CoordinatorState {
@@ -139,6 +150,16 @@ class TransactionLog {
   virtual asio::awaitable<Result<Done>> record_heuristic(LogOwner owner, protocol::Gid gid,
                                                          std::string participant,
                                                          std::string detail) = 0;
+  // Those of these gids, by gid and participant, the repaired ones too.
+  virtual asio::awaitable<Result<std::vector<HeuristicOutcome>>> heuristic_outcomes(
+      std::vector<protocol::Gid> gids) = 0;
+  // How many are open, by participant.
+  virtual asio::awaitable<Result<std::map<std::string, std::size_t>>> open_heuristics() = 0;
+  // A person has repaired these participants' parts. Durable when it is answered; one that was
+  // resolved before keeps its first note.
+  virtual asio::awaitable<Result<Done>> resolve_heuristic(protocol::Gid gid,
+                                                          std::vector<std::string> participants,
+                                                          std::string note) = 0;
   // For a commit decision that was lost with the log's last moments (identity()), and that a
   // sibling's witness proves: writes it again, unless an outcome stands there. Returns what stands.
   virtual asio::awaitable<Result<DecisionOutcome>> write_decision_again(
@@ -176,7 +197,8 @@ class TransactionLog {
   // The stored answers of the operations of incomplete decisions on this order, oldest first.
   virtual asio::awaitable<Result<std::vector<StoredOutcome>>> unapplied_outcomes(
       std::string order_id) = 0;
-  // Newest first. state: "committing", "completed", "aborted", "heuristic" or empty for all.
+  // Newest first. state: "committing", "completed", "aborted", "heuristic", "heuristic_open" or
+  // empty for all.
   virtual asio::awaitable<Result<std::vector<Decision>>> list_decisions(std::string state,
                                                                         std::size_t limit) = 0;
   virtual asio::awaitable<Result<LogIdentity>> identity() = 0;

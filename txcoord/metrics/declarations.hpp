@@ -26,6 +26,7 @@ enum class Family : std::uint8_t {
   recovery_actions_total,
   recovery_duration_seconds,
   heuristic_outcomes_total,
+  heuristic_open,
   decisions_retained,
   saga_step_duration_seconds,
   saga_compensations_total,

@@ -57,6 +57,7 @@ class Metrics::Impl {
   Children<prometheus::Histogram> recovery_seconds{registry, Family::recovery_duration_seconds,
                                                    &duration_buckets};
   Children<prometheus::Counter> heuristic_outcomes{registry, Family::heuristic_outcomes_total};
+  SeenGauges heuristic_open{registry, Family::heuristic_open};
   SeenGauges decisions{registry, Family::decisions_retained};
   Children<prometheus::Histogram> saga_steps{registry, Family::saga_step_duration_seconds,
                                              &duration_buckets};
@@ -186,7 +187,11 @@ void Metrics::database_not_seen(std::string_view name) {
   for (SeenGauges* gauges : {&impl_->in_doubt, &impl_->in_doubt_oldest, &impl_->slots_used,
                              &impl_->slots_max, &impl_->xmin_age, &impl_->blocked})
     gauges->forget({name});
-  if (name == "log") impl_->decisions.forget({});
+  if (name == "log") {
+    impl_->decisions.forget({});
+    for (const std::string_view one : detail::participant_labels)
+      impl_->heuristic_open.forget({one});
+  }
   if (name == "payment") outbox_lag_not_seen();
 }
 
@@ -212,6 +217,14 @@ void Metrics::recovery_action(std::string_view action) {
 
 void Metrics::recovery_duration(double seconds) { impl_->recovery_seconds.at({}).Observe(seconds); }
 void Metrics::heuristic_outcome() { impl_->heuristic_outcomes.at({}).Increment(); }
+void Metrics::heuristics_open(const std::map<std::string, std::size_t>& by_participant) {
+  for (const std::string_view name : detail::participant_labels) {
+    if (name == "log") continue;
+    const auto found = by_participant.find(std::string(name));
+    impl_->heuristic_open.set(
+        {name}, found == by_participant.end() ? 0 : static_cast<double>(found->second));
+  }
+}
 void Metrics::decisions_retained(std::uint64_t decisions) {
   impl_->decisions.set({}, static_cast<double>(decisions));
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -62,6 +63,7 @@ class Metrics {
   void recovery_action(std::string_view action);  // commit rollback takeover heuristic
   void recovery_duration(double seconds);
   void heuristic_outcome();
+  void heuristics_open(const std::map<std::string, std::size_t>& by_participant);
   void decisions_retained(std::uint64_t decisions);
   void outbox_lag(double seconds);
   void card_errands_refused(std::size_t errands);
