@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* gid_text = "txc_0a1b2c3d_c1_3_00ff00ff_7";
 const std::string transaction = std::string("/v1/transactions/") + gid_text;
+constexpr const char* key = "Idempotency-Key: resolve-1\r\n";
 const std::string resolve = std::string("/admin/v1/transactions/") + gid_text + "/resolve";
 const std::string of_payment = R"({"participant":"payment","note":"written again"})";
 
@@ -92,7 +93,7 @@ TEST_CASE("a heuristic outcome names its participant, and is open until its witn
   CHECK(open.at("participant").as_string() == "payment");
   CHECK(open.at("open").as_bool());
 
-  const Response early = admin.request("POST", resolve, of_payment);
+  const Response early = admin.request("POST", resolve, of_payment, key);
   CHECK(early.status == 409);
   CHECK(early.parsed().at("reason").as_string() == "ILLEGAL_STATE");
   CHECK(early.parsed().at("detail").as_string().find("still missing") != json::string::npos);
@@ -100,7 +101,7 @@ TEST_CASE("a heuristic outcome names its participant, and is open until its witn
 
   server.on_io(
       [&] { server.participant("payment").witnesses.insert(*protocol::parse_gid(gid_text)); });
-  const Response done = admin.request("POST", resolve, of_payment);
+  const Response done = admin.request("POST", resolve, of_payment, key);
   check_contract("POST", "/admin/v1/transactions/{transaction_id}/resolve", done);
   REQUIRE(done.status == 200);
   const json::value closed = only(done.parsed().at("heuristics"));
@@ -108,7 +109,7 @@ TEST_CASE("a heuristic outcome names its participant, and is open until its witn
   CHECK(closed.at("resolved_by").as_string() == "person");
   CHECK(closed.at("note").as_string() == "written again");
 
-  const Response again = admin.request("POST", resolve, R"({"note":"said twice"})");
+  const Response again = admin.request("POST", resolve, R"({"note":"said twice"})", key);
   REQUIRE(again.status == 200);
   CHECK(only(again.parsed().at("heuristics")).at("note").as_string() == "written again");
 }
@@ -117,7 +118,7 @@ TEST_CASE("what contradicts a tombstone is resolved on a person's word") {
   TestServer server;
   keep(server, decided(DecisionOutcome::abort, true));
   Client admin = server.connect_admin();
-  const Response done = admin.request("POST", resolve, R"({"note":"the order was undone"})");
+  const Response done = admin.request("POST", resolve, R"({"note":"the order was undone"})", key);
   REQUIRE(done.status == 200);
   CHECK_FALSE(only(done.parsed().at("heuristics")).at("open").as_bool());
 }
@@ -125,22 +126,22 @@ TEST_CASE("what contradicts a tombstone is resolved on a person's word") {
 TEST_CASE("resolving is refused where nothing was lost, and while the service cannot be asked") {
   TestServer server;
   Client admin = server.connect_admin();
-  CHECK(admin.request("POST", resolve, of_payment).status == 404);
-  CHECK(admin.request("POST", resolve, R"({"participant":"payment"})").status == 422);
+  CHECK(admin.request("POST", resolve, of_payment, key).status == 404);
+  CHECK(admin.request("POST", resolve, R"({"participant":"payment"})", key).status == 422);
 
   keep(server, decided(DecisionOutcome::commit, false));
-  const Response nothing = admin.request("POST", resolve, of_payment);
+  const Response nothing = admin.request("POST", resolve, of_payment, key);
   CHECK(nothing.status == 409);
   CHECK(nothing.parsed().at("detail").as_string().find("it is committing") != json::string::npos);
 
   keep(server, decided(DecisionOutcome::commit, true));
   const Response other =
-      admin.request("POST", resolve, R"({"participant":"shipping","note":"as agreed"})");
+      admin.request("POST", resolve, R"({"participant":"shipping","note":"as agreed"})", key);
   CHECK(other.status == 409);
   CHECK(other.parsed().at("detail").as_string().find("payment") != json::string::npos);
 
   server.on_io([&] { server.fault("payment").set(ParticipantFaults{1.0, {}, FaultMode::down}); });
-  const Response away = admin.request("POST", resolve, of_payment);
+  const Response away = admin.request("POST", resolve, of_payment, key);
   CHECK(away.status == 503);
   CHECK(away.has("retry-after"));
 }

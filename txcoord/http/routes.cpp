@@ -193,7 +193,7 @@ constexpr Route table[] = {
     {.method = "POST", .path = "/admin/v1/transactions/{transaction_id}/resolve",
      .endpoint = Endpoint::resolve_transaction, .operation_id = "resolveTransaction",
      .summary = "Say that a heuristic outcome is repaired", .ports = Ports::admin, .path_schema = &s::gid,
-     .request = &s::resolve_transaction, .successes = transaction_resolved, .problems = resolves},
+     .request = &s::resolve_transaction, .key_required = true, .successes = transaction_resolved, .problems = resolves},
     {.method = "POST", .path = "/admin/v1/sagas/search", .endpoint = Endpoint::search_lost_sagas,
      .operation_id = "searchLostSagas", .summary = "Look for sagas that the log has lost", .ports = Ports::admin,
      .successes = search_begun},
