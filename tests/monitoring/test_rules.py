@@ -128,7 +128,7 @@ class TheCheck(unittest.TestCase):
                    "every coordinator: take the maximum")
 
     def test_an_expression_that_hides_what_is_missing(self):
-        self.finds_in_alerts("sum(txcoord_sagas_stuck) >", "(sum(txcoord_sagas_stuck) or vector(0)) >",
+        self.finds_in_alerts("max(txcoord_sagas_stuck) >", "(max(txcoord_sagas_stuck) or vector(0)) >",
                              "alerts.yml: TxcoordSagaStuck: `or vector` hides a name that is not there")
 
     def test_a_section_that_the_runbook_has_not(self):
@@ -211,8 +211,8 @@ class TheCheck(unittest.TestCase):
                                "overview.json: Compensations by step: a window is fixed: it does not follow the zoom")
 
     def test_a_variable_that_nobody_declared(self):
-        self.finds_in_overview('sum(txcoord_sagas_stuck{instance=~\\"$coordinator\\"})',
-                               'sum(txcoord_sagas_stuck{instance=~\\"$host\\"})',
+        self.finds_in_overview('max(txcoord_sagas_stuck{instance=~\\"$coordinator\\"})',
+                               'max(txcoord_sagas_stuck{instance=~\\"$host\\"})',
                                "overview.json: the variable host is used only")
 
 
