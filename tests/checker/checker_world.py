@@ -33,11 +33,11 @@ class World:
         self.run("log", "INSERT INTO coordinator_epoch VALUES ('c1', 2)")
         for sku in PRICE:
             self.run("inventory",
-                     f"INSERT INTO inventory (sku, available) VALUES ('{sku}', 500);"
-                     f"INSERT INTO stock_ledger (sku, delta, cause) VALUES ('{sku}', 500, 'PUT')")
+                     f"INSERT INTO inventory (sku, available) VALUES ('{sku}', 5000000);"
+                     f"INSERT INTO stock_ledger (sku, delta, cause) VALUES ('{sku}', 5000000, 'PUT')")
         self.run("payment",
-                 "INSERT INTO wallets (customer_id, balance) VALUES ('anna', 90000), ('bert', 0);"
-                 "INSERT INTO wallet_ledger (customer_id, delta, cause) VALUES ('anna', 90000, 'PUT')")
+                 "INSERT INTO wallets (customer_id, balance) VALUES ('anna', 900000000), ('bert', 0);"
+                 "INSERT INTO wallet_ledger (customer_id, delta, cause) VALUES ('anna', 900000000, 'PUT')")
 
     def close(self):
         for session in self.sessions.values():
