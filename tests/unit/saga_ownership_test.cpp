@@ -232,6 +232,16 @@ TEST_CASE("a row that cannot be adopted keeps no other from it, and is shown as 
   CHECK(shows_stuck(rig, 1));
 }
 
+TEST_CASE("what the log calls stuck is counted, whoever ran it last, until it moves on") {
+  Rig rig;
+  rig.saga_log.epochs["other"] = 1;  // it lives, and its saga is not ours
+  auto& row = put_row(rig, '1', {"other", 1});
+  row.instance.stuck_since = now_utc();
+  CHECK(rig.run_until([&] { return shows_stuck(rig, 1); }));
+  row.instance.stuck_since.reset();
+  CHECK(rig.run_until([&] { return shows_stuck(rig, 0); }));
+}
+
 TEST_CASE("a state that the log refuses is split off, shown as stuck, and tried on") {
   Rig rig;
   rig.script.hold("sagas.record");

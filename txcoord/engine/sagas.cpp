@@ -231,14 +231,15 @@ std::vector<std::string> Sagas::stuck() const {
   return ids;
 }
 
-// The log remembers over a restart; only this process knows what the log would not take.
-void Sagas::count_stuck() { metrics_.sagas_stuck(std::max(stuck().size(), stuck_in_log_)); }
+// The log remembers over a restart, and knows of others' sagas; only this process knows what the
+// log would not take.
+void Sagas::count_stuck() { metrics_.sagas_stuck(stuck().size() + stuck_elsewhere_); }
 
 asio::awaitable<void> Sagas::look_for_stuck() {
   auto counting = log_.count_stuck();
   const auto counted = co_await std::move(counting);
   if (!counted) co_return;
-  stuck_in_log_ = counted.value();
+  stuck_elsewhere_ = counted.value() - std::min(counted.value(), stuck().size());
   count_stuck();
 }
 

@@ -160,7 +160,7 @@ class Sagas {
   std::chrono::milliseconds pause_of(std::uint32_t attempt);
   std::chrono::milliseconds with_a_quarter(std::chrono::milliseconds pause);
   void count_stuck();
-  std::size_t stuck_in_log_ = 0;  // at the last look
+  std::size_t stuck_elsewhere_ = 0;  // in the log beyond ours, at the last look
 
   // saga_writes.cpp: what is written to the log
   asio::awaitable<void> start_batch(std::vector<RunningSagaPtr> batch);
