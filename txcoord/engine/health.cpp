@@ -122,6 +122,8 @@ void Health::reached(std::string_view name) {
   entry.reachable = true;
   const bool refused_lately =
       state.write_refused_at && now_() - *state.write_refused_at < refusal_shown;
+  // Until it has failed once, a database that answers is one to work with.
+  if (!state.was_up && entry.last_error.empty()) return wrote(name);
   entry.writable = entry.usable && !refused_lately;
 }
 

@@ -104,7 +104,11 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   current.view.own_epoch = identity.epoch;
   auto reading = read(current);
   const bool complete = co_await std::move(reading);
-  if (!complete) co_return false;
+  if (!complete) {
+    auto probing = probe(current);
+    co_await std::move(probing);
+    co_return false;
+  }
 
   // Whoever was taken over is fenced here at once, and a server that lost a fence has it again.
   // What fails is tried in the next pass: who needs the fence asks for it before.
@@ -143,7 +147,8 @@ asio::awaitable<void> Recovery::note_log(Pass& pass) {
   auto noting =
       pass.participant.note_log_seen(pass.identity.installation, pass.log_now, fences_.owner());
   const auto noted = co_await std::move(noting);
-  if (noted) {
+  // Somebody holds that row: the database takes writes all the same.
+  if (noted || noted.failure().kind == FailureKind::lock_timeout) {
     health_.wrote(pass.participant.name());
     co_return;
   }
@@ -163,9 +168,6 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
     co_return false;
   }
   health_.reached(name);
-  auto probing = probe(pass);
-  const bool took_a_write = co_await std::move(probing);
-  if (!took_a_write) co_return false;
   pass.view.prepared_before = before.value();
 
   auto read_epochs = log_.coordinators();
@@ -220,14 +222,15 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
   co_return true;
 }
 
-// What it remembers of the log, written once more: what the work needs of a database, without the
-// log. One that was never told is told at the end of the pass. False: it cannot be written.
-asio::awaitable<bool> Recovery::probe(Pass& pass) {
+// For a pass that came to nothing because the log is away: what the database remembers of the log,
+// written once more. A complete pass writes at its end, when all else is done: whoever holds that
+// row holds up no recovery and no fence.
+asio::awaitable<void> Recovery::probe(Pass& pass) {
   const auto name = pass.participant.name();
-  if (!health_.wants_probe(name)) co_return true;
+  if (!health_.wants_probe(name) || !health_.reachable(name)) co_return;
   auto recall = pass.participant.log_seen(pass.identity.installation);
   const auto seen = co_await std::move(recall);
-  if (seen && seen.value().system_identifier.empty()) co_return true;
+  if (seen && seen.value().system_identifier.empty()) co_return;
   Result<Done> done = Done{};
   if (seen) {
     auto raising = fences_.ensure(pass.participant);
@@ -240,10 +243,9 @@ asio::awaitable<bool> Recovery::probe(Pass& pass) {
   }
   if (!seen || !done) {
     health_.probe_failed(name, seen ? done.failure() : seen.failure());
-    co_return false;
+    co_return;
   }
   health_.wrote(name);
-  co_return true;
 }
 
 // Before T: what is in the log by then is not older than this point.

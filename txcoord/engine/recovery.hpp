@@ -61,7 +61,7 @@ class Recovery {
 
   asio::awaitable<bool> pass(Pass& current);
   asio::awaitable<bool> read(Pass& pass);
-  asio::awaitable<bool> probe(Pass& pass);
+  asio::awaitable<void> probe(Pass& pass);
   asio::awaitable<bool> read_log_point(Pass& pass);
   asio::awaitable<void> note_log(Pass& pass);
   asio::awaitable<void> carry_out(Pass& pass, protocol::RecoveryAction action);
