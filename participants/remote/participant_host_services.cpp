@@ -143,6 +143,12 @@ Text inventory_call(InventoryService& inventory, std::string_view call, const Js
   co_return co_await std::move(expiry);
 }
 
+// A participant, or a part of one, that this process does not serve.
+Text no_service(bool& known) {
+  known = false;
+  co_return std::string();
+}
+
 Text card_call(CardSettler& cards, std::string_view call, const JsonReader& reader, bool& known) {
   if (call == "old-intents") {
     auto calling = cards.old_intents();
@@ -185,7 +191,8 @@ Text payment_call(const Hosted& hosted, std::string_view call, const JsonReader&
     auto calling = payments.payment_events(reader.text("order_id"));
     co_return rows(value_or_throw(co_await std::move(calling)));
   }
-  auto cards = card_call(*hosted.cards, call, reader, known);
+  auto cards =
+      hosted.cards == nullptr ? no_service(known) : card_call(*hosted.cards, call, reader, known);
   co_return co_await std::move(cards);
 }
 
@@ -203,12 +210,6 @@ Text shipping_call(ShippingService& shipping, std::string_view call, const JsonR
     auto calling = shipping.shipping_events(reader.text("order_id"));
     co_return rows(value_or_throw(co_await std::move(calling)));
   }
-  known = false;
-  co_return std::string();
-}
-
-// A participant without a service of its own: its branches are all there is.
-Text no_service(bool& known) {
   known = false;
   co_return std::string();
 }
