@@ -205,7 +205,8 @@ TEST_CASE("rows of a confirmed order that stay missing need a person, and are no
   const auto result = rig.submit(rig.operation("a", OperationKind::cancel));
   CHECK(result.status == SubmitStatus::unavailable);
   CHECK(result.reason == "PARTICIPANT_UNAVAILABLE");
-  CHECK(result.detail.starts_with("inventory has no reservation of this order"));
+  CHECK(result.detail.starts_with(
+      "inventory has no reservation of this order, although the order was confirmed"));
   CHECK(count(rig.script.trace, "log.refuse") == 0);
   CHECK(rig.log.stored.empty());
 }

@@ -273,7 +273,10 @@ void Coordinator::reply(const GroupPtr& group) {
     const bool later = judged && verdicts[i].fate == protocol::Fate::retry;
     if (later && !verdicts[i].busy.empty()) {
       set_aside(member, verdicts[i]);
-    } else if (!later || !queue_again(member, verdicts[i])) {
+    } else if (later && verdicts[i].reason.empty()) {
+      member->missing = verdicts[i].detail;
+      if (!queue_again(member)) answer_missing(member);
+    } else {
       answer(member, result_of(*group, i));
     }
   }
@@ -319,10 +322,9 @@ void Coordinator::answer_held(const SubmissionPtr& submission) {
 void Coordinator::answer_missing(const SubmissionPtr& submission) {
   SubmitResult result;
   result.reason = "PARTICIPANT_UNAVAILABLE";
-  result.detail =
-      submission->missing +
-      ", which was confirmed: nothing was done. If it stays so, rows were lost: ask for "
-      "txcoord audit";
+  result.detail = submission->missing +
+                  ", although the order was confirmed. Nothing was done. Run txcoord audit: rows "
+                  "may have been lost";
   logging::error("rows of a confirmed order are missing: it needs a person",
                  {{"order_id", std::string_view(submission->operation->order_id)},
                   {"missing", std::string_view(submission->missing)}});
@@ -331,12 +333,10 @@ void Coordinator::answer_missing(const SubmissionPtr& submission) {
 
 // A participant misses rows of a decided order: the operation waits in the queue a little.
 // Its order stays busy until this group is over.
-bool Coordinator::queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict) {
-  if (!verdict.reason.empty()) return false;
+bool Coordinator::queue_again(const SubmissionPtr& submission) {
   const auto now = std::chrono::steady_clock::now();
   if (now + retry_vote_pause >= submission->give_up_at) return false;
   submission->not_before = now + retry_vote_pause;
-  submission->missing = verdict.detail;
   metrics_.retry("not_applied");
   queue_.push(submission);
   return true;

@@ -107,7 +107,7 @@ class Coordinator final : public Engine {
   void set_aside(const SubmissionPtr& submission, const protocol::Verdict& verdict);
   void answer_held(const SubmissionPtr& submission);
   void answer_missing(const SubmissionPtr& submission);
-  bool queue_again(const SubmissionPtr& submission, const protocol::Verdict& verdict);
+  bool queue_again(const SubmissionPtr& submission);
   void answer(const SubmissionPtr& submission, SubmitResult result);
   void count_answer(const Submission& submission, const SubmitResult& result) const;
   void count_refusal(const Operation& operation, const SubmitResult& result) const;
