@@ -6,6 +6,7 @@
 #   ./run bench --apart [--rounds N] [--seconds S] …: all participants in one process beside each as
 # a service (tests/bench/apart.py); the result stays in <state>/apart.json.
 #   ./run bench --coordinators 2 …: a second coordinator, idle and loaded (tests/bench/coordinators.py).
+#   ./run bench --against PROGRAM …: another build of txcoord, in turns with this one (tests/bench/against.py).
 #   ./run bench --stalls …: a locked row, a stopped coordinator (tests/bench/stalls.py).
 set -euo pipefail
 # shellcheck source=run.d/common.sh
@@ -19,7 +20,7 @@ source "$TXC_ROOT/run.d/pg.sh"
 
 bench_state="$TXC_STATE/bench"
 case "${1:-}" in
-    --apart | --coordinators | --stalls)
+    --apart | --coordinators | --stalls | --against)
         name="${1#--}"
         [[ "$name" == coordinators ]] || shift
         deps_ensure build test

@@ -39,12 +39,12 @@ def load_rows(stack):
         sql(name, "VACUUM ANALYZE")
 
 
-def start_wrk(port, variant, connections, seconds):
+def start_wrk(port, variant, connections, seconds, mode="2pc"):
     """A wrk that places orders; finish_wrk() gives its result."""
     global _run_number
     _run_number += 1
     settings = {"BENCH_RUN": f"run{_run_number}-{int(time.time())}", "BENCH_SKU_PREFIX": f"{variant}-",
-                "BENCH_PRODUCTS": str(PRODUCTS[variant]), "BENCH_WALLETS": str(WALLETS)}
+                "BENCH_PRODUCTS": str(PRODUCTS[variant]), "BENCH_WALLETS": str(WALLETS), "BENCH_MODE": mode}
     return subprocess.Popen(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency",
                              "-s", str(ROOT / "tests" / "bench" / "place_orders.lua"), f"http://127.0.0.1:{port}"],
                             env={**os.environ, **settings}, text=True, stdout=subprocess.PIPE)
