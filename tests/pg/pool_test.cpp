@@ -160,6 +160,8 @@ TEST_CASE("database_without_a_connection_left_is_worked_with_by_those_that_are_o
     REQUIRE_FALSE(full.ok());
     CHECK(full.failure().sqlstate == "53300");
   }
+  // That the open session works does not end the pause.
+  REQUIRE(await(test.io, held.value().run(backend_pid, 5s)).ok());
   auto waits = start(test.io, test.pool.run(backend_pid, 5s));
   drive(test.io, 10ms);
   CHECK_FALSE(waits->done());

@@ -11,7 +11,6 @@
 #include <array>
 #include <cctype>
 #include <cstdint>
-#include <vector>
 
 namespace txcoord {
 namespace {
@@ -69,16 +68,6 @@ bool fits(const Harmless& rule, std::string_view value) {
   });
 }
 
-std::vector<std::string_view> split(std::string_view list) {
-  std::vector<std::string_view> parts;
-  for (;;) {
-    const std::size_t comma = list.find(',');
-    parts.push_back(list.substr(0, comma));
-    if (comma == std::string_view::npos) return parts;
-    list.remove_prefix(comma + 1);
-  }
-}
-
 bool all_fit(const DsnParameters& parameters) {
   return std::ranges::all_of(harmless, [&parameters](const Harmless& rule) {
     const auto found = parameters.find(std::string(rule.keyword));
@@ -93,9 +82,9 @@ bool is_shown(const DsnParameters& parameters, std::string_view text) {
   for (const Harmless& rule : harmless) {
     const auto found = parameters.find(std::string(rule.keyword));
     if (found == parameters.end()) continue;
-    for (const std::string_view part : split(found->second)) {
+    for (const std::string& part : dsn_list(found->second)) {
       if (part == text) return true;
-      const std::string socket = std::string(part) + "/.s.PGSQL.";
+      const std::string socket = part + "/.s.PGSQL.";
       if (rule.keyword == "host" && part.starts_with('/') && text.starts_with(socket) &&
           fits({"port", Form::number}, text.substr(socket.size())))
         return true;
@@ -118,6 +107,16 @@ std::optional<DsnParameters> parse_dsn(const std::string& dsn) {
     if (option->val != nullptr) parameters[option->keyword] = option->val;
   PQconninfoFree(parsed);
   return parameters;
+}
+
+std::vector<std::string> dsn_list(std::string_view list) {
+  std::vector<std::string> elements;
+  for (;;) {
+    const std::size_t comma = list.find(',');
+    elements.emplace_back(list.substr(0, comma));
+    if (comma == std::string_view::npos) return elements;
+    list.remove_prefix(comma + 1);
+  }
 }
 
 std::string shown_dsn(const std::string& dsn) {

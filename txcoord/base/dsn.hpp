@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace txcoord {
 
@@ -17,6 +18,9 @@ using DsnParameters = std::map<std::string, std::string>;  // keyword to value; 
 // As libpq reads it, keyword form or URI. Empty for what libpq refuses: its own reason quotes the
 // text, so nobody gets to see it.
 std::optional<DsnParameters> parse_dsn(const std::string& dsn);
+
+// The elements of a list of libpq's ("a,b,,c"): one at least, which may be empty.
+std::vector<std::string> dsn_list(std::string_view list);
 
 // For people, in keyword form: "host=db port=5432 dbname=log user=txcoord password=***".
 std::string shown_dsn(const std::string& dsn);

@@ -47,17 +47,6 @@ std::string text_of(const DsnParameters& parameters, const char* keyword) {
   return found == parameters.end() ? std::string() : found->second;
 }
 
-std::vector<std::string> split(const std::string& list) {
-  std::vector<std::string> parts;
-  std::size_t begin = 0;
-  for (;;) {
-    const std::size_t comma = list.find(',', begin);
-    parts.push_back(list.substr(begin, comma - begin));
-    if (comma == std::string::npos) return parts;
-    begin = comma + 1;
-  }
-}
-
 // What libpq would take from its environment (PGHOST and the like), where the string says nothing.
 DsnParameters with_defaults(DsnParameters parameters) {
   PQconninfoOption* const defaults = PQconndefaults();
@@ -76,9 +65,9 @@ DsnParameters with_defaults(DsnParameters parameters) {
 // A service's file names its hosts, and only libpq reads it: then it chooses among them.
 std::vector<Host> hosts_of(const DsnParameters& parameters) {
   if (parameters.contains("service")) return {Host{}};
-  const auto names = split(text_of(parameters, "host"));
-  const auto addresses = split(text_of(parameters, "hostaddr"));
-  const auto ports = split(text_of(parameters, "port"));
+  const auto names = dsn_list(text_of(parameters, "host"));
+  const auto addresses = dsn_list(text_of(parameters, "hostaddr"));
+  const auto ports = dsn_list(text_of(parameters, "port"));
   const bool by_address = !text_of(parameters, "hostaddr").empty();
   const std::size_t count = by_address ? addresses.size() : names.size();
   const bool named = !text_of(parameters, "host").empty();

@@ -69,9 +69,10 @@ std::size_t Pool::Impl::connected() const {
 
 bool Pool::Impl::resting() const { return std::chrono::steady_clock::now() < rests_until; }
 
-// The pause belongs to this pool: nobody else's success ends it. One failure is no pattern yet.
+// Only a session that was opened ends the pause: that an open one still works, or another pool's,
+// says nothing about the next. One failure is no pattern yet.
 void Pool::Impl::connecting_ended(const Call& call) {
-  if (call.connected) {
+  if (call.opened) {
     connects_failed = 0;
     connect_failure.reset();
     rests_until = {};

@@ -38,6 +38,7 @@ class Call {
   std::optional<Failure> failure;
   bool left_open = false;                  // the session has a transaction open
   bool connected = false;                  // there is a session
+  bool opened = false;                     // it was opened for this call
   std::optional<Failure> connect_failure;  // also `failure`, then
 
   // I/O thread only:

@@ -141,6 +141,7 @@ class Worker::Thread {
     session_ = std::make_unique<Session>(
         settings.dsn, settings.session, std::clamp(left, milliseconds(0), settings.connect_timeout),
         &call.given_up, &shared_->names);
+    call.opened = true;
     const std::lock_guard lock(socket_mutex_);
     socket_ = session_->socket();
   }
