@@ -2,8 +2,7 @@
 # ./run check [part...]: format, shell, layers, tidy, api, asan, tsan, long (all of them without arguments);
 # live and dashboards, which need Prometheus and npm, only where they are named.
 # TXC_CHECK_MINUTES=N begins no part that would usually end after N minutes, and says which parts were
-# not run. Then the dear parts take turns in going first, commit by commit, so that each of them is run
-# every third time at least.
+# not run. Each commit begins with another one of the long parts, so that all of them are run in turn.
 set -euo pipefail
 # shellcheck source=run.d/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -167,7 +166,7 @@ run_parts() {
         passed+=("$part")
     done
     ((${#passed[@]} == 0)) || say "check: ${passed[*]}: all passed"
-    ((${#left[@]} == 0)) || say "check: NOT RUN, $minutes minutes would not do: ./run check ${left[*]}"
+    ((${#left[@]} == 0)) || say "check: NOT RUN, they would not have ended within $minutes minutes: ./run check ${left[*]}"
 }
 
 run_parts

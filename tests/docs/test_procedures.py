@@ -99,11 +99,9 @@ class BesideARunningCoordinator(unittest.TestCase):
         printed = self.reader.shell(text_of(f"{OPERATING}#sagas-that-the-log-has-lost/1"))
         self.assertEqual([200], statuses(printed))
 
-    @runs(f"{OPERATING}#deadlocks-and-lock-timeouts/1", f"{OPERATING}#vacuum-is-held-back/1",
-          f"{OPERATING}#a-database-is-full/1")
-    def test_who_waits_who_holds_back_vacuum_and_who_fills_the_slots(self):
+    @runs(f"{OPERATING}#deadlocks-and-lock-timeouts/1", f"{OPERATING}#vacuum-is-held-back/1")
+    def test_who_waits_and_who_holds_back_vacuum(self):
         for name in harness.DATABASES:
-            self.sql(name, f"{OPERATING}#a-database-is-full/1")
             self.sql(name, f"{OPERATING}#deadlocks-and-lock-timeouts/1")
             self.sql(name, f"{OPERATING}#vacuum-is-held-back/1")
 

@@ -102,10 +102,21 @@ TEST_CASE("payment_is_away_and_an_undecided_order_promises_no_part_that_no_servi
     pending.waiting_for = {"payment"};
     server.engine.pending_orders[order_id] = pending;
   };
+  const auto no_part_anywhere = [&] {
+    server.world.reservations.clear();
+    server.world.payments.clear();
+    server.world.shipments.clear();
+  };
   const auto check_nothing_promised = [&](const json::value& order) {
     CHECK_FALSE(order.as_object().contains("payment"));
     CHECK_FALSE(order.as_object().contains("shipment"));
     CHECK(order.at("waiting_for") == json::value({"payment"}));
+  };
+  const auto check_bare = [&] {
+    const Response seen = client.request("GET", placed.header("location"));
+    check_order(seen, "PENDING", false);
+    check_nothing_promised(seen.parsed());
+    CHECK_FALSE(seen.parsed().at("items").at(0).as_object().contains("reservation_status"));
   };
   SECTION("its row and its reservations stand, and nothing else") {
     server.on_io([&] {
@@ -124,34 +135,22 @@ TEST_CASE("payment_is_away_and_an_undecided_order_promises_no_part_that_no_servi
     server.on_io([&] {
       undecided();
       server.world.orders[order_id].status = "PENDING";
-      server.world.reservations.clear();
-      server.world.payments.clear();
-      server.world.shipments.clear();
+      no_part_anywhere();
     });
-    const Response seen = client.request("GET", placed.header("location"));
-    check_order(seen, "PENDING", false);
-    check_nothing_promised(seen.parsed());
-    CHECK_FALSE(seen.parsed().at("items").at(0).as_object().contains("reservation_status"));
+    check_bare();
   }
   SECTION("it stands in the log alone") {
     server.on_io([&] {
       undecided();
       server.world.orders.clear();
-      server.world.reservations.clear();
-      server.world.payments.clear();
-      server.world.shipments.clear();
+      no_part_anywhere();
     });
-    const Response seen = client.request("GET", placed.header("location"));
-    check_order(seen, "PENDING", false);
-    check_nothing_promised(seen.parsed());
-    CHECK_FALSE(seen.parsed().at("items").at(0).as_object().contains("reservation_status"));
+    check_bare();
   }
   for (const char* list : {"reservations", "payments", "shipments"}) {
     server.on_io([&] {
       undecided();
-      server.world.reservations.clear();
-      server.world.payments.clear();
-      server.world.shipments.clear();
+      no_part_anywhere();
       server.world.away.clear();
     });
     const Response seen =

@@ -81,7 +81,6 @@ struct ParticipantHealth {
   std::optional<std::size_t> in_doubt_branches;  // prepared, ours; nothing: it cannot be seen now
   double in_doubt_oldest_seconds = 0;            // of them
   std::string last_error;                        // the first failure of this outage; empty: none
-  std::string sqlstate;                          // of that failure; empty: no server answered
 };
 
 class Engine {

@@ -41,17 +41,6 @@ bool refuses_writes(const Failure& failure) {
 
 bool no_slot_left(const Failure& failure) { return failure.sqlstate == "53200"; }
 
-void add_to(std::string& list, const char* what, const std::string& name) {
-  const std::string label = std::string(what) + ": ";
-  const auto at = list.find(label);
-  if (at == std::string::npos) {
-    list += (list.empty() ? "" : "; ") + label + name;
-    return;
-  }
-  const auto end = std::min(list.find(';', at), list.size());
-  list.insert(end, ", " + name);
-}
-
 }  // namespace
 
 Health::Health(const std::vector<std::string>& names, std::function<Time()> now)
@@ -100,10 +89,7 @@ void Health::down(std::string_view name, const Failure& failure) {
     entry.reachable = false;
     entry.in_doubt_branches.reset();
   }
-  if (entry.last_error.empty()) {
-    entry.last_error = words_for_anybody(failure);
-    entry.sqlstate = failure.sqlstate;
-  }
+  if (entry.last_error.empty()) entry.last_error = words_for_anybody(failure);
   entry.writable = false;
   if (!entry.usable) return;
   entry.usable = false;
@@ -144,7 +130,6 @@ void Health::wrote(std::string_view name) {
   state.was_up = true;
   entry.usable = entry.writable = true;
   entry.last_error.clear();
-  entry.sqlstate.clear();
   logging::info("database is reachable", {{"participant", name}});
   if (on_up) on_up(name);
 }
@@ -201,18 +186,20 @@ bool Health::all_recovered(const DegradedModes& spared) const {
 }
 
 std::string Health::trouble(const DegradedModes& spared) const {
-  std::string list;
+  std::string away, unwritable, full;
   for (const auto& [name, entry] : health_) {
-    if (spared.spares(name)) continue;
-    if (!entry.reachable) {
-      add_to(list, "away", name);
-    } else if (!entry.usable) {
-      add_to(list, "cannot be written", name);
-    } else if (entry.slots_full) {
-      add_to(list, "no prepared slots left", name);
-    }
+    if (spared.spares(name) || (entry.usable && !entry.slots_full)) continue;
+    std::string& names = !entry.reachable ? away : !entry.usable ? unwritable : full;
+    names += (names.empty() ? "" : ", ") + name;
   }
-  return list;
+  std::string told;
+  const auto tell = [&told](const char* what, const std::string& names) {
+    if (!names.empty()) told += (told.empty() ? "" : "; ") + (what + names);
+  };
+  tell("away: ", away);
+  tell("cannot be written: ", unwritable);
+  tell("no prepared slots left: ", full);
+  return told;
 }
 
 bool Health::reachable(std::string_view name) const {

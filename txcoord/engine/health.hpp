@@ -3,18 +3,17 @@
 //   usable    orders are served
 //   down      it is silent, or the probe could not write: orders are refused at once (503)
 //
-//   1. Silence of any call (no answer, a connection that broke) takes it down. An answer that the
-//      server lacks something (a full disk, a read-only server, a statement that took too long) may
-//      lie with that one statement: it takes nothing down, and asks for a probe, which decides.
-//   2. The probe does what the work does: it reads, and then it writes. Each pass of recovery over
-//      a participant is one, and each renewal of the lease in the log. A database that can be read
-//      and not written is down, and shown as such.
-//   3. A probe that came through brings it back: at once after a quiet time, else only when all
-//      probes of a while came through. That while doubles with each relapse. So a database that
-//      comes and goes changes its state every few seconds, and not hundreds of times in one.
-//   4. The first failure of an outage stays visible until its end: what follows is its consequence.
-//   5. A write of work that is refused while the probe's come through takes nothing down, and is
-//      shown for half a minute.
+//   1. Silence takes a database down: a call without an answer, a connection that broke.
+//   2. An answer of the server does not: a full disk, a read-only server or a slow statement may
+//      concern that one statement alone. It asks for a probe, and the probe decides. That a write
+//      was refused is shown for half a minute.
+//   3. A probe reads, and then it writes, because the work does. Each pass of recovery over a
+//      participant ends with one, and each renewal of the lease is one of the log.
+//   4. A database that has not failed since the start is usable as soon as it answers. One that was
+//      down is usable when a probe has written. After a relapse, all probes of a while must have
+//      written; the while doubles with each relapse. So one that comes and goes changes its state
+//      every few seconds, and not hundreds of times in one.
+//   5. The first failure of an outage is shown until its end: the later ones are its consequence.
 //
 // Single-threaded.
 #pragma once

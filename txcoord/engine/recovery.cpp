@@ -1,8 +1,11 @@
+// One pass after the other, and what each does to branches and decisions. What it reads and notes
+// of the log: recovery_log.cpp.
 #include "txcoord/engine/recovery.hpp"
 
 #include <algorithm>
 
 #include "txcoord/base/logging.hpp"
+#include "txcoord/engine/recovery_pass.hpp"
 
 namespace txcoord::engine {
 namespace {
@@ -14,37 +17,7 @@ constexpr std::string_view committed_against_the_log =
     "heuristic outcome: a branch is committed, while the log says abort";
 constexpr std::size_t contradicted_max = 1000;  // then all are forgotten, and may count once more
 
-// Nothing is done otherwise after the one than after the other. But who failed over on purpose, to
-// a synchronous standby, need not read of a loss that did not happen.
-void say_log_changed(std::string_view participant, protocol::LogChange change,
-                     const protocol::LogPoint& seen, const protocol::LogPoint& now) {
-  const auto say = change == protocol::LogChange::went_back ? logging::error : logging::warn;
-  say(change == protocol::LogChange::went_back
-          ? "the log went back: decisions may be missing, siblings' witnesses are asked for"
-          : "the log failed over and has all that was seen of it: before anything is rolled back, "
-            "siblings' witnesses are asked for",
-      {{"participant", participant},
-       {"seen_timeline", seen.timeline},
-       {"timeline", now.timeline},
-       {"seen_lsn", static_cast<std::int64_t>(seen.lsn)},
-       {"lsn", static_cast<std::int64_t>(now.lsn)}});
-}
-
 }  // namespace
-
-// One pass over one participant, in the order that recovery_plan.hpp asks for.
-struct Recovery::Pass {
-  Participant& participant;
-  const RecoveryIdentity& identity;
-  protocol::RecoveryView view{};
-  std::vector<Decision> incomplete{};  // read with T: after A; those that this process may finish
-  std::set<std::string> unfinished_elsewhere{};  // coordinators of the others
-  protocol::LogPoint log_now{};
-  // Since this database was last told how far the log had come.
-  bool log_may_lack_decisions = false;
-  bool note_log = false;  // it has come further, or its change is dealt with
-  std::chrono::steady_clock::time_point both_answered{};  // the database, then the log
-};
 
 Recovery::Recovery(asio::any_io_executor io, std::vector<Participant*> participants,
                    TransactionLog& log, Health& health, Fences& fences, Forgetter& forgetter,
@@ -131,31 +104,11 @@ asio::awaitable<bool> Recovery::pass(Pass& current) {
   co_await std::move(take);
   if (current.note_log ||
       (health_.wants_probe(participant.name()) && !current.log_may_lack_decisions)) {
-    auto noting = note_log(current);
+    auto noting = note_log(current, current.log_now);
     co_await std::move(noting);
   }
   health_.recovered(participant.name());
   co_return true;
-}
-
-// A later process may have noted that the log changed, and judged what that means: a note of a
-// stopped one must not hide it.
-asio::awaitable<void> Recovery::note_log(Pass& pass) {
-  auto raising = fences_.ensure(pass.participant);
-  const auto raised = co_await std::move(raising);
-  if (!raised) co_return;
-  auto noting =
-      pass.participant.note_log_seen(pass.identity.installation, pass.log_now, fences_.owner());
-  const auto noted = co_await std::move(noting);
-  // Somebody holds that row: the database takes writes all the same.
-  if (noted || noted.failure().kind == FailureKind::lock_timeout) {
-    health_.wrote(pass.participant.name());
-    co_return;
-  }
-  health_.probe_failed(pass.participant.name(), noted.failure());
-  if (noted.failure().kind != FailureKind::fenced) co_return;
-  auto looking = fences_.look(pass.participant);
-  co_await std::move(looking);
 }
 
 // P, F, A, T, Q: strictly in this order, each after the one before has returned.
@@ -219,58 +172,6 @@ asio::awaitable<bool> Recovery::read(Pass& pass) {
     co_return false;
   }
   pass.view.prepared_after = after.value();
-  co_return true;
-}
-
-// For a pass that came to nothing because the log is away: what the database remembers of the log,
-// written once more. A complete pass writes at its end, when all else is done: whoever holds that
-// row holds up no recovery and no fence.
-asio::awaitable<void> Recovery::probe(Pass& pass) {
-  const auto name = pass.participant.name();
-  if (!health_.wants_probe(name) || !health_.reachable(name)) co_return;
-  auto recall = pass.participant.log_seen(pass.identity.installation);
-  const auto seen = co_await std::move(recall);
-  if (seen && seen.value().system_identifier.empty()) co_return;
-  Result<Done> done = Done{};
-  if (seen) {
-    auto raising = fences_.ensure(pass.participant);
-    done = co_await std::move(raising);
-  }
-  if (seen && done) {
-    auto writing =
-        pass.participant.note_log_seen(pass.identity.installation, seen.value(), fences_.owner());
-    done = co_await std::move(writing);
-  }
-  if (!seen || !done) {
-    health_.probe_failed(name, seen ? done.failure() : seen.failure());
-    co_return;
-  }
-  health_.wrote(name);
-}
-
-// Before T: what is in the log by then is not older than this point.
-asio::awaitable<bool> Recovery::read_log_point(Pass& pass) {
-  auto recall = pass.participant.log_seen(pass.identity.installation);
-  const auto seen = co_await std::move(recall);
-  if (!seen) {
-    health_.probe_failed(pass.participant.name(), seen.failure());
-    co_return false;
-  }
-  auto read_now = log_.identity();
-  const auto now = co_await std::move(read_now);
-  if (!now) {
-    health_.failed(log_name, now.failure());
-    co_return false;
-  }
-  pass.log_now = {now.value().system_identifier, now.value().timeline, now.value().lsn};
-  const auto change = protocol::log_change(seen.value(), pass.log_now);
-  pass.log_may_lack_decisions = protocol::may_lack_decisions(change);
-  pass.note_log = pass.log_may_lack_decisions || seen.value().lsn != pass.log_now.lsn ||
-                  seen.value().system_identifier.empty();
-  if (pass.log_may_lack_decisions) {
-    say_log_changed(pass.participant.name(), change, seen.value(), pass.log_now);
-    if (on_log_changed) on_log_changed();
-  }
   co_return true;
 }
 

@@ -63,7 +63,7 @@ class Recovery {
   asio::awaitable<bool> read(Pass& pass);
   asio::awaitable<void> probe(Pass& pass);
   asio::awaitable<bool> read_log_point(Pass& pass);
-  asio::awaitable<void> note_log(Pass& pass);
+  asio::awaitable<void> note_log(Pass& pass, protocol::LogPoint point);
   asio::awaitable<void> carry_out(Pass& pass, protocol::RecoveryAction action);
   asio::awaitable<std::optional<bool>> outcome_of_undecided(Pass& pass, protocol::Gid gid);
   asio::awaitable<protocol::LostDecision> ask_siblings(Pass& pass, protocol::Gid gid,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "txcoord/http/operator_schemas.hpp"
 #include "txcoord/http/participant_schemas.hpp"
 #include "txcoord/http/saga_schemas.hpp"
 
