@@ -290,6 +290,7 @@ int failure_status(FailureKind kind) {
     case FailureKind::fenced: return 409;
     case FailureKind::not_found: return 404;
     case FailureKind::poison: return 422;
+    case FailureKind::unreadable:  // of whoever asked, never told by a participant
     case FailureKind::error: break;
   }
   return 500;

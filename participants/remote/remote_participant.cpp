@@ -238,7 +238,8 @@ class RemoteParticipant final : public Participant {
   }
 
   static bool answered(const Failure& failure) {
-    return failure.kind != FailureKind::unavailable && failure.kind != FailureKind::timeout;
+    return failure.kind != FailureKind::unavailable && failure.kind != FailureKind::timeout &&
+           failure.kind != FailureKind::unreadable;
   }
 
   // Who was not heard may have a branch open that waits for locks, or holds them. Nobody waits for

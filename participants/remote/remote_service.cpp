@@ -91,16 +91,23 @@ void RemoteService::explain_refusal(Heard& heard) {
       {{"service", std::string_view(where)}, {"error", std::string_view(heard.failure.message)}});
 }
 
+FailureKind RemoteService::kind_of_silence(const Exchange& exchange) {
+  if (exchange.kind != Exchange::Kind::answered) return FailureKind::unavailable;
+  switch (exchange.status) {
+    case 502:
+    case 503: return FailureKind::unavailable;  // whoever stands in between did not reach it
+    case 504: return FailureKind::timeout;      // or waited in vain
+    default: return FailureKind::unreadable;
+  }
+}
+
 // An answer is believed when all of it is as the protocol says: the status, the media type, the
-// form, and that it repeats the question. Whoever stands in between says none of that together.
+// form, and that it repeats the question. Whoever stands in between says none of that together;
+// what it says may depend on what one of the operations holds.
 RemoteService::Heard RemoteService::hear(const Exchange& exchange, const Identity& identity) {
   using Kind = Heard::Kind;
   const auto silence = [&exchange](std::string why) {
-    const bool late = exchange.status == 504;  // whoever stands in between waited in vain
-    return Heard{
-        Kind::silence,
-        {},
-        {late ? FailureKind::timeout : FailureKind::unavailable, false, "", std::move(why), true}};
+    return Heard{Kind::silence, {}, {kind_of_silence(exchange), false, "", std::move(why), true}};
   };
   switch (exchange.kind) {
     case Exchange::Kind::not_sent:

@@ -72,6 +72,7 @@ class RemoteService {
   };
   asio::awaitable<Heard> ask(const Question& question, const std::string& body, CallRules rules);
   static Heard hear(const Exchange& exchange, const Identity& identity);
+  static FailureKind kind_of_silence(const Exchange& exchange);
   bool allowed();
   void note(const Heard& heard, const Question& question);
   void tell(BreakerState before);
@@ -94,7 +95,7 @@ auto read_answer(const Result<boost::json::value>& answer, CallRules rules, Read
   try {
     return read(JsonReader("a participant's answer", answer.value()));
   } catch (const JsonReadError& unreadable) {
-    return Failure{FailureKind::unavailable, rules.unknown_if_silent, "", unreadable.what()};
+    return Failure{FailureKind::unreadable, rules.unknown_if_silent, "", unreadable.what()};
   }
 }
 

@@ -25,6 +25,7 @@ from load import Client, ConnectionLost
 from ports import reserve_port
 from servers import Database, Deadline, wait_until
 
+free_port = reserve_port  # by this name scripts beside the project ask for one
 PARTICIPANTS = ("order", "inventory", "payment", "shipping")
 DATABASES = PARTICIPANTS + ("log",)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -178,6 +179,7 @@ class Service(Process):
         own = {name: value for name, value in settings.items()
                if self.has(name) and (name.startswith("engine.") or f".{self.identity}." in name)}
         self.write({"http.port": self.port, "http.admin_port": self.admin_port,
+                    "http.hosts_allowed": f"{self.identity}.test",  # for tests with a resolver of their own
                     f"participants.{self.identity}.dsn": self.stack.databases[self.identity].dsn,
                     "engine.branch_open_ms_max": 2500, **own})
 

@@ -164,9 +164,12 @@ TEST_CASE("a poison operation is found by halving, refused alone, and the others
   Rig rig;
   rig.payment.poison_key = "c";
   // A code that every trigger may raise proves nothing about the values: nothing is recorded.
-  const bool of_its_values = GENERATE(true, false);
-  if (!of_its_values)
-    rig.payment.poison_failure = {FailureKind::error, false, "ZZ999", "raised by a trigger"};
+  // Nor does an answer that nobody understands.
+  const auto poison = GENERATE(Failure{FailureKind::poison, false, "22003", "too large"},
+                               Failure{FailureKind::error, false, "ZZ999", "raised by a trigger"},
+                               Failure{FailureKind::unreadable, false, "", "a vote too few"});
+  const bool of_its_values = poison.kind == FailureKind::poison;
+  rig.payment.poison_failure = poison;
   rig.script.hold("log.decide");
   const auto first = rig.start(rig.operation("first"));
   REQUIRE(rig.run_until([&] { return count(rig.script.trace, "log.decide") == 1; }));
@@ -203,8 +206,8 @@ TEST_CASE("rows of a confirmed order that stay missing need a person, and are no
     return vote;
   };
   const auto result = rig.submit(rig.operation("a", OperationKind::cancel));
-  CHECK(result.status == SubmitStatus::unavailable);
-  CHECK(result.reason == "PARTICIPANT_UNAVAILABLE");
+  CHECK(result.status == SubmitStatus::refused);
+  CHECK(result.reason == "ROWS_MISSING");
   CHECK(result.detail.starts_with(
       "inventory has no reservation of this order, although the order was confirmed"));
   CHECK(count(rig.script.trace, "log.refuse") == 0);

@@ -131,12 +131,14 @@ class FakeParticipant final : public Participant {
     const auto failure = co_await std::move(entering);
     if (failure && !failure->outcome_unknown) co_return *failure;
     if (refuses(fence_owner(gid))) co_return of_kind(FailureKind::fenced);
-    for (const StepCall& call : request.calls)
-      if (call.operation->order_id == poison_order)
-        co_return Failure{FailureKind::poison, false, "22003", "too large"};
+    const bool poisoned = std::ranges::any_of(request.calls, [this](const StepCall& call) {
+      return call.operation->order_id == poison_order;
+    });
+    if (poisoned && !poison_failure.outcome_unknown) co_return poison_failure;
     std::vector<StepReply> replies;
     for (const StepCall& call : request.calls) replies.push_back(step(call, request));
     if (failure) co_return *failure;
+    if (poisoned) co_return poison_failure;
     co_return replies;
   }
   std::vector<std::string> steps_trimmed;  // saga ids

@@ -61,12 +61,24 @@ TEST_CASE("work that fails alone takes no database down, and asks for few probes
   CHECK(rig.changes.empty());
   CHECK(rig.health.usable("order"));
   CHECK(rig.doubts <= 6);
-  // That writes are refused is shown, until it is long ago.
+  // That writes are refused is shown, and why, until it is long ago.
   rig.health.reached("order");
   CHECK_FALSE(rig.health.all().at("order").writable);
+  CHECK(rig.health.all().at("order").last_error == words_for_anybody(disk_full));
   rig.now += 1min;
   rig.health.reached("order");
   CHECK(rig.health.all().at("order").writable);
+  CHECK(rig.health.all().at("order").last_error.empty());
+}
+
+TEST_CASE("a service whose answer is not understood is probed, and the probe decides") {
+  HealthRig rig;
+  const Failure unreadable{FailureKind::unreadable, true, "", "a reply too few"};
+  rig.health.failed("order", unreadable, 1);
+  CHECK(rig.health.usable("order"));
+  CHECK(rig.health.wants_probe("order"));
+  rig.health.probe_failed("order", unreadable);
+  CHECK(rig.health.trouble() == "away: order");
 }
 
 TEST_CASE("silence takes a database down at once, and one probe that writes brings it back") {

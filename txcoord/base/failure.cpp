@@ -50,6 +50,7 @@ std::string_view words_of_kind(FailureKind kind) {
     case FailureKind::not_found: return "it is not there";
     case FailureKind::busy: return "somebody else is working on it";
     case FailureKind::fenced: return "another process took over";
+    case FailureKind::unreadable: return "its answer is not understood";
     case FailureKind::error: break;
   }
   return "a defect, or a wrong configuration";
@@ -83,6 +84,7 @@ std::string_view to_string(FailureKind kind) {
     case FailureKind::not_found: return "not_found";
     case FailureKind::busy: return "busy";
     case FailureKind::fenced: return "fenced";
+    case FailureKind::unreadable: return "unreadable";
     case FailureKind::error: return "error";
   }
   return "error";

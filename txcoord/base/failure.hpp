@@ -19,6 +19,7 @@ enum class FailureKind : std::uint8_t {
   not_found,     // 42704: no such prepared transaction. Proves nothing by itself
   busy,          // 55000: another session is finishing the same prepared transaction
   fenced,        // our epoch is no longer the coordinator's: stop deciding
+  unreadable,    // a service answered, and not as the protocol says: one operation may be why
   error,         // everything else: a defect or a misconfiguration
 };
 

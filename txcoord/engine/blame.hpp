@@ -18,6 +18,7 @@ inline constexpr std::uint32_t tries_in_company_max = 5;
 inline bool may_lie_with_one(const Failure& failure) {
   switch (failure.kind) {
     case FailureKind::poison:
+    case FailureKind::unreadable:
     case FailureKind::error:
     case FailureKind::lock_timeout:
     case FailureKind::deadlock:
@@ -29,6 +30,13 @@ inline bool may_lie_with_one(const Failure& failure) {
     case FailureKind::fenced: return false;
   }
   return false;
+}
+
+// The same of a participant's work. What says neither a SQLSTATE nor a kind of its own is a defect,
+// or a fault set on purpose: whoever is asked next meets it too.
+inline bool work_may_lie_with_one(const Failure& failure) {
+  return may_lie_with_one(failure) &&
+         (failure.kind != FailureKind::error || !failure.sqlstate.empty());
 }
 
 }  // namespace txcoord::engine

@@ -318,10 +318,12 @@ void Coordinator::answer_held(const SubmissionPtr& submission) {
 }
 
 // What is decided is applied within a moment: rows that are missing for so long are gone, by a hand
-// or a restored copy. That is no load, and only a person can judge it. Nothing is recorded.
+// or a restored copy. That is no load and no outage, and only a person can judge it. Nothing is
+// recorded: once the rows are there again, the same key may be sent.
 void Coordinator::answer_missing(const SubmissionPtr& submission) {
   SubmitResult result;
-  result.reason = "PARTICIPANT_UNAVAILABLE";
+  result.status = SubmitStatus::refused;
+  result.reason = "ROWS_MISSING";
   result.detail = submission->missing +
                   ", although the order was confirmed. Nothing was done. Run txcoord audit: rows "
                   "may have been lost";

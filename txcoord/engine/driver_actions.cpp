@@ -24,6 +24,7 @@ AbortCause cause_of(const Failure& failure) {
     case FailureKind::lock_timeout: return AbortCause::lock_timeout;
     case FailureKind::poison: return AbortCause::poison;
     case FailureKind::fenced: return AbortCause::fenced;
+    case FailureKind::unreadable: return AbortCause::statement;
     case FailureKind::not_found:
     case FailureKind::busy:
     case FailureKind::error:

@@ -25,7 +25,8 @@ milliseconds settling_time(std::uint32_t relapses) {
 }
 
 bool no_answer_or_lack(const Failure& failure) {
-  return failure.kind == FailureKind::unavailable || failure.kind == FailureKind::timeout;
+  return failure.kind == FailureKind::unavailable || failure.kind == FailureKind::timeout ||
+         failure.kind == FailureKind::unreadable;
 }
 
 // An ERROR of a living session. 08: the connection broke; 57P: the server stops, or starts.
@@ -55,7 +56,7 @@ void Health::failed(std::string_view name, const Failure& failure, std::size_t o
   const bool counts = no_answer_or_lack(failure) || failure.kind == FailureKind::error;
   if (operations > 0 && counts && on_errors) on_errors(name, operations);
   if (!no_answer_or_lack(failure)) return;
-  if (answered(failure)) {
+  if (answered(failure) || failure.kind == FailureKind::unreadable) {
     doubt(name, failure);
   } else {
     down(name, failure);
@@ -73,7 +74,9 @@ void Health::doubt(std::string_view name, const Failure& failure) {
   const Time now = now_();
   if (refuses_writes(failure)) {
     state.write_refused_at = now;
-    health_[std::string(name)].writable = false;
+    ParticipantHealth& entry = health_[std::string(name)];
+    entry.writable = false;
+    if (entry.last_error.empty()) entry.last_error = words_for_anybody(failure);
   }
   if (state.asked_at && now - *state.asked_at < probe_pause) return;
   state.asked_at = now;
@@ -111,6 +114,7 @@ void Health::reached(std::string_view name) {
   // Until it has failed once, a database that answers is one to work with.
   if (!state.was_up && entry.last_error.empty()) return wrote(name);
   entry.writable = entry.usable && !refused_lately;
+  if (entry.writable) entry.last_error.clear();
 }
 
 void Health::wrote(std::string_view name) {

@@ -20,7 +20,8 @@ bool is_conflict(const Failure& failure) {
 
 // As the metrics name what a saga turns back for.
 std::string_view cause_of(FailureKind kind) {
-  const bool has_a_name = kind != FailureKind::not_found && kind != FailureKind::busy;
+  const bool has_a_name = kind != FailureKind::not_found && kind != FailureKind::busy &&
+                          kind != FailureKind::unreadable;
   return to_string(has_a_name ? kind : FailureKind::error);
 }
 
@@ -100,9 +101,7 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
                                        {"failure", to_string(failure.kind)},
                                        {"sqlstate", std::string_view(failure.sqlstate)}});
   // One of them is poison, or waits for a claim or a row that cannot be skipped: the others go on.
-  const bool one_of_them =
-      failure.kind == FailureKind::poison || failure.kind == FailureKind::lock_timeout;
-  if (one_of_them && batch.size() > 1) {
+  if (work_may_lie_with_one(failure) && batch.size() > 1) {
     for (const Step& step : batch) step.saga->step.failed(failure);
     auto [first, second] = halves(std::move(batch));
     auto one = step_batch(participant, std::move(first));
@@ -111,7 +110,7 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
     co_await std::move(other);
     co_return;
   }
-  metrics_.retry(to_string(failure.kind));
+  metrics_.retry(cause_of(failure.kind));
   unanswered_ = unanswered_ || failure.outcome_unknown;
   if (failure.kind == FailureKind::fenced) {
     // Of an earlier generation of this process: tried again. Else this process stops.
@@ -127,7 +126,7 @@ void Sagas::batch_not_sent(const std::vector<Step>& batch, Failure failure) {
   failure.outcome_unknown = false;
   const StepTarget& target = target_of(batch.front().name);
   health_.failed(target.participant, failure);
-  metrics_.retry(to_string(failure.kind));
+  metrics_.retry(cause_of(failure.kind));
   for (const Step& step : batch) step_failed(step, failure);
 }
 

@@ -12,7 +12,7 @@
 namespace txcoord::http {
 namespace {
 
-constexpr std::array<ReasonInfo, 24> reasons{{
+constexpr std::array<ReasonInfo, 25> reasons{{
     {"OUT_OF_STOCK", "Out of stock"},
     {"UNKNOWN_SKU", "No such product"},
     {"PRICE_CHANGED", "The price is not the quoted one"},
@@ -24,6 +24,7 @@ constexpr std::array<ReasonInfo, 24> reasons{{
     {"VALIDATION_FAILED", "The request is not valid", 422},
     {"NOT_FOUND", "Not found", 404},
     {"ILLEGAL_STATE", "Not possible in this state"},
+    {"ROWS_MISSING", "Rows of this order are missing, which needs a person"},
     {"KEY_MISSING", "Idempotency-Key is required", 400},
     {"KEY_REUSED", "The Idempotency-Key was used with another request", 422},
     {"REQUEST_IN_FLIGHT", "A request with this Idempotency-Key is under way", 409, true},

@@ -297,7 +297,8 @@ inline constexpr std::string_view reason_names[] = {
     "VALIDATION_FAILED", "NOT_FOUND",         "ILLEGAL_STATE",           "KEY_MISSING",
     "KEY_REUSED",        "REQUEST_IN_FLIGHT", "PARTICIPANT_UNAVAILABLE", "OVERLOADED",
     "RATE_LIMITED",      "OUTCOME_UNKNOWN",   "MODE_NOT_AVAILABLE",      "RESERVATION_EXPIRED",
-    "SAGA_LOST",         "UNAUTHENTICATED",   "HOST_NOT_ALLOWED",        "ORIGIN_NOT_ALLOWED"};
+    "SAGA_LOST",         "ROWS_MISSING",      "UNAUTHENTICATED",         "HOST_NOT_ALLOWED",
+    "ORIGIN_NOT_ALLOWED"};
 inline constexpr Schema reason{
     .kind = SchemaKind::text,
     .description = "One of these, or a participant's own, which is a refusal (409).",

@@ -35,7 +35,8 @@ inline constexpr std::string_view reason_labels[] = {"",  // confirmed
                                                      "OUTCOME_UNKNOWN",
                                                      "MODE_NOT_AVAILABLE",
                                                      "RESERVATION_EXPIRED",
-                                                     "SAGA_LOST"};
+                                                     "SAGA_LOST",
+                                                     "ROWS_MISSING"};
 inline constexpr std::string_view step_labels[] = {
     "order.create",   "inventory.reserve", "payment.charge", "shipping.arrange",
     "order.confirm",  "order.cancel",      "order.fail",     "inventory.release",
