@@ -140,6 +140,47 @@ class Desync(unittest.TestCase):
                 self.assertEqual("confirmed", drive(client, memory, place(self.shop.order(sku))).outcome)
         self.no_heuristics()
 
+    def test_an_order_that_makes_answers_unreadable_costs_itself_alone(self):
+        """As with a proxy that looks into bodies: whatever carries one of these orders is answered by another's word."""
+        proxy, = self.start("shipping")
+        spoilt = set()
+
+        def look(request):
+            if b"spoilt" in request.body:
+                spoilt.add(request.document()["request_id"])
+            return [request.whole()]
+
+        def order(mode, accept):
+            body = self.shop.order(sorted(self.shop.products)[:1])
+            return place({**body, "shipping_address": {**body["shipping_address"], "line1": "spoilt"}}, mode=mode,
+                         accept=accept)
+        memory, client = Memory(), Client(self.coordinator.port)
+        self.addCleanup(client.close)
+        at_once, accepted = order("2pc", False), order("saga", True)
+        load = Load(self.coordinator.port, self.shop, 8, self.seed, Mix.PLAIN, memory, modes=Modes.ALL)
+        try:
+            self.flows(load)
+            proxy.on_request = look
+            for fault in (wire.another_form, wire.html_as_ok):
+                with self.subTest(fault=fault.__name__):
+                    proxy.on_answer = lambda answer, fault=fault: (
+                        fault(answer) if answer.document()["request_id"] in spoilt else [answer.whole()])
+                    for _ in range(4):
+                        self.assertEqual(503, send(client, memory, at_once).status)
+                    send(client, memory, accepted)
+                    self.flows(load, 200)
+                    wait_until("no saga of others waits for it", lambda: not self.stack.databases["log"].query(
+                        "SELECT saga_id FROM saga_instances WHERE ended_at IS NULL AND order_id <> %s"
+                        " AND created_at < now() - interval '3 s'", accepted.accepted), 5)
+            self.assertEqual(8, memory.statuses[503], str(memory))
+            proxy.on_answer = lambda answer: [answer.whole()]
+            self.assertEqual("confirmed", drive(client, memory, at_once).outcome)
+        finally:
+            load.stop(30)
+        self.assertGreater(len(spoilt), 10)
+        self.no_heuristics()
+        verify(self.stack, self.coordinator, memory)
+
     def test_requests_that_are_split_or_sent_twice_happen_once(self):
         proxies = self.start("order", "inventory", "payment", "shipping")
         load = Load(self.coordinator.port, self.shop, 4, self.seed, modes=Modes.ALL)
