@@ -14,11 +14,11 @@ import sys
 
 from many_orders import finish_wrk, harness, in_turns, load_rows, start_wrk, write_report
 
-LOADS = {  # what is measured: (products, mode, one client alone?)
-    "two-phase commit, 1000 products": ("cold", "2pc", False),
-    "two-phase commit, 2 products": ("hot", "2pc", False),
-    "saga, 1000 products": ("cold", "saga", False),
-    "two-phase commit, one client alone": ("cold", "2pc", True),
+LOADS = {  # (for people, products, mode, one client alone?)
+    "cold": ("two-phase commit, 1000 products", "cold", "2pc", False),
+    "hot": ("two-phase commit, 2 products", "hot", "2pc", False),
+    "saga": ("saga, 1000 products", "cold", "saga", False),
+    "alone": ("two-phase commit, one client alone", "cold", "2pc", True),
 }
 WAYS = ("the other", "this one")
 
@@ -29,10 +29,15 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5, help="medians over so many rounds (5)")
     parser.add_argument("--seconds", type=int, default=6, help="of each measurement, after 2 s of warm-up (6)")
     parser.add_argument("--connections", type=int, default=256, help="of wrk (256)")
+    parser.add_argument("--loads", default=",".join(LOADS), help=f"some of {','.join(LOADS)} (all)")
     parser.add_argument("--check", action="store_true", help="say whether this can be measured, and end")
     options = parser.parse_args()
     if min(options.rounds, options.seconds, options.connections) < 1:
         parser.error("rounds, seconds and connections are 1 or more")
+    options.loads = options.loads.split(",")
+    for load in options.loads:
+        if load not in LOADS:
+            parser.error(f"--loads: there is no '{load}'; there are {', '.join(LOADS)}")
     if not os.access(options.program, os.X_OK) or os.path.isdir(options.program):
         parser.error(f"{options.program} is not a program")
     return options
@@ -55,7 +60,8 @@ class Bench:
         """{load: result}; the program is started for it, and ended."""
         process = self.coordinators[way].start()
         found = {}
-        for load, (variant, mode, alone) in LOADS.items():
+        for load in self.options.loads:
+            _, variant, mode, alone = LOADS[load]
             clients = 1 if alone else self.options.connections
             for seconds in (2, self.options.seconds):
                 found[load] = finish_wrk(start_wrk(process.port, variant, clients, seconds, mode))
@@ -64,14 +70,14 @@ class Bench:
         return found
 
 
-def table(rounds):
+def table(rounds, loads):
     lines = ["| orders/s; the ratio within each round, its median and its range | the other | this one | ratio |",
              "|---|---|---|---|"]
-    for load in LOADS:
+    for load in loads:
         other, this = (statistics.median(each[way][load]["orders_per_s"] for each in rounds) for way in WAYS)
         ratios = sorted(each["this one"][load]["orders_per_s"] / each["the other"][load]["orders_per_s"]
                         for each in rounds)
-        lines.append(f"| {load} | {other:,.0f} | {this:,.0f} | {statistics.median(ratios):.2f} "
+        lines.append(f"| {LOADS[load][0]} | {other:,.0f} | {this:,.0f} | {statistics.median(ratios):.2f} "
                      f"({ratios[0]:.2f} to {ratios[-1]:.2f}) |")
     return "\n".join(lines)
 
@@ -88,7 +94,7 @@ def main():
     finally:
         bench.stack.close()
     print("; ".join(f"{way}: {programs[way]}" for way in WAYS))
-    print(table(rounds))
+    print(table(rounds, options.loads))
     print(report.stdout, end="")
     write_report(options, programs=programs, rounds=rounds)
     return report.returncode

@@ -104,10 +104,11 @@ class Database:
         if not self.query("SELECT 1 FROM pg_tables WHERE schemaname = 'public' LIMIT 1"):
             return
         # What an earlier test's coordinator sent last may still be under way: then its branch is busy.
-        self.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-                   " AND pid <> pg_backend_pid()")
-        wait_until("its sessions end", lambda: not self.query(
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"), 5)
+        # Autovacuum's workers are not ours to end.
+        sessions = ("FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    " AND backend_type = 'client backend'")
+        self.query(f"SELECT pg_terminate_backend(pid) {sessions}")
+        wait_until("its sessions end", lambda: not self.query(f"SELECT 1 {sessions}"), 5)
         for gid, in self.query("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"):
             self.query(f"ROLLBACK PREPARED '{gid}'")
         self.close()
