@@ -5,8 +5,8 @@
 //
 //   1. Silence takes a database down: a call without an answer, a connection that broke.
 //   2. An answer does not, be it an error or not understood: a full disk, a read-only server or a
-//      slow statement may concern that one statement alone. It asks for a probe, and the probe decides. That a write
-//      was refused is shown for half a minute.
+//      slow statement may concern that one statement alone. It asks for a probe, and the probe
+//      decides. That a write was refused is shown for half a minute.
 //   3. A probe reads, and then it writes, because the work does. Each pass of recovery over a
 //      participant ends with one, and each renewal of the lease is one of the log.
 //   4. A database that has not failed since the start is usable as soon as it answers. One that was
