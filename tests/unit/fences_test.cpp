@@ -177,6 +177,29 @@ TEST_CASE("a try that was not answered is fenced by a new generation before its 
   CHECK(rig.fatal.empty());
 }
 
+TEST_CASE("I8: a batch that is taken apart unanswered is fenced by a new generation as well") {
+  Rig rig(trimming_at_once());
+  const FenceOwner before = rig.payment.fence_rows.at("c1");
+  rig.script.hold("payment.charge");
+  std::vector<std::shared_ptr<std::optional<SubmitResult>>> results;
+  for (const char key : {'a', 'b', 'c'}) results.push_back(rig.start(order(rig, key), as_saga));
+  REQUIRE(rig.run_until([&] {
+    return std::ranges::all_of(
+               rig.saga_log.rows,
+               [](const auto& row) { return row.second.instance.status == "STOCK_RESERVED"; }) &&
+           rig.saga_log.rows.size() == 3 && count(rig.script.trace, "payment.charge") == 1;
+  }));
+  // Of the one that is held, a certain failure; of the two that come after it, no answer.
+  rig.script.fail("payment.charge", of_kind(FailureKind::deadlock));
+  rig.script.fail("payment.charge", {FailureKind::unreadable, true, "", "a reply too few"});
+  rig.script.let_go("payment.charge");
+  for (const auto& result : results) REQUIRE(rig.run_until([&] { return result->has_value(); }));
+  CHECK(rig.payment.largest_step == 2);
+  REQUIRE(rig.run_until([&] { return rig.shipping.barriers.empty(); }));
+  CHECK(rig.payment.fence_rows.at("c1").incarnation != before.incarnation);
+  CHECK(rig.fatal.empty());
+}
+
 TEST_CASE("while every try is answered the generation stays, and barriers go") {
   Rig rig(trimming_at_once());
   const FenceOwner before = rig.payment.fence_rows.at("c1");

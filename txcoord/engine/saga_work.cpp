@@ -100,6 +100,8 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
                                        {"gid", std::string_view(protocol::format(gid))},
                                        {"failure", to_string(failure.kind)},
                                        {"sqlstate", std::string_view(failure.sqlstate)}});
+  // Also of a batch that is taken apart: what was sent may be done later than what is sent next.
+  unanswered_ = unanswered_ || failure.outcome_unknown;
   // One of them is poison, or waits for a claim or a row that cannot be skipped: the others go on.
   if (work_may_lie_with_one(failure) && batch.size() > 1) {
     for (const Step& step : batch) step.saga->step.failed(failure);
@@ -111,7 +113,6 @@ asio::awaitable<void> Sagas::step_batch(Participant* participant, std::vector<St
     co_return;
   }
   metrics_.retry(cause_of(failure.kind));
-  unanswered_ = unanswered_ || failure.outcome_unknown;
   if (failure.kind == FailureKind::fenced) {
     // Of an earlier generation of this process: tried again. Else this process stops.
     auto looking = fences_.look(*participant);
