@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 
-from many_orders import finish_wrk, harness, in_turns, load_rows, start_wrk, write_report
+from many_orders import finish_wrk, harness, load_rows, measure_and_audit, start_wrk
 
 LOADS = {  # (for people, products, mode, one client alone?)
     "cold": ("two-phase commit, 1000 products", "cold", "2pc", False),
@@ -88,16 +88,9 @@ def main():
         return 0
     bench = Bench(options)
     programs = {way: version(process.binary) for way, process in bench.coordinators.items()}
-    try:
-        rounds = in_turns(options.rounds, WAYS, bench.measure)
-        report = bench.stack.run("audit", bench.coordinators["this one"])
-    finally:
-        bench.stack.close()
-    print("; ".join(f"{way}: {programs[way]}" for way in WAYS))
-    print(table(rounds, options.loads))
-    print(report.stdout, end="")
-    write_report(options, programs=programs, rounds=rounds)
-    return report.returncode
+    print("; ".join(f"{way}: {programs[way]}" for way in WAYS), flush=True)
+    return measure_and_audit(options, bench, WAYS, bench.coordinators["this one"],
+                             lambda rounds: table(rounds, options.loads), programs=programs)
 
 
 if __name__ == "__main__":

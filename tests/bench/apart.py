@@ -9,7 +9,7 @@ import argparse
 import statistics
 import sys
 
-from many_orders import PRODUCTS, finish_wrk, harness, in_turns, load_rows, start_wrk, write_report
+from many_orders import PRODUCTS, finish_wrk, harness, load_rows, measure_and_audit, start_wrk
 
 SHAPES = ("one process", "services apart")
 
@@ -76,15 +76,7 @@ def main():
     if options.check:
         return 0
     bench = Bench(options)
-    try:
-        rounds = in_turns(options.rounds, SHAPES, bench.measure)
-        report = bench.stack.run("audit", bench.coordinators["one process"])
-    finally:
-        bench.stack.close()
-    print(table(rounds))
-    print(report.stdout, end="")
-    write_report(options, rounds=rounds)
-    return report.returncode
+    return measure_and_audit(options, bench, SHAPES, bench.coordinators["one process"], table)
 
 
 if __name__ == "__main__":

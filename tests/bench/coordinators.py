@@ -10,7 +10,7 @@ import argparse
 import statistics
 import sys
 
-from many_orders import PRODUCTS, finish_wrk, harness, in_turns, load_rows, start_wrk, write_report
+from many_orders import PRODUCTS, finish_wrk, harness, load_rows, measure_and_audit, start_wrk
 
 WAYS = ("alone", "beside an idle one", "both loaded")
 
@@ -74,15 +74,7 @@ def main():
     if options.check:
         return 0
     bench = Bench(options)
-    try:
-        rounds = in_turns(options.rounds, WAYS, bench.measure)
-        report = bench.stack.run("audit", bench.pair[0])
-    finally:
-        bench.stack.close()
-    print(table(rounds))
-    print(report.stdout, end="")
-    write_report(options, rounds=rounds)
-    return report.returncode
+    return measure_and_audit(options, bench, WAYS, bench.pair[0], table)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,20 @@ def in_turns(count, ways, measure):
     return rounds
 
 
+def measure_and_audit(options, bench, ways, auditor, table, **results):
+    """Measures the ways in turns, has everything that was ordered audited, prints table(rounds) and the audit's report,
+    and writes all of it down. The audit's exit status."""
+    try:
+        rounds = in_turns(options.rounds, ways, bench.measure)
+        report = bench.stack.run("audit", auditor)
+    finally:
+        bench.stack.close()
+    print(table(rounds))
+    print(report.stdout, end="")
+    write_report(options, rounds=rounds, **results)
+    return report.returncode
+
+
 def write_report(options, **results):
     """The file that TXC_REPORT names: the options and every single measurement."""
     pathlib.Path(os.environ["TXC_REPORT"]).write_text(
